@@ -1,0 +1,43 @@
+"""The exceptions that users meet: each message says what happened, where, and what to do next."""
+
+
+class AttentionInfluenceError(Exception):
+    """Anything that this library refuses or could not finish; `exit_code` is the command line's."""
+
+    exit_code = 1
+
+
+class UsageError(AttentionInfluenceError):
+    """An option, a configuration key or an argument is wrong."""
+
+    exit_code = 2
+
+
+class TooManyBadRows(AttentionInfluenceError):
+    """More rows than allowed could not be scored."""
+
+    exit_code = 3
+
+
+class CorpusError(AttentionInfluenceError):
+    """An input is missing, unreadable or not what its name says."""
+
+
+class CorruptFile(CorpusError):
+    """One input file breaks off or cannot be decoded; the other files are unaffected."""
+
+
+class ModelError(AttentionInfluenceError):
+    """The model cannot be loaded, or cannot be scored exactly."""
+
+
+class HeadsError(AttentionInfluenceError):
+    """A head set is malformed or belongs to another model."""
+
+
+class ProbeError(AttentionInfluenceError):
+    """The retrieval task cannot be built from what was given."""
+
+
+class StoreError(AttentionInfluenceError):
+    """A score store is missing, incomplete or made by something else."""
