@@ -1,0 +1,34 @@
+# Everything a developer does. Each target but help and clean first sees to it that .venv is up to date.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+setup: $(STAMP) ## make .venv with the library and its development tools, pinned by constraints.txt
+
+demo: setup ## detect heads, score real texts with a small model, select and write the report to demo-output/
+	$(BIN)/attention-influence demo --out demo-output
+
+test: setup ## run all tests; those marked e2e fetch the demo's model and texts once
+	$(BIN)/python -m pytest
+
+check: setup ## lint, formatting and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean: ## remove .venv, caches and the demo's output
+	rm -rf .venv demo-output build .pytest_cache .ruff_cache .mypy_cache .hypothesis
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "error: '$(PYTHON)' is missing or older than Python 3.11; name another: make PYTHON=/path/to/python3.11 setup" >&2; \
+	  exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
