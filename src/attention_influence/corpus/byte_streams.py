@@ -1,0 +1,98 @@
+"""The bytes of a file from an offset on, decompressed, with a break noticed rather than taken for the end."""
+
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any, BinaryIO
+
+import zstandard
+
+from attention_influence.corpus.filesystems import open_bytes, open_filesystem
+from attention_influence.corpus.sources import Compression, Source
+from attention_influence.errors import CorpusError, CorruptFile
+
+CHUNK_BYTES = 1 << 20
+# Decompressors get this much at a time: 4 KiB cannot grow beyond 4 MiB in gzip or 128 MiB in zstd, whatever it holds,
+# and what was readable before a break is lost by at most this much.
+_SLICE_BYTES = 4 << 10
+
+
+def read_bytes(source: Source, start: int = 0) -> Iterator[bytes]:
+    """Chunks of the source's (decompressed) bytes from `start` on.
+
+    A plain file is sought in; a compressed one is decompressed from its beginning. Raises CorruptFile, after what
+    could be read, when the stream is damaged or ends early; CorpusError when the file is gone.
+    """
+    filesystem, path = open_filesystem(source.url)
+    try:
+        raw = open_bytes(filesystem, path)
+    except FileNotFoundError as error:
+        raise CorpusError(f"{source.url}: the file is gone since it was listed. List the corpus again.") from error
+    with closing(raw):
+        if source.compression is None:
+            raw.seek(start)
+            yield from _chunks(raw)
+            return
+        for data in _decompressed(_chunks(raw), source):
+            if start < len(data):
+                yield data[start:]
+                start = 0
+            else:
+                start -= len(data)
+
+
+def _chunks(raw: BinaryIO) -> Iterator[bytes]:
+    while chunk := raw.read(CHUNK_BYTES):
+        yield chunk
+
+
+def _decompressed(chunks: Iterator[bytes], source: Source) -> Iterator[bytes]:
+    """What the members (gzip) or frames (zstd) of a stream hold, one after the other."""
+    assert source.compression is not None
+    begin = _DECOMPRESSORS[source.compression]
+    member: Any = None
+    members = 0
+    position = 0
+    for chunk in chunks:
+        for at in range(0, len(chunk), _SLICE_BYTES):
+            data = chunk[at : at + _SLICE_BYTES]
+            position += len(data)
+            while data:
+                if member is None:
+                    # Tapes and block devices pad gzip files with zeros between and after members.
+                    data = data.lstrip(b"\0") if source.compression == "gzip" and members else data
+                    if not data:
+                        break
+                    member = begin()
+                    members += 1
+                try:
+                    plain = member.decompress(data)
+                except (zlib.error, zstandard.ZstdError) as error:
+                    raise _corrupt(source, position, f"is not valid {source.compression} data ({error})") from error
+                if plain:
+                    yield plain
+                if not member.eof:
+                    break
+                data = member.unused_data
+                member = None
+    if member is not None or not members:
+        raise _corrupt(source, position, f"ends in the middle of its {source.compression} stream")
+
+
+def _corrupt(source: Source, position: int, what: str) -> CorruptFile:
+    return CorruptFile(
+        f"{source.url}: {what} near byte {position:,} of the stored file. "
+        "Fetch or write the file again; the other files are unaffected."
+    )
+
+
+def _begin_gzip() -> Any:
+    return zlib.decompressobj(wbits=31)
+
+
+def _begin_zstd() -> Any:
+    # 2 GiB windows: what `zstd --long=31` writes, usual for large text archives.
+    return zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()
+
+
+_DECOMPRESSORS: dict[Compression, Callable[[], Any]] = {"gzip": _begin_gzip, "zstd": _begin_zstd}

@@ -1,0 +1,181 @@
+"""Rows of a JSON lines file: any byte range of it, or the lines at given offsets."""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from attention_influence.corpus.byte_streams import read_bytes
+from attention_influence.corpus.rows import DEFAULT_DOMAIN, UNKNOWN_DOMAIN, Columns, Row, label, readable_text
+from attention_influence.corpus.sources import Source
+from attention_influence.errors import CorpusError, CorruptFile
+
+MAX_LINE_BYTES = 64 << 20
+# A named column may be absent from some rows; absent from all of the first 100 objects, the name is taken for wrong.
+_OBJECTS_LOOKED_AT = 100
+# Lines further apart than this are sought, nearer ones read through.
+_SEEK_BYTES = 1 << 20
+_BOM = b"\xef\xbb\xbf"
+
+
+def json_rows(
+    source: Source, columns: Columns, start: int = 0, end: int | None = None, max_line_bytes: int = MAX_LINE_BYTES
+) -> Iterator[Row]:
+    """The rows whose line's first byte lies in [start, end) of the decompressed file, in order.
+
+    Lines of nothing but whitespace are no rows; a line above `max_line_bytes` is a row with the reason too_long, read
+    past in bounded memory. Raises CorpusError for a named column that is not there, CorruptFile for a broken stream.
+    """
+    _check_columns(source, columns, max_line_bytes)
+    for offset, line in _lines_from(source, start, max_line_bytes):
+        if end is not None and offset >= end:
+            return
+        if line is None:
+            yield Row(offset, None, None, _domain_of_no_object(source, columns), "too_long")
+        elif not line.isspace() and line:
+            yield _row(offset, line, columns, source)
+
+
+def json_lines_at(source: Source, offsets: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """(offset, the line's own bytes without its end) for ascending byte offsets of lines.
+
+    A plain file is sought between lines that lie far apart, a compressed one is read once. Raises CorpusError when
+    no line begins at an offset.
+    """
+    for run in _runs(offsets, source.compression is None):
+        begin = run[0] if source.compression is None else 0
+        wanted = iter(run)
+        next_offset: int | None = next(wanted)
+        for offset, line in split_lines(read_bytes(source, begin), begin, max_line_bytes=MAX_LINE_BYTES):
+            if offset == next_offset and line is not None:
+                yield offset, _without_bom(offset, line).removesuffix(b"\r")
+                next_offset = next(wanted, None)
+            if next_offset is None or offset > next_offset:
+                break
+        if next_offset is not None:
+            raise CorpusError(
+                f"{source.url}: no line begins at byte {next_offset:,}. The file is not the one that was scored; "
+                "score it again."
+            )
+
+
+def parse_object(line: bytes) -> tuple[dict[str, Any] | None, str | None]:
+    """(the object, None), or (None, the reason why the line holds none)."""
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError:
+        return None, "invalid_utf8"
+    try:
+        # Raw control characters within strings are against the letter of JSON, but mean only one thing.
+        value = json.loads(text, strict=False)
+    except (ValueError, RecursionError):
+        return None, "invalid_json"
+    return (value, None) if isinstance(value, dict) else (None, "not_an_object")
+
+
+def split_lines(chunks: Iterable[bytes], offset: int, max_line_bytes: int) -> Iterator[tuple[int, bytes | None]]:
+    """(offset of its first byte, bytes without the newline) of each line; None in place of more than the limit."""
+    pieces: list[bytes] = []
+    length = 0
+    for chunk in chunks:
+        begin = 0
+        while (newline := chunk.find(b"\n", begin)) >= 0:
+            length += newline - begin
+            if length > max_line_bytes:
+                yield offset, None
+            else:
+                pieces.append(chunk[begin:newline])
+                yield offset, b"".join(pieces)
+            offset += length + 1
+            pieces, length, begin = [], 0, newline + 1
+        length += len(chunk) - begin
+        if length > max_line_bytes:
+            pieces = []
+        elif begin < len(chunk):
+            pieces.append(chunk[begin:])
+    if length:
+        yield offset, None if length > max_line_bytes else b"".join(pieces)
+
+
+def _lines_from(source: Source, start: int, max_line_bytes: int) -> Iterator[tuple[int, bytes | None]]:
+    """The lines that begin at `start` or later."""
+    # One byte earlier: only if that byte ends a line does one begin at `start` itself.
+    begin = max(start - 1, 0)
+    for offset, line in split_lines(read_bytes(source, begin), begin, max_line_bytes):
+        if offset >= start:
+            yield offset, line if line is None else _without_bom(offset, line)
+
+
+def _without_bom(offset: int, line: bytes) -> bytes:
+    return line.removeprefix(_BOM) if offset == 0 else line
+
+
+def _row(offset: int, line: bytes, columns: Columns, source: Source) -> Row:
+    record, reason = parse_object(line)
+    if record is None:
+        return Row(offset, None, None, _domain_of_no_object(source, columns), reason)
+    domain = source.domain or DEFAULT_DOMAIN
+    if columns.domain is not None:
+        domain = label(record.get(columns.domain)) or UNKNOWN_DOMAIN
+    identity = label(record.get(columns.id)) if columns.id is not None else None
+    if columns.text not in record:
+        return Row(offset, None, identity, domain, "missing_text")
+    text, reason = readable_text(record[columns.text])
+    if text is not None and not _is_encodable(text):
+        text, reason = None, "invalid_utf8"
+    return Row(offset, text, identity, domain, reason)
+
+
+def _domain_of_no_object(source: Source, columns: Columns) -> str:
+    return UNKNOWN_DOMAIN if columns.domain is not None else source.domain or DEFAULT_DOMAIN
+
+
+def _is_encodable(text: str) -> bool:
+    """False for lone surrogates, which JSON can spell ("\\ud800") and UTF-8 cannot."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _check_columns(source: Source, columns: Columns, max_line_bytes: int) -> None:
+    """Looks at the head of the file whatever the range, so that every range of a file gives the same answer."""
+    missing = columns.named()
+    present: dict[str, None] = {}
+    objects = 0
+    try:
+        for _, line in _lines_from(source, 0, max_line_bytes):
+            record = None if line is None else parse_object(line)[0]
+            if record is None:
+                continue
+            objects += 1
+            present.update(dict.fromkeys(record))
+            missing = {option: name for option, name in missing.items() if name not in record}
+            if not missing:
+                return
+            if objects == _OBJECTS_LOOKED_AT:
+                break
+    except CorruptFile:
+        # Its rows are read next, and raise it in their place.
+        return
+    if objects:
+        raise missing_column(source, missing, list(present))
+
+
+def missing_column(source: Source, missing: dict[str, str], present: Sequence[str]) -> CorpusError:
+    """The error for columns (option → name) that a source does not have."""
+    option, name = next(iter(missing.items()))
+    there = ", ".join(repr(key) for key in present) or "none"
+    return CorpusError(f"{source.url}: no column {name!r}; there are: {there}. Name the right one with {option}.")
+
+
+def _runs(offsets: Sequence[int], seekable: bool) -> Iterator[list[int]]:
+    """The offsets in groups that are cheaper to read through than to seek within."""
+    run: list[int] = []
+    for offset in offsets:
+        if run and seekable and offset - run[-1] > _SEEK_BYTES:
+            yield run
+            run = []
+        run.append(int(offset))
+    if run:
+        yield run

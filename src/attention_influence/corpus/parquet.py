@@ -1,0 +1,215 @@
+"""Rows of a Parquet file: any range of row indexes, or chosen rows with all their columns."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pyarrow.types as types
+
+from attention_influence.corpus.filesystems import BLOCK_BYTES, open_bytes, open_filesystem
+from attention_influence.corpus.json_lines import missing_column
+from attention_influence.corpus.rows import DEFAULT_DOMAIN, UNKNOWN_DOMAIN, Columns, Row, label, readable_text
+from attention_influence.corpus.sources import Source
+from attention_influence.errors import CorpusError, CorruptFile
+
+# Rows decoded at a time are chosen from the row group's mean row size, so that a batch is about this large.
+_BATCH_BYTES = 8 << 20
+_MAX_BATCH_ROWS = 1024
+
+
+@dataclass(frozen=True)
+class RowGroup:
+    """A row group: rows [start, start + rows), and its uncompressed size in bytes."""
+
+    start: int
+    rows: int
+    size: int
+
+
+def row_groups(source: Source) -> list[RowGroup]:
+    """The row groups of a Parquet file, from its footer alone."""
+    with _open(source) as file:
+        return _row_groups(file, file.schema_arrow.names)
+
+
+def parquet_schema(source: Source) -> pa.Schema:
+    """The Arrow schema of a Parquet file, string views as plain strings, as `parquet_rows_at` yields it."""
+    with _open(source) as file:
+        return _schema_without_views(file.schema_arrow)
+
+
+def parquet_rows(source: Source, columns: Columns, start: int = 0, end: int | None = None) -> Iterator[Row]:
+    """The rows with an index in [start, end), in order; only the named columns of row groups that overlap are read.
+
+    Raises CorpusError for a column that is not there, CorruptFile for what is not (or is no longer) Parquet.
+    """
+    with _open(source) as file:
+        present = file.schema_arrow.names
+        named = columns.named()
+        missing = {option: name for option, name in named.items() if name not in present}
+        if missing:
+            raise missing_column(source, missing, present)
+        read = sorted(set(named.values()))
+        for number, group in enumerate(_row_groups(file, read)):
+            if group.start + group.rows <= start or (end is not None and group.start >= end):
+                continue
+            for first, batch in _batches(source, file, number, group, read):
+                low = max(start - first, 0)
+                high = batch.num_rows if end is None else min(end - first, batch.num_rows)
+                if low < high:
+                    yield from _rows_of(batch.slice(low, high - low), first + low, columns, source.domain)
+                if end is not None and first + batch.num_rows >= end:
+                    break
+
+
+def parquet_rows_at(
+    source: Source, rows: Sequence[int] | npt.NDArray[np.int64]
+) -> Iterator[tuple[list[int], pa.Table]]:
+    """(row indexes, all columns of those rows) for ascending row indexes; opens only row groups that hold some.
+
+    Raises CorpusError for an index beyond the file.
+    """
+    wanted = np.asarray(rows, dtype=np.int64)
+    with _open(source) as file:
+        if len(wanted) and (wanted[-1] >= file.metadata.num_rows or wanted[0] < 0):
+            raise CorpusError(
+                f"{source.url}: row {wanted[-1]:,} is asked for, but the file has {file.metadata.num_rows:,} rows. "
+                "It is not the file that was scored; score it again."
+            )
+        names = file.schema_arrow.names
+        for number, group in enumerate(_row_groups(file, names)):
+            here = _between(wanted, group.start, group.start + group.rows)
+            if not len(here):
+                continue
+            for first, batch in _batches(source, file, number, group, None):
+                chosen = _between(here, first, first + batch.num_rows)
+                if len(chosen):
+                    plain = _without_views(pa.Table.from_batches([batch]))
+                    yield chosen.tolist(), plain.take(pa.array(chosen - first))
+                if first + batch.num_rows > here[-1]:
+                    break
+
+
+@contextmanager
+def _open(source: Source) -> Iterator[pq.ParquetFile]:
+    filesystem, path = open_filesystem(source.url)
+    try:
+        raw = open_bytes(filesystem, path, sequential=False)
+    except FileNotFoundError as error:
+        raise CorpusError(f"{source.url}: the file is gone since it was listed. List the corpus again.") from error
+    with raw:
+        try:
+            # Without pre-buffering: it would hold every needed column of a row group at once, however large.
+            file = pq.ParquetFile(raw, buffer_size=BLOCK_BYTES, pre_buffer=False)
+        except (pa.ArrowException, OSError) as error:
+            raise _broken(source, "its footer (a file cut short has none)", error) from error
+        yield file
+
+
+def _row_groups(file: pq.ParquetFile, names: Sequence[str]) -> list[RowGroup]:
+    metadata = file.metadata
+    groups = []
+    start = 0
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        chunks = [group.column(i) for i in range(group.num_columns)]
+        size = sum(
+            chunk.total_uncompressed_size
+            for chunk in chunks
+            if any(chunk.path_in_schema == name or chunk.path_in_schema.startswith(f"{name}.") for name in names)
+        )
+        groups.append(RowGroup(start, group.num_rows, size))
+        start += group.num_rows
+    return groups
+
+
+def _batches(
+    source: Source, file: pq.ParquetFile, number: int, group: RowGroup, names: list[str] | None
+) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """(index of its first row, batch) over one row group, decoded a few megabytes at a time."""
+    mean = max(group.size // max(group.rows, 1), 1)
+    size = min(max(_BATCH_BYTES // mean, 1), _MAX_BATCH_ROWS)
+    first = group.start
+    try:
+        for batch in file.iter_batches(batch_size=size, row_groups=[number], columns=names, use_threads=False):
+            yield first, batch
+            first += batch.num_rows
+    except (pa.ArrowException, OSError) as error:
+        raise _broken(source, f"row group {number}, row {first:,} or soon after", error) from error
+    if first != group.start + group.rows:
+        raise _corrupt(source, f"row group {number}, row {first:,}", "fewer rows than its footer says")
+
+
+def _rows_of(batch: pa.RecordBatch, first: int, columns: Columns, source_domain: str | None) -> Iterator[Row]:
+    texts = _values(batch.column(columns.text), text_only=True)
+    ids = _values(batch.column(columns.id)) if columns.id is not None else [None] * batch.num_rows
+    domains: list[object] = [source_domain or DEFAULT_DOMAIN] * batch.num_rows
+    if columns.domain is not None:
+        domains = _values(batch.column(columns.domain))
+    for at, (value, identity, domain) in enumerate(zip(texts, ids, domains, strict=True)):
+        text, reason = readable_text(value)
+        yield Row(first + at, text, label(identity), label(domain) or UNKNOWN_DOMAIN, reason)
+
+
+def _values(column: pa.Array, *, text_only: bool = False) -> list[object]:
+    """Strings and binaries as bytes, other values as themselves, or as False where only text will do."""
+    if types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if _is_textual(column.type):
+        # As bytes: Arrow does not check that a Parquet string is valid UTF-8, and one bad row must not stop the others.
+        column = column.cast(pa.large_binary())
+    elif text_only and not types.is_null(column.type):
+        return [False] * len(column)
+    values: list[object] = column.to_pylist()
+    return values
+
+
+def _is_textual(type_: pa.DataType) -> bool:
+    tests = (
+        types.is_string,
+        types.is_large_string,
+        types.is_string_view,
+        types.is_binary,
+        types.is_large_binary,
+        types.is_binary_view,
+        types.is_fixed_size_binary,
+    )
+    return any(test(type_) for test in tests)
+
+
+def _between(ascending: npt.NDArray[np.int64], low: int, high: int) -> npt.NDArray[np.int64]:
+    first, last = np.searchsorted(ascending, [low, high])
+    return ascending[first:last]
+
+
+def _schema_without_views(schema: pa.Schema) -> pa.Schema:
+    for at, field in enumerate(schema):
+        if types.is_string_view(field.type):
+            schema = schema.set(at, field.with_type(pa.string()))
+        elif types.is_binary_view(field.type):
+            schema = schema.set(at, field.with_type(pa.binary()))
+    return schema
+
+
+def _without_views(table: pa.Table) -> pa.Table:
+    # Arrow cannot take rows of view columns; on disk a view and a string are the same.
+    schema = _schema_without_views(table.schema)
+    return table if schema.equals(table.schema) else table.cast(schema)
+
+
+def _broken(source: Source, where: str, error: Exception) -> Exception:
+    # Arrow reports damage as a plain OSError; its subclasses (connection, permission) say nothing about the file.
+    if isinstance(error, OSError) and type(error) is not OSError:
+        return error
+    return _corrupt(source, where, " ".join(str(error).split()))
+
+
+def _corrupt(source: Source, where: str, error: str) -> CorruptFile:
+    return CorruptFile(
+        f"{source.url}: cannot be read as Parquet at {where}: {error.rstrip('.')}. "
+        "Fetch or write the file again; the other files are unaffected."
+    )
