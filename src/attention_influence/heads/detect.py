@@ -1,0 +1,160 @@
+"""Which heads retrieve: the retrieval task run through the model, and the top share of heads taken."""
+
+import logging
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ..errors import ProbeError
+from ..model.attention import Observed
+from ..model.language_model import LanguageModel
+from .head_set import HeadSet, Matrix, top_heads
+from .probes import Probe, make_probe
+from .retrieval import Where, hits
+from .sentences import sentences_of
+
+_log = logging.getLogger(__name__)
+
+# A chosen set that has not changed for this many checks has settled.
+_CHECK_EVERY, _STABLE_CHECKS = 20, 4
+_MOST_SENTENCES = 20_000
+_LOW_ACCURACY = 0.5
+_LOW_SCORE = 0.1  # a top head below it copies no more than by chance
+
+
+@dataclass(frozen=True)
+class Detection:
+    """Parameters of `detect_heads`; the paper's are the defaults."""
+
+    samples: int = 800
+    context: int = 4096
+    share: float = 0.05
+    where: Where = "needle"
+    seed: int = 0
+    until_stable: bool = False
+
+
+def detect_heads(
+    model: LanguageModel,
+    texts: Sequence[str],
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    **parameters: object,
+) -> HeadSet:
+    """The ceil(share × heads) heads of highest mean retrieval score, with the whole matrix (paper, section 3).
+
+    `texts` are any texts; their sentences become the values of the task. `parameters` are the fields of `Detection`:
+    `samples` probes of at most `context` tokens; with `until_stable` fewer, as soon as the chosen set has settled.
+    `progress(done, total)` is called after each probe. Raises ProbeError.
+    """
+    asked = Detection(**parameters)  # type: ignore[arg-type]
+    if not 0 < asked.share <= 1 or asked.samples < 1:
+        raise ProbeError(f"share {asked.share} and samples {asked.samples}: need 0 < share ≤ 1 and at least one sample")
+    probes = make_probes(model, texts, asked.context, asked.seed)
+    scores: list[NDArray[np.float64]] = []
+    accuracy: list[float] = []
+    chosen: list[tuple[int, int]] = []
+    unchanged = 0
+    for probe in probes:
+        sample_scores, right = score_probe(model, probe, asked.where)
+        scores.append(sample_scores)
+        accuracy.append(right)
+        progress(len(scores), asked.samples)
+        if len(scores) == asked.samples:
+            break
+        if asked.until_stable and len(scores) % _CHECK_EVERY == 0:
+            now = sorted(top_heads(_matrix(np.mean(scores, axis=0)), asked.share))
+            unchanged = unchanged + 1 if now == chosen else 0
+            chosen = now
+            if unchanged >= _STABLE_CHECKS:
+                break
+    mean = np.mean(scores, axis=0)
+    error = np.std(scores, axis=0, ddof=1) / len(scores) ** 0.5 if len(scores) > 1 else np.full_like(mean, np.nan)
+    found = HeadSet(
+        heads=tuple(top_heads(_matrix(mean), asked.share)),
+        model=asdict(model.identity),
+        method="retrieval score",
+        parameters={k: v for k, v in asdict(asked).items() if k != "seed"},
+        seed=asked.seed,
+        n_samples=len(scores),
+        probe_accuracy=float(np.mean(accuracy)),
+        scores=_matrix(mean),
+        standard_errors=_matrix(error),
+        versions={name: version(name) for name in ("attention-influence", "torch", "transformers")},
+    )
+    for warning in detection_warnings(found):
+        _log.warning(warning)
+    return found
+
+
+def detection_warnings(found: HeadSet) -> list[str]:
+    """Why the heads should not be trusted, if so."""
+    warnings = []
+    if found.probe_accuracy is not None and found.probe_accuracy < _LOW_ACCURACY:
+        warnings.append(
+            f"the model predicts only {found.probe_accuracy:.0%} of the answer tokens right: it hardly does the "
+            "retrieval task, so its heads mean little; take a better model or a shorter --context"
+        )
+    if found.scores is not None and found.heads:
+        layer, head = found.heads[0]
+        top = found.scores[layer][head] or 0.0
+        if top < _LOW_SCORE:
+            warnings.append(f"no head stands out: the highest retrieval score is {top:.2f}")
+    return warnings
+
+
+def make_probes(model: LanguageModel, texts: Sequence[str], context: int, seed: int) -> Iterator[Probe]:
+    """Endless probes, each drawn from a generator of its own, so that probe i is the same whatever came before."""
+    if context > model.context:
+        raise ProbeError(
+            f"probes of {context} tokens are longer than the context of {model.identity.name}, {model.context}; "
+            f"give --context {model.context} or less"
+        )
+    sentences = sentences_of(texts, model.tokens, _MOST_SENTENCES)
+    if not sentences:
+        raise ProbeError(
+            "no natural sentence of 8 to 30 tokens was found in the texts given for the task; give prose with "
+            "--sentences"
+        )
+    number = 0
+    while True:
+        yield make_probe(sentences, model.tokens, context, random.Random(f"{seed}/{number}"))
+        number += 1
+
+
+def score_probe(
+    model: LanguageModel,
+    probe: Probe,
+    where: Where = "needle",
+    masked: Mapping[int, Sequence[int]] | None = None,
+) -> tuple[NDArray[np.float64], float]:
+    """Retrieval scores [layers, heads] of one probe, NaN where there is no head, and the share of answer tokens right.
+
+    Only the rows that predict answer tokens are computed, never a [T × T] map. `masked` heads attend uniformly.
+    """
+    token_T = torch.tensor(probe.tokens, device=model.device)
+    answer_A = torch.tensor(probe.answer, device=model.device)
+    needle = torch.tensor(probe.needle, device=model.device)
+    shares: dict[int, torch.Tensor] = {}
+
+    def look(seen: Observed) -> None:
+        query_HAD = seen.query_BHTD[0, :, answer_A - 1]
+        hit_HA = hits(query_HAD, seen.key_BKTD[0], token_T, answer_A, needle, seen.sliding_window, where)
+        shares[seen.layer] = hit_HA.double().mean(1)
+
+    body = model.forward([probe.tokens], masked, observe=look)
+    logits_AV = model.output.logits(body, body.last_hidden_state[0, answer_A - 1])
+    right = (logits_AV.argmax(-1) == token_T[answer_A]).double().mean().item()
+    scores = np.full((max(model.heads) + 1, max(model.heads.values())), np.nan)
+    for layer, share in shares.items():
+        scores[layer, : len(share)] = share.cpu().numpy()
+    return scores, right
+
+
+def _matrix(values: NDArray[np.float64]) -> Matrix:
+    return [[None if np.isnan(x) else round(float(x), 6) for x in row] for row in values]

@@ -1,0 +1,115 @@
+"""A set of attention heads: what `detect` writes, what scoring masks."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..errors import HeadsError
+
+Head = tuple[int, int]
+Matrix = list[list[float | None]]
+
+
+@dataclass(frozen=True)
+class HeadSet:
+    """Heads in rank order with how they were found; a set given by hand has only `heads`."""
+
+    heads: tuple[Head, ...]
+    """(layer, head), the most important first."""
+    model: Mapping[str, str] | None = None
+    """name, weights and tokenizer of the model's Identity."""
+    method: str = "given"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    seed: int | None = None
+    n_samples: int | None = None
+    probe_accuracy: float | None = None
+    """Share of answer tokens that the model itself predicts right under teacher forcing."""
+    scores: Matrix | None = None
+    """[layers][heads]; None where a layer has no attention, or fewer heads."""
+    standard_errors: Matrix | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(set(self.heads)) != len(self.heads):
+            raise HeadsError("a head is listed twice; each (layer, head) may stand once")
+
+    def __iter__(self) -> Iterator[Head]:
+        return iter(self.heads)
+
+    def __len__(self) -> int:
+        return len(self.heads)
+
+    def by_layer(self) -> dict[int, list[int]]:
+        """Layer → its heads, both ascending."""
+        layers: dict[int, list[int]] = {}
+        for layer, head in sorted(self.heads):
+            layers.setdefault(layer, []).append(head)
+        return layers
+
+    def save(self, path: str | Path) -> None:
+        """Writes heads.json, whole or not at all."""
+        from ..corpus.whole_files import write_whole
+
+        record = asdict(self) | {"heads": [list(head) for head in self.heads]}
+        write_whole(str(path), (json.dumps(record, indent=1) + "\n").encode())
+
+
+def rank_heads(scores: Matrix) -> list[Head]:
+    """All (layer, head) pairs that have a score, highest first; equal scores in order of layer and head."""
+    pairs = [(layer, head) for layer, row in enumerate(scores) for head, score in enumerate(row) if score is not None]
+    return sorted(pairs, key=lambda pair: (-scores[pair[0]][pair[1]], pair))  # type: ignore[operator]
+
+
+def top_heads(scores: Matrix, share: float) -> list[Head]:
+    """The ceil(share × heads) heads of highest score, in rank order."""
+    ranked = rank_heads(scores)
+    return ranked[: math.ceil(share * len(ranked))]
+
+
+def load_heads(path: str | Path) -> HeadSet:
+    """The head set in a JSON file: heads.json, a plain [[layer, head], …], or {"layer-head": [scores…]}.
+
+    The last is what the Retrieval_Head repository writes: heads are ranked by their mean score, and the top 5% are
+    taken. Raises HeadsError.
+    """
+    try:
+        record = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise HeadsError(f"{path}: no such file; write it with `attention-influence detect`") from None
+    except (ValueError, OSError) as error:
+        raise HeadsError(f"{path} cannot be read as JSON: {error}") from None
+    try:
+        if isinstance(record, list):
+            return HeadSet(_pairs(record))
+        if "heads" in record:
+            known = {name: record[name] for name in HeadSet.__dataclass_fields__ if name in record}
+            return HeadSet(**{**known, "heads": _pairs(record["heads"])})
+        return _from_score_lists(record)
+    except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+        raise HeadsError(
+            f'{path} is none of heads.json, [[layer, head], …] or {{"layer-head": [scores]}}: {error}'
+        ) from None
+
+
+def _pairs(pairs: Sequence[Sequence[int]]) -> tuple[Head, ...]:
+    heads = []
+    for layer, head in pairs:
+        if not (isinstance(layer, int) and isinstance(head, int)) or layer < 0 or head < 0:
+            raise ValueError(f"[{layer!r}, {head!r}] is not a pair of non-negative integers")
+        heads.append((layer, head))
+    return tuple(heads)
+
+
+def _from_score_lists(record: Mapping[str, Sequence[float]]) -> HeadSet:
+    means: dict[Head, float] = {}
+    for name, values in record.items():
+        layer, head = (int(part) for part in name.split("-"))
+        means[layer, head] = sum(values) / len(values)
+    width = max(head for _, head in means) + 1
+    scores: Matrix = [[None] * width for _ in range(max(layer for layer, _ in means) + 1)]
+    for (layer, head), mean in means.items():
+        scores[layer][head] = mean
+    return HeadSet(tuple(top_heads(scores, 0.05)), method="retrieval score lists", scores=scores)

@@ -1,0 +1,108 @@
+"""The retrieval task: find the sentence that belongs to a key in a JSON object (paper, section 3 and appendix A).
+
+A probe's prompt and answer are tokenized once, as one string; what belongs to the answer and to the value in the JSON
+is told by character offsets.
+"""
+
+import random
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..errors import ProbeError
+from ..model.tokens import Tokens
+
+_INSTRUCTION = "Extract the value of the given key from the JSON object. Output only the value."
+_DEMONSTRATIONS = 3
+_KEY_CHARS = 32
+_FEWEST_PAIRS = _DEMONSTRATIONS + 2
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One sample: the tokens of prompt and answer, and where the needle lies."""
+
+    tokens: tuple[int, ...]
+    """With the tokenizer's BOS, if it adds one."""
+    answer: tuple[int, ...]
+    """Positions of the answer's tokens; each is predicted by the position before it."""
+    needle: tuple[int, ...]
+    """Positions of the tokens inside the value in the JSON that the query's key belongs to."""
+    n_pairs: int
+
+
+def make_probe(sentences: Sequence[str], tokens: Tokens, context: int, rng: random.Random) -> Probe:
+    """A probe of at most `context` tokens, to which no further pair could be added. Raises ProbeError."""
+    typical = len(tokens.encode([_pair(_random_key(rng), sentences[0])])[0])
+    most = min(len(sentences), 4 * context // typical + _FEWEST_PAIRS)
+    pairs = [(_random_key(rng), sentence) for sentence in rng.sample(list(sentences), most)]
+    places = [rng.random() for _ in pairs]
+
+    def tokenized(n_pairs: int) -> Probe:
+        return _tokenize(pairs[:n_pairs], places, tokens)
+
+    sizes = [len(ids) for ids in tokens.encode([_pair(*pair) for pair in pairs])]
+    n_pairs, total = 0, sum(sizes[: _DEMONSTRATIONS + 1])  # the demonstrations and the answer repeat theirs
+    while n_pairs < most and total + sizes[n_pairs] < context:
+        total += sizes[n_pairs]
+        n_pairs += 1
+    n_pairs = max(n_pairs, _FEWEST_PAIRS)
+    probe = tokenized(min(n_pairs, most))
+    while len(probe.tokens) > context:
+        if probe.n_pairs <= _FEWEST_PAIRS:
+            raise ProbeError(
+                f"a context of {context} tokens is too short for {_DEMONSTRATIONS} demonstrations and a query "
+                f"({len(probe.tokens)} tokens); raise --context"
+            )
+        probe = tokenized(probe.n_pairs - 1)
+    while probe.n_pairs < most:
+        longer = tokenized(probe.n_pairs + 1)
+        if len(longer.tokens) > context:
+            return probe
+        probe = longer
+    raise ProbeError(
+        f"{len(sentences)} sentences do not fill a context of {context} tokens; give more texts with --sentences, or "
+        "lower --context"
+    )
+
+
+def _random_key(rng: random.Random) -> str:
+    return "".join(rng.choices(string.ascii_letters + string.digits, k=_KEY_CHARS))
+
+
+def _pair(key: str, sentence: str) -> str:
+    return f'"{key}": "{sentence}", '
+
+
+def _tokenize(pairs: Sequence[tuple[str, str]], places: Sequence[float], tokens: Tokens) -> Probe:
+    """The probe whose first pairs are the demonstrations and the query; `places` order the pairs in the JSON."""
+    text = _INSTRUCTION + "\n\n{"
+    query = _DEMONSTRATIONS
+    in_json = (0, 0)
+    for i in sorted(range(len(pairs)), key=lambda i: places[i]):
+        key, sentence = pairs[i]
+        if i == query:
+            start = len(text) + len(key) + 5  # "key": "
+            in_json = (start, start + len(sentence))
+        text += _pair(key, sentence)
+    text = text.removesuffix(", ") + "}\n"
+    for key, sentence in pairs[:_DEMONSTRATIONS]:
+        text += f"\n{key}\n{sentence}\n"
+    key, sentence = pairs[query]
+    text += f"\n{key}\n"
+    in_answer = (len(text), len(text) + len(sentence))
+    ids, offsets = tokens.encode_with_offsets(text + sentence)
+    bos = [] if tokens.bos is None else [tokens.bos]
+    answer = _inside(offsets, in_answer)
+    needle = _inside(offsets, in_json)
+    shift = len(bos)
+    return Probe(
+        tuple(bos + ids),
+        tuple(i + shift for i in answer),
+        tuple(i + shift for i in needle),
+        len(pairs),
+    )
+
+
+def _inside(offsets: Sequence[tuple[int, int]], span: tuple[int, int]) -> list[int]:
+    return [i for i, (low, high) in enumerate(offsets) if span[0] <= low < high <= span[1]]

@@ -1,0 +1,142 @@
+"""The attention that every layer calls: causal inside each window, uniform in the reference's masked heads.
+
+Registered with transformers under one name, with a mask function of the same name that returns None on purpose:
+what a query may see (its own window, nothing later, nothing beyond the sliding window) is decided here alone, so
+no mask tensor exists and nothing is padded.
+
+Letters: B rows of the batch (the last one is the reference), H query heads, K key/value heads, T packed tokens,
+D head size.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+
+from ..errors import ModelError
+from .windowed import window_starts, windowed_attention
+
+NAME = "attention_influence"
+
+
+class Observed(NamedTuple):
+    """What one layer's attention was given, and what it gave."""
+
+    layer: int
+    module: nn.Module
+    query_BHTD: Tensor
+    key_BKTD: Tensor
+    value_BKTD: Tensor
+    out_BTHD: Tensor
+    scaling: float | None
+    sliding_window: int | None
+
+
+Observer = Callable[[Observed], None]
+
+
+@dataclass(frozen=True)
+class AttentionPass:
+    """What the attention function must know of the forward pass under way."""
+
+    lengths: Sequence[int]
+    """Tokens of each window; the windows stand one after another in the row and fill it."""
+    masked: Mapping[int, Sequence[int]]
+    """Layer → heads that attend uniformly in the last row."""
+    fork_layer: int | None = None
+    """The layer whose rows are still equal, so that attention is computed once for all of them."""
+    observe: Observer | None = None
+    """Called in every layer that has attention."""
+    observe_mask: Callable[[Callable[..., Tensor]], None] | None = None
+    """Called with the mask function (batch, head, query, key → visible) of each kind of mask the model asks for."""
+
+
+_current: ContextVar[AttentionPass] = ContextVar("attention_pass")
+
+
+@contextmanager
+def attention_pass(state: AttentionPass) -> Iterator[None]:
+    """Makes `state` the pass that attention layers of this thread belong to."""
+    token = _current.set(state)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+# Passed along by some families, without effect on causal attention in evaluation mode.
+_HARMLESS = frozenset({"position_ids", "cache_position", "use_cache", "output_attentions", "output_hidden_states"})
+
+
+def forked_attention(
+    module: nn.Module,
+    query_BHTD: Tensor,
+    key_BKTD: Tensor,
+    value_BKTD: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    is_causal: bool | None = None,
+    **unknown: Any,
+) -> tuple[Tensor, None]:
+    """The layer's attention output [B, T, H, D], and no weights; signature of transformers' AttentionInterface."""
+    state = _current.get(None)
+    if state is None:
+        raise ModelError("this model was prepared for scoring; call it through Scorer, or reload it for other use")
+    refused = sorted(k for k, v in unknown.items() if v is not None and v is not False and k not in _HARMLESS)
+    if refused:
+        raise ModelError(f"{type(module).__name__} asks its attention for {', '.join(refused)}, which is not handled")
+    if attention_mask is not None or is_causal is False or not getattr(module, "is_causal", True):
+        raise ModelError(f"{type(module).__name__} is not causal attention over the document; nothing to score")
+    if query_BHTD.shape[-1] != value_BKTD.shape[-1]:
+        raise ModelError(f"{type(module).__name__} is latent attention (value size ≠ query size), which is not handled")
+
+    layer: int = module.layer_idx  # type: ignore[assignment]
+    rows = query_BHTD.shape[0]
+    computed = slice(0, 1) if layer == state.fork_layer else slice(0, rows)
+    out_BTHD = windowed_attention(
+        query_BHTD[computed], key_BKTD[computed], value_BKTD[computed], state.lengths, scaling, sliding_window
+    )
+    if out_BTHD.shape[0] < rows:
+        out_BTHD = out_BTHD.expand(rows, -1, -1, -1).clone()
+    if masked := state.masked.get(layer):
+        group = query_BHTD.shape[1] // value_BKTD.shape[1]
+        value_MTD = value_BKTD[-1, [head // group for head in masked]]
+        mean_MTD = uniform_attention(value_MTD, state.lengths, sliding_window)
+        out_BTHD[-1, :, list(masked)] = mean_MTD.transpose(0, 1)
+    if state.observe is not None:
+        state.observe(Observed(layer, module, query_BHTD, key_BKTD, value_BKTD, out_BTHD, scaling, sliding_window))
+    return out_BTHD, None
+
+
+def uniform_attention(value_MTD: Tensor, lengths: Sequence[int], sliding_window: int | None) -> Tensor:
+    """The plain mean [M, T, D] of the values that each position sees: weights 1/n_t (paper, appendix C).
+
+    n_t counts the positions from the window's start, or from the sliding window's, up to and including t. Sums are
+    in float64; a value that is not finite spoils the positions that see it and no others.
+    """
+    first_T, position_T = window_starts(lengths, sliding_window, value_MTD.device)
+
+    def seen_sum(x_MTD: Tensor) -> Tensor:
+        before_MTD = nn.functional.pad(x_MTD.cumsum(1, dtype=torch.float64), (0, 0, 1, 0))
+        return before_MTD[:, position_T + 1] - before_MTD[:, first_T]
+
+    finite_MTD = value_MTD.isfinite()
+    mean_MTD = seen_sum(value_MTD.where(finite_MTD, 0)) / (position_T + 1 - first_T)[:, None]
+    return mean_MTD.masked_fill(seen_sum(~finite_MTD) > 0, torch.nan).to(value_MTD.dtype)
+
+
+def _no_mask(*args: Any, mask_function: Callable[..., Tensor], **kwargs: Any) -> None:
+    state = _current.get(None)
+    if state is not None and state.observe_mask is not None:
+        state.observe_mask(mask_function)
+
+
+AttentionInterface.register(NAME, forked_attention)
+AttentionMaskInterface.register(NAME, _no_mask)

@@ -1,0 +1,63 @@
+"""One forward pass that gives the hidden states of both models.
+
+Below the first masked layer the base and the reference model are the same function, so the row of packed windows is
+computed once there; at that layer it becomes two rows, base and reference, and from there on the batch is 2:
+
+    embeddings → layers 0 … k-1 → fork → layers k … n-1 on [base; reference] → final norm
+
+Letters: B rows (1 or 2), T packed tokens, E hidden size.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .attention import AttentionPass, Observer, attention_pass
+
+
+@torch.inference_mode()
+def forked_forward(
+    body: nn.Module,
+    layers: nn.ModuleList,
+    windows: Sequence[Sequence[int]],
+    masked: Mapping[int, Sequence[int]],
+    fork_layer: int | None = None,
+    observe: Observer | None = None,
+) -> Any:
+    """The body's output, `last_hidden_state` [2, T, E] after the final norm: row 0 base, row 1 reference.
+
+    `windows` are packed in their order into one row, positions restarting at 0 in each. `masked` maps layers to the
+    heads that attend uniformly in the last row. Without a `fork_layer` there is one row, and masked heads apply to it.
+    """
+    device = body.get_input_embeddings().weight.device  # type: ignore[operator]
+    tokens_T = torch.tensor([token for window in windows for token in window], device=device)
+    positions_T = torch.cat([torch.arange(len(window), device=device) for window in windows])
+    _forget_longest_position(body)
+    state = AttentionPass([len(window) for window in windows], masked, fork_layer, observe)
+    hook = None if fork_layer is None else layers[fork_layer].register_forward_pre_hook(_two_rows, with_kwargs=True)
+    try:
+        with attention_pass(state):
+            return body(input_ids=tokens_T[None], position_ids=positions_T[None], use_cache=False)
+    finally:
+        if hook is not None:
+            hook.remove()
+
+
+def _two_rows(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Repeats the hidden states; what else the layer is given (positions, rotations) has one row and broadcasts."""
+    if args:
+        return (_repeat(args[0]), *args[1:]), kwargs
+    return args, {**kwargs, "hidden_states": _repeat(kwargs["hidden_states"])}
+
+
+def _repeat(hidden_1TE: Tensor) -> Tensor:
+    return hidden_1TE.expand(2, -1, -1)
+
+
+def _forget_longest_position(body: nn.Module) -> None:
+    """Dynamic RoPE keeps the frequencies of the longest call so far: without this, scores would depend on the past."""
+    for module in body.modules():
+        for name in [n for n in vars(module) if n.endswith("max_seq_len_cached")]:
+            setattr(module, name, 0)

@@ -1,0 +1,110 @@
+"""A causal language model, taken apart as far as scoring needs: layers, attention heads, output layer, tokens."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import ModelError
+from . import attention
+from .attention import Observed, Observer
+from .fork import forked_forward
+from .loss import OutputLayer
+from .tokens import Tokens
+
+_DEFAULT_CONTEXT = 2048  # where the model names no longest position
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What makes two models the same: written into heads.json and into the fingerprint of a run."""
+
+    name: str
+    weights: str
+    """sha256 over the weight files, or over the tensors of a model made in memory."""
+    tokenizer: str
+    """sha256 of the tokenizer's definition."""
+
+
+class LanguageModel:
+    """A loaded model, prepared for scoring: its attention is replaced, everything else is the model's own code.
+
+    `heads` maps each layer that has attention to its number of query heads; `layers` holds all layers.
+    Raises ModelError, naming what is missing, where the model's attention cannot be reached.
+    """
+
+    def __init__(self, network: Any, tokenizer: Any, name: str, weights_hash: str) -> None:
+        self.network = network.eval().requires_grad_(False)
+        self.tokens = Tokens(tokenizer)
+        self.identity = Identity(name, weights_hash, self.tokens.hash)
+        self.body: nn.Module = network.base_model
+        if network.get_output_embeddings() is None or self.body is network:
+            raise ModelError(f"{name} has no output layer over a body of its own; a causal language model is needed")
+        self.device: torch.device = network.get_input_embeddings().weight.device
+        self.dtype: torch.dtype = network.dtype
+        config = network.config.get_text_config()
+        self.context: int = getattr(config, "max_position_embeddings", None) or _DEFAULT_CONTEXT
+        try:
+            network.set_attn_implementation(attention.NAME)
+        except (ValueError, ImportError, KeyError) as error:
+            raise ModelError(
+                f"{name}: transformers cannot replace the attention of {config.model_type}: {error}"
+            ) from None
+        self.heads, self.layers = self._reach_attention()
+        self.output = OutputLayer(network)
+
+    def forward(
+        self,
+        windows: Sequence[Sequence[int]],
+        masked: Mapping[int, Sequence[int]] | None = None,
+        fork_layer: int | None = None,
+        observe: Observer | None = None,
+    ) -> Any:
+        """See `forked_forward`: the body's output for packed windows, in one row, or two from `fork_layer` on."""
+        return forked_forward(self.body, self.layers, windows, masked or {}, fork_layer, observe)
+
+    @contextmanager
+    def unmodified(self, implementation: str = "eager") -> Iterator[Any]:
+        """The network with another attention of transformers, for as long as the context lasts."""
+        self.network.set_attn_implementation(implementation)
+        try:
+            yield self.network
+        finally:
+            self.network.set_attn_implementation(attention.NAME)
+
+    def _reach_attention(self) -> tuple[dict[int, int], nn.ModuleList]:
+        modules: dict[int, nn.Module] = {}
+        heads: dict[int, int] = {}
+
+        def note(seen: Observed) -> None:
+            if modules.setdefault(seen.layer, seen.module) is not seen.module:
+                raise ModelError(f"layer {seen.layer} has more than one attention")
+            heads[seen.layer] = seen.query_BHTD.shape[1]
+
+        model_type = self.network.config.model_type
+        try:
+            forked_forward(self.body, nn.ModuleList(), [[0, 0]], {}, observe=note)
+        except ModelError as error:
+            raise ModelError(f"{self.identity.name} ({model_type}): {error}") from None
+        except (TypeError, AttributeError, ValueError, RuntimeError, IndexError) as error:
+            raise ModelError(
+                f"{self.identity.name} ({model_type}) does not run on tokens with explicit positions and without a "
+                f"mask: {error}"
+            ) from error
+        if not heads:
+            raise ModelError(
+                f"{self.identity.name} ({model_type}): no layer calls its attention through transformers' "
+                "AttentionInterface, so no head can be masked; choose a model whose layers do (llama, qwen, gemma …)"
+            )
+        for layers in self.body.modules():
+            if isinstance(layers, nn.ModuleList) and all(
+                layer < len(layers) and any(m is module for m in layers[layer].modules())
+                for layer, module in modules.items()
+            ):
+                return dict(sorted(heads.items())), layers
+        raise ModelError(
+            f"{self.identity.name} ({model_type}): its attention layers do not stand in one list of layers"
+        )

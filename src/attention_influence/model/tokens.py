@@ -1,0 +1,37 @@
+"""Text to token ids: the tokenizer as scoring needs it.
+
+Special tokens written out in a text, such as `<|im_start|>`, are scored as the text that they are.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import ModelError
+
+
+class Tokens:
+    """A model's tokenizer: ids and character offsets of plain text, and the BOS id that it puts first (or None)."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        if backend is None:
+            raise ModelError(f"{type(tokenizer).__name__} is not a fast tokenizer; save one as tokenizer.json")
+        self.hash: str = hashlib.sha256(backend.to_str().encode()).hexdigest()
+        with_special = tokenizer("a").input_ids
+        bos = tokenizer.bos_token_id
+        self.bos: int | None = bos if bos is not None and with_special[:1] == [bos] else None
+        # A copy: the caller's tokenizer keeps its own treatment of special tokens.
+        self._backend = type(backend).from_str(backend.to_str())
+        self._backend.encode_special_tokens = True
+        self._backend.no_truncation()
+        self._backend.no_padding()
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, without special tokens; uses all cores."""
+        return [e.ids for e in self._backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """Token ids of one text and the half-open range of characters that each stands for."""
+        encoding = self._backend.encode(text, add_special_tokens=False)
+        return encoding.ids, encoding.offsets
