@@ -1,0 +1,31 @@
+"""Small score stores to report on."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from attention_influence.scoring.schema import SCORE_SCHEMA
+
+
+def scored(row: int, influence: float | None, domain: str = "web", **columns: Any) -> dict[str, Any]:
+    """A row of 100 tokens with base loss 2."""
+    values = {"source": f"{domain}.jsonl", "row": row, "id": f"{domain}-{row}", "domain": domain, "n_chars": 400}
+    values |= {"n_tokens": 100, "n_scored": 100, "n_windows": 1, "loss_base": 2.0, "influence": influence}
+    values |= {"loss_ref": None if influence is None else 2.0 * (1 + influence)}
+    return values | {"copy_share": 0.125, "repeat_share": 0.0625, "compression": 0.5, **columns}
+
+
+def unscored(row: int, reason: str, domain: str = "web") -> dict[str, Any]:
+    """A row that could not be scored."""
+    return {"source": f"{domain}.jsonl", "row": row, "domain": domain, "reason": reason}
+
+
+def write_store(store: Path, *units: list[dict[str, Any]]) -> Path:
+    """A store with one score file for each unit."""
+    (store / "scores").mkdir(parents=True, exist_ok=True)
+    for number, rows in enumerate(units):
+        table = pa.Table.from_pylist(rows, schema=SCORE_SCHEMA)
+        pq.write_table(table, store / "scores" / f"unit-{number}.parquet")
+    return store
