@@ -161,6 +161,7 @@ def _environment() -> Environment:
         "count": _count,
         "decimal": _decimal,
     }
+    environment.filters |= filters
     return environment
 
 
