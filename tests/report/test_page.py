@@ -115,6 +115,13 @@ def test_hidden_characters_are_seen(tmp_path):
     assert page.pre == ["\nnul␀ user⟨U+202E⟩gpj.exe ⟨U+D800⟩"]
 
 
+def test_hidden_characters_in_names_and_warnings_are_seen(tmp_path):
+    name = "we\0b\u202e"
+    page = report(tmp_path, [scored(0, 0.1, name, flag=name), unscored(1, name, name)], warnings=[name])
+    assert page.text.count("we␀b⟨U+202E⟩") >= 6
+    assert {"\0", "\u202e"}.isdisjoint(page.source)
+
+
 def test_a_line_of_a_megabyte_is_cut(tmp_path):
     page = report(tmp_path, [scored(0, 0.1)], text_of=lambda s, r: "x" * 1_000_000)
     assert page.pre[0].endswith("… [1,500 of 1,000,000 characters shown]")
