@@ -8,7 +8,6 @@ Licences of the other texts: `demo.assets`.
 import ast
 import hashlib
 import json
-import os
 import re
 import sys
 import sysconfig
@@ -17,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
+from attention_influence.corpus.whole_files import write_whole
 from attention_influence.demo.assets import Assets
 from attention_influence.errors import CorpusError
 
@@ -44,7 +44,6 @@ def build_corpus(assets: Assets, out_dir: Path) -> list[Path]:
     Fields: id, text, domain. 720 documents of 50 to 700 tokens, about 120,000 tokens in all; no text twice.
     Raises CorpusError when a source is not what its name says.
     """
-    out_dir.mkdir(parents=True, exist_ok=True)
     domains = {
         "web": list(islice(passages(assets.web, "web"), WEB_DOCUMENTS)),
         "encyclopedic": list(islice(passages(assets.encyclopedic, "encyclopedic"), ENCYCLOPEDIC_DOCUMENTS)),
@@ -61,7 +60,6 @@ def build_corpus(assets: Assets, out_dir: Path) -> list[Path]:
 
 def build_sentences(assets: Assets, out_dir: Path) -> Path:
     """The file `sentences.jsonl` under `out_dir`: 500 web and encyclopedic texts, none of them in the corpus."""
-    out_dir.mkdir(parents=True, exist_ok=True)
     web = islice(passages(assets.web, "web"), WEB_DOCUMENTS, WEB_DOCUMENTS + HELD_OUT_DOCUMENTS)
     encyclopedic = islice(
         passages(assets.encyclopedic, "encyclopedic"),
@@ -150,9 +148,6 @@ def _ascii_share(text: str) -> float:
 
 
 def _write(path: Path, domain: str, texts: list[Text]) -> Path:
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8", newline="\n") as out:
-        for name, text in texts:
-            out.write(json.dumps({"id": name, "text": text, "domain": domain}, ensure_ascii=False) + "\n")
-    os.replace(partial, path)
+    rows = [json.dumps({"id": name, "text": text, "domain": domain}, ensure_ascii=False) for name, text in texts]
+    write_whole(str(path), "".join(row + "\n" for row in rows).encode())
     return path
