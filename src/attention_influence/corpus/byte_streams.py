@@ -96,3 +96,19 @@ def _begin_zstd() -> Any:
 
 
 _DECOMPRESSORS: dict[Compression, Callable[[], Any]] = {"gzip": _begin_gzip, "zstd": _begin_zstd}
+
+
+def expansion(source: Source) -> float:
+    """Decompressed over stored size, judged by the file's first megabyte; 1.0 for a plain or empty file."""
+    if source.compression is None:
+        return 1.0
+    filesystem, path = open_filesystem(source.url)
+    with closing(open_bytes(filesystem, path)) as raw:
+        stored = raw.read(CHUNK_BYTES)
+    plain = 0
+    try:
+        for data in _decompressed(iter([stored]), source):
+            plain += len(data)
+    except CorruptFile:
+        pass  # it was cut on purpose; real damage shows when the file is read
+    return plain / len(stored) if plain else 1.0

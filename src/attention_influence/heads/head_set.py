@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import HeadsError
+from attention_influence.errors import HeadsError
 
 Head = tuple[int, int]
 Matrix = list[list[float | None]]
@@ -51,7 +51,7 @@ class HeadSet:
 
     def save(self, path: str | Path) -> None:
         """Writes heads.json, whole or not at all."""
-        from ..corpus.whole_files import write_whole
+        from attention_influence.corpus.whole_files import write_whole
 
         record = asdict(self) | {"heads": [list(head) for head in self.heads]}
         write_whole(str(path), (json.dumps(record, indent=1) + "\n").encode())

@@ -9,8 +9,8 @@ import string
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..errors import ProbeError
-from ..model.tokens import Tokens
+from attention_influence.errors import ProbeError
+from attention_influence.model.tokens import Tokens
 
 _INSTRUCTION = "Extract the value of the given key from the JSON object. Output only the value."
 _DEMONSTRATIONS = 3

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable
 
-from ..model.tokens import Tokens
+from attention_influence.model.tokens import Tokens
 
 # A sentence starts after the end of another or of a line, and ends with its own full stop.
 _SENTENCE = re.compile(

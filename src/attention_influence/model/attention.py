@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 
-from ..errors import ModelError
-from .windowed import window_starts, windowed_attention
+from attention_influence.errors import ModelError
+from attention_influence.model.windowed import window_starts, windowed_attention
 
 NAME = "attention_influence"
 

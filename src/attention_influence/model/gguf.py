@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ..errors import ModelError
+from attention_influence.errors import ModelError
 
 _log = logging.getLogger(__name__)
 

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..errors import ModelError
-from . import attention
-from .attention import Observed, Observer
-from .fork import forked_forward
-from .loss import OutputLayer
-from .tokens import Tokens
+from attention_influence.errors import ModelError
+from attention_influence.model import attention
+from attention_influence.model.attention import Observed, Observer
+from attention_influence.model.fork import forked_forward
+from attention_influence.model.loss import OutputLayer
+from attention_influence.model.tokens import Tokens
 
 _DEFAULT_CONTEXT = 2048  # where the model names no longest position
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from ..errors import ModelError
-from .gguf import dense_copy
-from .language_model import LanguageModel
+from attention_influence.errors import ModelError
+from attention_influence.model.gguf import dense_copy
+from attention_influence.model.language_model import LanguageModel
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
-from .language_model import LanguageModel
+from attention_influence.model.language_model import LanguageModel
 
 _NAME = "attention_influence_oracle"
 

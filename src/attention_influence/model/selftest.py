@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..errors import ModelError
-from .attention import AttentionPass, Observed, attention_pass
-from .language_model import LanguageModel
-from .oracle import oracle_hidden
+from attention_influence.errors import ModelError
+from attention_influence.model.attention import AttentionPass, Observed, attention_pass
+from attention_influence.model.language_model import LanguageModel
+from attention_influence.model.oracle import oracle_hidden
 
 _LONGEST_TEXT = 2048  # tokens: a sliding window beyond it is not reached by the test's text
 _ALLOWED_SHARE = 0.05  # of |L_ref − L_base|

@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import ModelError
+from attention_influence.errors import ModelError
 
 
 class Tokens:

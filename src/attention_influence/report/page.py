@@ -2,21 +2,25 @@
 
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.resources import files
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from attention_influence.corpus.whole_files import write_whole
 from attention_influence.heads.head_set import HeadSet, load_heads
 from attention_influence.report.plots import heatmap_svg, histogram_svg
 from attention_influence.report.selected import Selected, read_selection
 from attention_influence.report.store_figures import Document, Domain, read_store
+from attention_influence.report.texts import texts_at
 from attention_influence.report.visible import cut, label
+from attention_influence.selection.store import ScoreStore, open_store
 
 TextOf = Callable[[str, int], str | None]
 """(source, row) → the document's text, None where it cannot be had."""
@@ -46,13 +50,14 @@ def write_report(
     store: Path,
     heads: Path | None,
     selection: Path | None,
-    text_of: TextOf,
+    text_of: TextOf | None = None,
     warnings: Sequence[str] = (),
 ) -> Path:
     """The path `out` of the page that now shows the store's figures, its heads, its selection and example texts.
 
     `heads` is a head set's file, `selection` a selection.json or the folder that holds one; either may be None.
-    `text_of` is asked for at most ten documents of each domain. `warnings` stand first on the page.
+    `text_of` is asked for at most ten documents of each domain; without it the texts are read from the corpus that
+    the store names. `warnings` stand first on the page.
     Raises StoreError, HeadsError or CorpusError when one of the inputs cannot be read.
     """
     head_set = load_heads(heads) if heads else None
@@ -62,28 +67,33 @@ def write_report(
         for name, entry in (selected.cuts if selected else {}).items()
         if entry.threshold is not None and entry.chosen
     }
-    figures = read_store(store, cuts)
+    scores = open_store(str(store))
+    figures = read_store(scores, cuts)
+    unread: list[str] = []
+    if text_of is None:
+        documents = [document for domain in figures.domains for document in (*domain.highest, *domain.lowest)]
+        texts, unread = texts_at(scores, [(document.source, document.row) for document in documents])
+        text_of = partial(_looked_up, texts)
     sections = [_section(domain, selected, text_of) for domain in figures.domains]
     page = _environment().from_string(_resource("template.html"))
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_name(out.name + ".partial")
-    partial.write_text(
-        page.render(
-            style=Markup(_resource("style.css")),
-            warnings=[*warnings, *_own_warnings(sections, selected)],
-            figures=figures,
-            sections=sections,
-            selected=selected,
-            heads=head_set,
-            head_rows=list(_head_rows(head_set)),
-            heatmap=_heatmap(head_set),
-            settings=list(_settings(store))[:_SETTINGS],
-            model=str((head_set.model or {}).get("name", "")) if head_set else "",
-        ),
-        encoding="utf-8",
+    content = page.render(
+        style=Markup(_resource("style.css")),
+        warnings=[*warnings, *_own_warnings(scores, sections, selected), *unread],
+        figures=figures,
+        sections=sections,
+        selected=selected,
+        heads=head_set,
+        head_rows=list(_head_rows(head_set)),
+        heatmap=_heatmap(head_set),
+        settings=list(islice(_settings("", scores.run), _SETTINGS)),
+        model=str((head_set.model or {}).get("name", "")) if head_set else "",
     )
-    os.replace(partial, out)
+    write_whole(str(out), content.encode())
     return out
+
+
+def _looked_up(texts: Mapping[tuple[str, int], str], source: str, row: int) -> str | None:
+    return texts.get((source, row))
 
 
 def _section(domain: Domain, selected: Selected | None, text_of: TextOf) -> _Section:
@@ -108,7 +118,9 @@ def _example(document: Document, text_of: TextOf) -> _Example:
     return _Example(document, None if text is None else cut(text))
 
 
-def _own_warnings(sections: Sequence[_Section], selected: Selected | None) -> Iterator[str]:
+def _own_warnings(scores: ScoreStore, sections: Sequence[_Section], selected: Selected | None) -> Iterator[str]:
+    if not scores.is_complete:
+        yield "Scoring was not finished when this page was made: the figures are those of the finished units."
     if selected is None:
         return
     if selected.rank_by != "influence":
@@ -136,19 +148,11 @@ def _heatmap(heads: HeadSet | None) -> Markup | None:
     return Markup(heatmap_svg(heads.scores, heads.heads)) if heads and heads.scores else None
 
 
-def _settings(store: Path) -> Iterator[tuple[str, str]]:
-    """What run.json records, as (dotted name, value); nothing when there is none."""
-    try:
-        record = json.loads((store / "run.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return
-    yield from _flat("", record)
-
-
-def _flat(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
+def _settings(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
+    """A nested record as (dotted name, value)."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _flat(f"{prefix}.{key}" if prefix else str(key), inner)
+            yield from _settings(f"{prefix}.{key}" if prefix else str(key), inner)
     else:
         yield prefix, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 

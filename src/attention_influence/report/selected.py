@@ -15,8 +15,8 @@ class Cut:
 
     threshold: float | None
     """The lowest chosen influence; None where nothing was chosen, or the ranking went by something else."""
-    chosen: int | None
-    tokens_chosen: int | None
+    chosen: int
+    tokens_chosen: int
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ def read_selection(path: Path) -> Selected:
     path = path / "selection.json" if path.is_dir() else path
     try:
         record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        rank_by = str(record.get("rank_by", "influence"))
+        rank_by = str((record.get("rule") or record).get("rank_by", "influence"))
         cuts = {str(entry["domain"]): _cut(entry, rank_by) for entry in record["thresholds"]}
     except OSError as error:
         raise CorpusError(f"{path} cannot be read ({error}); write it with `attention-influence select`") from error
@@ -44,8 +44,6 @@ def read_selection(path: Path) -> Selected:
 
 
 def _cut(entry: Mapping[str, Any], rank_by: str) -> Cut:
-    threshold = entry.get("threshold")
-    usable = rank_by == "influence" and threshold is not None
-    return Cut(
-        float(threshold) if usable and threshold is not None else None, entry.get("chosen"), entry.get("tokens_chosen")
-    )
+    lowest = entry["value"] if "value" in entry else entry["threshold"]
+    threshold = float(lowest) if rank_by == "influence" and lowest is not None else None
+    return Cut(threshold, entry["chosen"], entry["tokens_chosen"])

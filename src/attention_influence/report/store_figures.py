@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -15,6 +14,7 @@ import pyarrow.dataset
 
 from attention_influence.errors import StoreError
 from attention_influence.scoring.schema import SCORE_SCHEMA
+from attention_influence.selection.store import ScoreStore
 
 EXAMPLES = 5
 # Histograms are counted in steps of 1e-4 between these bounds and merged into bars later, so their size does not grow
@@ -22,7 +22,8 @@ EXAMPLES = 5
 _STEPS = 10_000
 _BOUNDS = (-2 * _STEPS, 10 * _STEPS)
 _WIDTHS = [mantissa * 10**power for power in range(6) for mantissa in (1, 2, 5)]
-_BARS = 48
+# Few documents in many bars would show noise.
+_MOST_BARS = 48
 
 _DOCUMENT = "source, row, id, influence, loss_base, loss_ref, n_tokens, copy_share, repeat_share, compression, flag"
 
@@ -84,19 +85,17 @@ class StoreFigures:
     """(domain, flag, rows); a row with two flags counts under each."""
 
 
-def read_store(store: Path, cuts: Mapping[str, tuple[float, int]]) -> StoreFigures:
-    """The figures of the score files in `store`.
+def read_store(store: ScoreStore, cuts: Mapping[str, tuple[float, int]]) -> StoreFigures:
+    """The figures of the finished units of `store`.
 
     `cuts` holds, for domains with a selection, the lowest chosen influence and the number of chosen documents.
-    Raises StoreError when there are no scores, or files that are not scores.
+    Raises StoreError when a unit is not readable as scores.
     """
-    files = sorted(str(path) for path in (store / "scores").glob("*.parquet"))
-    if not files:
-        raise StoreError(f"{store} holds no scores; run `attention-influence score` with --out {store} first")
     try:
         with duckdb.connect() as database:
             # Through Arrow, because DuckDB would read signs in a path as a pattern.
-            database.register("scores", pyarrow.dataset.dataset(files, schema=SCORE_SCHEMA))
+            units = pyarrow.dataset.dataset(list(store.units), schema=SCORE_SCHEMA, filesystem=store.filesystem)
+            database.register("scores", units)
             database.execute("CREATE VIEW ranked AS SELECT * FROM scores WHERE isfinite(influence)")
             totals = database.execute(
                 "SELECT domain, count(*), coalesce(sum(n_tokens), 0)::BIGINT,"
@@ -114,7 +113,9 @@ def read_store(store: Path, cuts: Mapping[str, tuple[float, int]]) -> StoreFigur
                 " GROUP BY ALL ORDER BY rows DESC, domain, why"
             ).fetchall()
     except (duckdb.Error, pyarrow.ArrowException) as error:
-        raise StoreError(f"{store / 'scores'} cannot be read as scores: {error}") from error
+        raise StoreError(
+            f"{store.url}: a unit of the score store cannot be read ({error}). Delete it and resume scoring."
+        ) from error
     return StoreFigures(domains, tuple(unscored), tuple(flagged))
 
 
@@ -167,7 +168,8 @@ def _histogram(database: Any, name: str, threshold: float | None) -> Histogram:
     if threshold is not None:
         step = min(max(math.floor(threshold * _STEPS), low), high)
         first, last = min(first, step), max(last, step)
-    width = next(width for width in _WIDTHS if (last - first) // width < _BARS - 1)
+    bars = min(_MOST_BARS, 10 + math.isqrt(total))
+    width = next(width for width in _WIDTHS if (last - first) // width < bars - 1)
     start = first // width
     counts = [0] * (last // width - start + 1)
     beyond = 0

@@ -1,0 +1,130 @@
+"""The options of each verb: frozen dataclasses whose attribute docstrings are the help texts."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from attention_influence.options import positional, rarely
+
+Precision = Literal["bf16", "fp32"]
+
+
+@dataclass(frozen=True)
+class DetectConfig:
+    """Find the model's retrieval heads on a synthetic key → sentence task."""
+
+    model: str
+    """hub id, directory or .gguf file of a causal language model"""
+    sentences: tuple[str, ...]
+    """texts whose sentences become the values of the task: file, folder, glob or URL; may be given several times"""
+    out: str = "heads.json"
+    """where to write the heads; a heatmap is written beside it"""
+    samples: int = 800
+    """probes to run"""
+    context: int = 4096
+    """longest probe in tokens, answer included"""
+    until_stable: bool = False
+    """stop before --samples when the chosen set has settled"""
+    seed: int = 0
+    """of the probes"""
+    share: float = 0.05
+    """share of all heads to choose, rounded up"""
+    where: Literal["needle", "anywhere"] = "needle"
+    """what counts as a hit: the value's own tokens, or an equal token anywhere"""
+    text_column: str = "text"
+    """column or JSON key of the texts"""
+    dtype: Precision = "bf16"
+    """weights"""
+    device: str | None = None
+    """cpu, cuda, cuda:1 …; by default CUDA if there is a card"""
+    trust_remote_code: bool = rarely(False)
+    """run code that the model brings along"""
+    max_texts: int = rarely(20_000)
+    """texts to take sentences from"""
+
+
+@dataclass(frozen=True)
+class ScoreConfig:
+    """Score every document of a corpus by the influence of the heads."""
+
+    corpus: tuple[str, ...] = positional()
+    """files, folders, globs or URLs of Parquet or JSON lines"""
+    model: str = ""
+    """hub id, directory or .gguf file of a causal language model"""
+    heads: str = "heads.json"
+    """heads to mask, as `detect` wrote them"""
+    out: str = "scores"
+    """folder or URL of the score store; an unfinished run there is resumed"""
+    text_column: str = "text"
+    """column or JSON key of the text"""
+    id_column: str | None = None
+    """column of the user's own id, carried along"""
+    domain: tuple[str, ...] = ()
+    """domain of all inputs, or of each in turn when given as often as there are inputs"""
+    domain_column: str | None = None
+    """column that names each document's domain"""
+    dtype: Precision = "bf16"
+    """weights; fp32 for scores that are right to the last digit"""
+    device: str | None = None
+    """cpu, cuda, cuda:1 …; by default CUDA if there is a card"""
+    unit_tokens: int | None = None
+    """tokens of one unit of work (default: 20M on an accelerator, 200k on a CPU)"""
+    window: int | None = None
+    """context in tokens; longer documents are cut into equal windows (default: the model's)"""
+    pack_tokens: int | None = None
+    """tokens of one forward pass (default: by device)"""
+    max_document_tokens: int = 2**18
+    """longer documents are kept without a score, reason too_long"""
+    trust_remote_code: bool = rarely(False)
+    """run code that the model brings along"""
+
+
+@dataclass(frozen=True)
+class SelectConfig:
+    """Select the top share of each domain, or a token budget."""
+
+    store: str = positional()
+    """score store"""
+    out: str = "selected"
+    """folder or URL of the selected dataset; it must be new"""
+    top: float | None = None
+    """share of each domain, such as 0.2"""
+    by: Literal["documents", "tokens"] = "documents"
+    """what --top is a share of"""
+    tokens: int | None = None
+    """tokens to select in all, instead of --top"""
+    rank_by: str = "influence"
+    """numeric column of the store to rank by, highest first"""
+    manifest: bool = False
+    """write (source, row, weight) instead of the documents"""
+    format: Literal["parquet", "jsonl"] | None = None
+    """of the dataset (default: each input's own)"""
+    overwrite: bool = False
+    """replace a selection that is at --out"""
+    allow_partial: bool = False
+    """select from a store that is not finished"""
+    shard_bytes: int = rarely(512 * 2**20)
+    """size of the dataset's files"""
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Write one HTML page that shows a score store and a selection."""
+
+    store: str = positional()
+    """score store"""
+    out: str = "report.html"
+    """the page"""
+    heads: str | None = None
+    """heads.json, for its heatmap"""
+    selection: str | None = None
+    """folder of a selection, for its thresholds"""
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """The whole job on a small real model and real texts, fetched as Python packages."""
+
+    out: str = "demo-output"
+    """folder of everything that is made"""
+    dtype: Precision = "bf16"
+    """weights"""

@@ -1,0 +1,138 @@
+"""Command-line options and YAML configuration out of frozen dataclasses, one for each verb.
+
+A field is an option (`unit_tokens` → --unit-tokens) and a key of `--config FILE.yaml` and `--set key=value`; its help is
+the string below it. Precedence: defaults, then the file, then --set, then options.
+"""
+
+import argparse
+import ast
+import dataclasses
+import difflib
+import inspect
+import textwrap
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from attention_influence.errors import UsageError
+
+Config = TypeVar("Config")
+
+
+def positional(**kwargs: Any) -> Any:
+    """A field that is given without a flag, one or more times if it is a tuple."""
+    return dataclasses.field(metadata={"positional": True}, **kwargs)
+
+
+def rarely(default: Any) -> Any:
+    """A field that has no flag of its own, only a key for --config and --set."""
+    return dataclasses.field(default=default, metadata={"rarely": True})
+
+
+def add_options(parser: argparse.ArgumentParser, config: type[Any]) -> None:
+    """Adds an option for each field of a verb's dataclass, and --config and --set."""
+    helps, kinds = attribute_docs(config), typing.get_type_hints(config)
+    for field in dataclasses.fields(config):
+        kind, several = _unwrap(kinds[field.name])
+        about: dict[str, Any] = {"help": helps.get(field.name, "").replace("%", "%%"), "default": argparse.SUPPRESS}
+        if typing.get_origin(kind) is typing.Literal:
+            about["choices"] = typing.get_args(kind)
+        elif kind is not bool:
+            about["type"] = kind
+        if field.metadata.get("rarely"):
+            continue
+        if field.metadata.get("positional"):
+            parser.add_argument(field.name, nargs="+" if several else None, metavar=field.name.upper(), **about)
+            continue
+        if kind is bool:
+            about["action"] = argparse.BooleanOptionalAction
+        elif several:
+            about["action"] = "append"
+        if "choices" not in about and kind is not bool:
+            about["metavar"] = kind.__name__.upper()
+        parser.add_argument("--" + field.name.replace("_", "-"), dest=field.name, **about)
+    parser.add_argument("--config", metavar="FILE.yaml", help="options by their names, in a file")
+    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="one option as in --config")
+
+
+def from_arguments(config: type[Config], arguments: Mapping[str, Any]) -> Config:
+    """The verb's dataclass out of parsed arguments. Raises UsageError that names the key, and the nearest known one."""
+    values: dict[str, Any] = {}
+    if arguments.get("config"):
+        values |= _read_yaml(Path(arguments["config"]))
+    for assignment in arguments.get("set") or ():
+        key, equals, value = assignment.partition("=")
+        if not equals:
+            raise UsageError(f"--set {assignment}: write it as KEY=VALUE")
+        values[key.strip()] = yaml.safe_load(value)
+    kinds = typing.get_type_hints(config)
+    for key in values:
+        if key not in kinds:
+            near = difflib.get_close_matches(key, kinds, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(kinds)}"
+            raise UsageError(f"unknown configuration key {key!r}; {hint}")
+    values |= {key: value for key, value in arguments.items() if key in kinds}
+    fields = dataclasses.fields(config)  # type: ignore[arg-type]
+    missing = [field for field in fields if field.name not in values and field.default is dataclasses.MISSING]
+    if missing:
+        names = ", ".join("--" + field.name.replace("_", "-") for field in missing)
+        raise UsageError(f"missing: {names}")
+    return config(**{key: _checked(key, value, kinds[key]) for key, value in values.items()})
+
+
+def attribute_docs(config: type[Any]) -> dict[str, str]:
+    """Field → the string that stands below it in the class's source."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(config))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    docs = {}
+    for statement, below in zip(body.body, body.body[1:], strict=False):
+        if isinstance(statement, ast.AnnAssign) and isinstance(below, ast.Expr):
+            docs[ast.unparse(statement.target)] = " ".join(ast.literal_eval(below.value).split())
+    return docs
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        record = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"--config {path}: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {path} is not YAML: {error}") from None
+    if not isinstance(record, dict):
+        raise UsageError(f"--config {path}: expected keys and values, one a line")
+    return {str(key).replace("-", "_"): value for key, value in record.items()}
+
+
+def _unwrap(kind: Any) -> tuple[Any, bool]:
+    """The type of one value, and whether there may be several: X | None → X; tuple[X, ...] → X, several."""
+    if isinstance(kind, types.UnionType):
+        kind = next(part for part in typing.get_args(kind) if part is not type(None))
+    if typing.get_origin(kind) is tuple:
+        return typing.get_args(kind)[0], True
+    return kind, False
+
+
+def _checked(key: str, value: Any, kind: Any) -> Any:
+    one, several = _unwrap(kind)
+    if value is None:
+        if isinstance(kind, types.UnionType):
+            return None
+        raise UsageError(f"{key} needs a value")
+    if several:
+        values: Sequence[Any] = value if isinstance(value, list | tuple) else [value]
+        return tuple(_checked(key, item, one) for item in values)
+    if typing.get_origin(one) is typing.Literal:
+        if value not in typing.get_args(one):
+            raise UsageError(f"{key} is {value!r}; choose one of {', '.join(map(str, typing.get_args(one)))}")
+        return value
+    if one is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if one is int and isinstance(value, float) and value.is_integer():
+        return int(value)
+    if not isinstance(value, one) or (one is int and isinstance(value, bool)):
+        raise UsageError(f"{key} is {value!r}; expected {one.__name__}")
+    return value

@@ -1,0 +1,60 @@
+"""The texts of a few scored documents, read from the corpus that the store names."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from attention_influence.corpus import (
+    Columns,
+    Source,
+    is_unchanged,
+    json_lines_at,
+    parquet_rows_at,
+    parse_object,
+)
+from attention_influence.corpus.rows import readable_text
+from attention_influence.errors import CorpusError
+from attention_influence.selection.store import ScoreStore
+
+Key = tuple[str, int]
+"""(source, row) of a document."""
+
+
+def texts_at(store: ScoreStore, keys: Iterable[Key]) -> tuple[dict[Key, str], list[str]]:
+    """(key → text, one warning for each source whose texts cannot be had), each file read once.
+
+    A source that changed since it was scored gives no texts: another document may lie where the scored one lay.
+    """
+    rows_of: dict[str, list[int]] = defaultdict(list)
+    for name, row in sorted(set(keys)):
+        rows_of[name].append(row)
+    sources = store.sources()
+    columns = Columns.from_json(store.run.get("columns") or {"text": None})
+    texts: dict[Key, str] = {}
+    warnings = []
+    for name, rows in rows_of.items():
+        try:
+            if name not in sources:
+                raise CorpusError("run.json does not name it")
+            if not is_unchanged(sources[name]):
+                raise CorpusError(f"{sources[name].url} is gone or changed since it was scored")
+            texts |= {(name, row): text for row, text in _read(sources[name], columns.text, rows)}
+        except (CorpusError, OSError) as error:
+            warnings.append(f"The texts of {name} are not shown: {error}")
+    return texts, warnings
+
+
+def _read(source: Source, column: str, rows: list[int]) -> Iterator[tuple[int, str]]:
+    if source.format == "parquet":
+        records = (
+            pair
+            for indexes, table in parquet_rows_at(source, rows)
+            for pair in zip(indexes, table.to_pylist(), strict=True)
+        )
+    else:
+        records = ((row, parse_object(line)[0] or {}) for row, line in json_lines_at(source, rows))
+    for row, record in records:
+        if column not in record:
+            raise CorpusError(f"row {row} of {source.url} has no column {column!r}")
+        text, _ = readable_text(record[column])
+        if text is not None:
+            yield row, text

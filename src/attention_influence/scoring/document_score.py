@@ -1,0 +1,74 @@
+"""The score of one document, with what a reader needs to judge it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attention_influence.scoring.repetition import compression_ratio, copy_share, repeat_share
+
+# Below it influence is null: a loss so near to zero makes any rise look enormous (nats a token).
+DEGENERATE_LOSS = 1e-3
+# Fewer scored tokens than this say little.
+SHORT_TOKENS = 32
+# Above this share of repeated 5-grams, influence measures repetition.
+REPETITIVE_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class TokenLosses:
+    """Losses of every token, in nats, [n_tokens] each; NaN for a window's first token where it is not scored."""
+
+    tokens: NDArray[np.int64]
+    base: NDArray[np.float32]
+    ref: NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class DocumentScore:
+    """One document's losses and influence; all None with a `reason` when it has no score.
+
+    The fields up to `reason` are columns of the score store.
+    """
+
+    n_chars: int | None = None
+    n_tokens: int | None = None
+    """Tokens of the text, without BOS."""
+    n_scored: int | None = None
+    """Tokens that have a loss: all with a BOS, else all but each window's first."""
+    n_windows: int | None = None
+    loss_base: float | None = None
+    """Mean cross-entropy under the model, nats a token."""
+    loss_ref: float | None = None
+    """The same with the important heads attending uniformly."""
+    influence: float | None = None
+    """(loss_ref − loss_base) / loss_base (paper, eq. 5)."""
+    copy_share: float | None = None
+    repeat_share: float | None = None
+    compression: float | None = None
+    flag: str | None = None
+    """Why to read the score with care: too_short, repetitive, degenerate; comma-separated."""
+    reason: str | None = None
+    """Why there is no score."""
+    token_losses: TokenLosses | None = None
+
+    def describe(self, content: bytes, tokens: list[int]) -> None:
+        """Fills in the figures of repetition."""
+        self.copy_share, self.repeat_share = copy_share(tokens), repeat_share(tokens)
+        self.compression = compression_ratio(content)
+
+    def set_losses(self, base_sum: float, ref_sum: float, n_scored: int) -> None:
+        """Fills in the losses from sums over all scored tokens, and what follows from them."""
+        base, ref = base_sum / n_scored, ref_sum / n_scored
+        if not (np.isfinite(base) and np.isfinite(ref)):
+            self.reason = "non_finite_loss"
+            return
+        self.n_scored, self.loss_base, self.loss_ref = n_scored, base, ref
+        flags = {
+            "too_short": n_scored < SHORT_TOKENS,
+            "repetitive": (self.repeat_share or 0.0) > REPETITIVE_SHARE,
+            "degenerate": base < DEGENERATE_LOSS,
+        }
+        self.flag = ",".join(name for name, raised in flags.items() if raised) or None
+        if not flags["degenerate"]:
+            self.influence = (ref - base) / base

@@ -1,0 +1,131 @@
+"""The plan of a run: its input files, frozen, cut into units of work of about equal size."""
+
+import io
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from attention_influence.corpus.byte_streams import expansion
+from attention_influence.corpus.parquet import row_groups
+from attention_influence.corpus.sources import Source
+from attention_influence.errors import UsageError
+
+# UTF-8 bytes a token, for the size of units only: English prose has four to five, code and other scripts fewer.
+BYTES_PER_TOKEN = 4
+MOST_UNITS = 200_000
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The rows of one source whose key lies in [start, end); an `end` of None is the end of the file."""
+
+    source: Source
+    start: int = 0
+    end: int | None = None
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What one worker scores and publishes as one object; a unit done twice is harmless."""
+
+    name: str
+    slices: tuple[Slice, ...]
+
+
+@dataclass(frozen=True)
+class _Piece:
+    slice: Slice
+    bytes: int
+
+
+def make_plan(sources: Iterable[Source], unit_tokens: int, first: int = 0) -> list[Unit]:
+    """Units of about `unit_tokens` tokens (estimated from bytes), the biggest first, numbered from `first`.
+
+    Larger files are cut (Parquet between row groups, and inside a row group only where it alone is too large; JSON
+    lines by bytes of the decompressed stream), smaller ones share a unit. Raises UsageError above 200,000 units.
+    """
+    unit_bytes = unit_tokens * BYTES_PER_TOKEN
+    groups: list[list[_Piece]] = []
+    room = 0
+    for source in sources:
+        for piece in _pieces(source, unit_bytes):
+            if not groups or piece.bytes > room:
+                groups.append([])
+                room = unit_bytes
+            groups[-1].append(piece)
+            room -= piece.bytes
+            if len(groups) > MOST_UNITS:
+                raise UsageError(
+                    f"more than {MOST_UNITS:,} units of {unit_tokens:,} tokens; give a larger --unit-tokens"
+                )
+    groups.sort(key=lambda group: -sum(piece.bytes for piece in group))
+    return [
+        Unit(f"{number:06d}", tuple(piece.slice for piece in group)) for number, group in enumerate(groups, start=first)
+    ]
+
+
+def _pieces(source: Source, unit_bytes: int) -> Iterator[_Piece]:
+    if source.format == "parquet":
+        yield from _parquet_pieces(source, unit_bytes)
+        return
+    size = source.size if source.compression is None else math.ceil(source.size * expansion(source))
+    count = max(1, math.ceil(size / unit_bytes))
+    bounds = [size * i // count for i in range(count)]
+    for start, end in zip(bounds, [*bounds[1:], None], strict=True):
+        # The size of a compressed file is a guess, so its last piece is open.
+        yield _Piece(Slice(source, start, end), size // count)
+
+
+def _parquet_pieces(source: Source, unit_bytes: int) -> Iterator[_Piece]:
+    start, waiting = 0, 0
+    for group in row_groups(source):
+        if waiting and waiting + group.size > unit_bytes:
+            yield _Piece(Slice(source, start, group.start), waiting)
+            start, waiting = group.start, 0
+        cuts = min(math.ceil(group.size / unit_bytes), group.rows)
+        for i in range(1, cuts):
+            end = group.start + group.rows * i // cuts
+            yield _Piece(Slice(source, start, end), group.size // cuts)
+            start = end
+        waiting += group.size // max(cuts, 1)
+    yield _Piece(Slice(source, start, None), waiting)
+
+
+_PLAN_SCHEMA = pa.schema(
+    [
+        ("unit", pa.string()),
+        ("name", pa.string()),
+        ("url", pa.string()),
+        ("format", pa.string()),
+        ("compression", pa.string()),
+        ("size", pa.int64()),
+        ("version", pa.string()),
+        ("domain", pa.string()),
+        ("start", pa.int64()),
+        ("end", pa.int64()),
+    ]
+)
+
+
+def plan_to_bytes(units: Sequence[Unit]) -> bytes:
+    """plan.parquet: one row for each slice of each unit."""
+    rows = [
+        {"unit": unit.name, **asdict(part.source), "start": part.start, "end": part.end}
+        for unit in units
+        for part in unit.slices
+    ]
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, _PLAN_SCHEMA), sink, compression="zstd")
+    return sink.getvalue()
+
+
+def plan_from_bytes(content: bytes) -> list[Unit]:
+    """The units of a plan.parquet, in its order."""
+    slices: dict[str, list[Slice]] = {}
+    for row in pq.read_table(io.BytesIO(content)).to_pylist():
+        part = Slice(Source.from_json(row), row["start"], row["end"])
+        slices.setdefault(row["unit"], []).append(part)
+    return [Unit(name, tuple(parts)) for name, parts in slices.items()]

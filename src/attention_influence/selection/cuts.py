@@ -1,0 +1,197 @@
+"""Where each domain is cut: exact, in memory that does not grow with the number of rows.
+
+Rows are ranked by one long integer: the score's order-preserving bits, then the complement of the tie hash (a smaller
+hash comes first). The cut is found digit by digit, as in a radix sort: a pass over the store counts, for each domain,
+the rows of each leading 16-bit digit; the digit in which the budget runs out is refined by the next pass, among the
+rows that share it. Two passes settle a float32 score without ties; four more settle any number of ties.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from attention_influence.errors import StoreError, UsageError
+from attention_influence.selection.ranking_key import (
+    DIGIT_BITS,
+    HASH_DIGITS,
+    Keys,
+    is_ranked,
+    order_keys,
+    tie_hashes,
+    value_digits,
+)
+from attention_influence.selection.rule import Rule
+from attention_influence.selection.store import ScoreStore
+from attention_influence.selection.tally import Domain, check_ranked, tally
+
+_HASH_BITS = HASH_DIGITS * DIGIT_BITS
+_ALL_ONES = (1 << _HASH_BITS) - 1
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """The domains by name order of appearance, and how many digits the score has."""
+
+    domains: dict[str, Domain]
+    rank_by: str
+    value_digits: int
+
+    def chosen(self, store: ScoreStore) -> Iterator[pa.RecordBatch]:
+        """The chosen rows, in the store's order: source, row, domain, n_tokens, influence, value, key, tie_hash."""
+        names = list(self.domains)
+        floors = [domain.floor or 0 for domain in self.domains.values()]
+        value_floor = np.array([floor >> _HASH_BITS for floor in floors], dtype=object)
+        # A floor above every key chooses nothing; it does not fit in 64 bits, and is told apart here.
+        nothing = value_floor > np.iinfo(np.uint64).max
+        value_floor = np.where(nothing, 0, value_floor).astype(np.uint64)
+        hash_floor = np.array([floor & _ALL_ONES for floor in floors], dtype=np.uint64)
+        for batch in store.batches(
+            list(dict.fromkeys(["source", "row", "domain", "n_tokens", "influence", self.rank_by]))
+        ):
+            codes = _codes(batch.column("domain"), {name: i for i, name in enumerate(names)})
+            keys = order_keys(batch.column(self.rank_by))
+            near = _ranked(batch, self.rank_by) & ~nothing[codes] & (keys >= value_floor[codes])
+            batch, codes, keys = batch.filter(pa.array(near)), codes[near], keys[near]
+            hashes = tie_hashes(batch.column("source"), batch.column("row").to_numpy())
+            inside = (keys > value_floor[codes]) | (~hashes >= hash_floor[codes])
+            columns = [batch.column(name) for name in ("source", "row", "domain")]
+            columns += [batch.column("n_tokens").fill_null(0), batch.column("influence"), batch.column(self.rank_by)]
+            columns += [pa.array(keys), pa.array(hashes)]
+            yield pa.RecordBatch.from_arrays(columns, names=CHOSEN_COLUMNS).filter(pa.array(inside))
+
+
+CHOSEN_COLUMNS = ["source", "row", "domain", "n_tokens", "influence", "value", "key", "tie_hash"]
+
+
+def find_cuts(store: ScoreStore, rule: Rule) -> Cuts:
+    """The cut of each domain under a rule.
+
+    A document is ranked when its influence and its `rank_by` are both finite. Raises UsageError when the store cannot
+    be ranked by that column, StoreError when no document is ranked.
+    """
+    digits = _digits(store, rule.rank_by)
+    domains: dict[str, Domain] = {}
+    histogram = _count_digit(store, rule, domains, 0, digits)
+    check_ranked(store, domains)
+    in_order = [domains[name] for name in sorted(domains)]
+    budgets = rule.budgets([domain.ranked for domain in in_order], [domain.tokens for domain in in_order])
+    for domain, budget in zip(in_order, budgets, strict=True):
+        domain.left = budget
+    for digit in range(digits + HASH_DIGITS):
+        if digit:
+            histogram = _count_digit(store, rule, domains, digit, digits)
+        for code, domain in enumerate(domains.values()):
+            if domain.floor is None:
+                _settle(domain, histogram[code], (digits + HASH_DIGITS - 1 - digit) * DIGIT_BITS, rule)
+        if all(domain.floor is not None for domain in domains.values()):
+            return Cuts(domains, rule.rank_by, digits)
+    name = next(domain.name for domain in domains.values() if domain.floor is None)
+    raise StoreError(
+        f"{store.url}: domain {name!r} holds the same (source, row) more than once, at the threshold. "
+        "Two units overlap: score into a new folder."
+    )
+
+
+def _settle(domain: Domain, buckets: dict[int, tuple[int, int]], rest: int, rule: Rule) -> None:
+    """Gives out the budget to whole buckets, highest first, and fixes the floor or the digit to be refined.
+
+    `buckets`: digit → (documents, tokens); `rest`: the bits below this digit.
+    """
+    for digit in sorted(buckets, reverse=True):
+        documents, tokens = buckets[digit]
+        cost = tokens if rule.counts_tokens else documents
+        if cost <= domain.left:
+            domain.left -= cost
+            continue
+        here = (domain.prefix << DIGIT_BITS) | digit
+        if documents == 1 or (domain.left == 0 and not rule.counts_tokens):
+            domain.floor = (here + 1) << rest
+        domain.prefix = here
+        return
+    domain.floor = domain.prefix << (rest + DIGIT_BITS)
+
+
+def _count_digit(
+    store: ScoreStore, rule: Rule, domains: dict[str, Domain], digit: int, digits: int
+) -> dict[int, dict[int, tuple[int, int]]]:
+    """Domain's place → digit → (documents, tokens), over the ranked rows that share the domain's prefix.
+
+    The pass over the first digit also makes the domains and their counts.
+    """
+    columns = ["domain", "n_tokens", "influence", rule.rank_by]
+    columns += ["flag", "reason"] if digit == 0 else []
+    columns += ["source", "row"] if digit >= digits else []
+    codes_of = {name: code for code, name in enumerate(domains)}
+    histogram: dict[int, dict[int, tuple[int, int]]] = defaultdict(dict)
+    prefixes = [domain.prefix for domain in domains.values()]
+    below = max(digit - digits, 0) * DIGIT_BITS
+    value_prefix = np.array([prefix >> below for prefix in prefixes], dtype=np.uint64)
+    hash_prefix = np.array([prefix & ((1 << below) - 1) for prefix in prefixes], dtype=np.uint64)
+    active = np.array([domain.floor is None for domain in domains.values()], dtype=np.bool_)
+    for batch in store.batches(list(dict.fromkeys(columns))):
+        ranked = _ranked(batch, rule.rank_by)
+        if digit == 0:
+            tally(batch, ranked, rule.rank_by, domains, codes_of)
+        codes = _codes(batch.column("domain"), codes_of)
+        keys = order_keys(batch.column(rule.rank_by))
+        if digit == 0:
+            here = ranked
+        elif digit < digits:
+            here = ranked & active[codes] & (_shifted(keys, digits - digit) == value_prefix[codes])
+        else:
+            here = ranked & active[codes] & (keys == value_prefix[codes])
+        place = digits - 1 - digit
+        if digit >= digits:
+            batch, codes, here = batch.filter(pa.array(here)), codes[here], here[here]
+            keys = ~tie_hashes(batch.column("source"), batch.column("row").to_numpy())
+            place += HASH_DIGITS
+            if digit > digits:
+                here = _shifted(keys, place + 1) == hash_prefix[codes]
+        leading = _shifted(keys, place) & np.uint64(0xFFFF)
+        tokens = batch.column("n_tokens").fill_null(0).to_numpy(zero_copy_only=False)
+        _add(histogram, codes[here], leading[here], tokens[here])
+    return histogram
+
+
+def _add(
+    histogram: dict[int, dict[int, tuple[int, int]]],
+    codes: npt.NDArray[np.int64],
+    digits: Keys,
+    tokens: npt.NDArray[np.int64],
+) -> None:
+    both = (codes << DIGIT_BITS) | digits.astype(np.int64)
+    buckets, inverse, counts = np.unique(both, return_inverse=True, return_counts=True)
+    sums = np.zeros(len(buckets), dtype=np.int64)
+    np.add.at(sums, inverse, tokens)
+    for bucket, count, total in zip(buckets.tolist(), counts.tolist(), sums.tolist(), strict=True):
+        of_domain = histogram[bucket >> DIGIT_BITS]
+        before = of_domain.get(bucket & 0xFFFF, (0, 0))
+        of_domain[bucket & 0xFFFF] = (before[0] + count, before[1] + total)
+
+
+def _ranked(batch: pa.RecordBatch, rank_by: str) -> npt.NDArray[np.bool_]:
+    return is_ranked(batch.column("influence")) & is_ranked(batch.column(rank_by))
+
+
+def _codes(domain: pa.Array, codes_of: dict[str, int]) -> npt.NDArray[np.int64]:
+    encoded = domain.dictionary_encode()
+    codes = np.array([codes_of[name] for name in encoded.dictionary.to_pylist()], dtype=np.int64)
+    places: npt.NDArray[np.int64] = codes[encoded.indices.to_numpy()]
+    return places
+
+
+def _shifted(keys: Keys, digits: int) -> Keys:
+    return keys >> np.uint64(digits * DIGIT_BITS)
+
+
+def _digits(store: ScoreStore, rank_by: str) -> int:
+    numeric = [f.name for f in store.schema if f.name != "row" and value_digits(f.type) is not None]
+    if rank_by not in numeric:
+        raise UsageError(f"--rank-by is {rank_by!r}; the numeric columns of {store.url} are: {', '.join(numeric)}.")
+    digits = value_digits(store.schema.field(rank_by).type)
+    assert digits is not None
+    return digits

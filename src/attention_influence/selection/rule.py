@@ -1,0 +1,66 @@
+"""What to select: a share of each domain's documents or tokens, or a number of tokens over all domains."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from typing import Any, Literal
+
+from attention_influence.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Exactly one of `top` and `tokens`; ranked by `rank_by`, highest first, within each domain."""
+
+    top: float | None = None
+    """Share in (0, 1] of each domain's ranked documents (rounded up) or of their tokens (never above)."""
+    tokens: int | None = None
+    """Tokens in all, split over the domains in proportion to their ranked tokens."""
+    by: Literal["documents", "tokens"] = "documents"
+    """What `top` is a share of."""
+    rank_by: str = "influence"
+    """A numeric column of the score store."""
+
+    def __post_init__(self) -> None:
+        if (self.top is None) == (self.tokens is None):
+            raise UsageError("Give either --top, a share of each domain, or --tokens, a number of tokens in all.")
+        if self.top is not None and not 0 < self.top <= 1:
+            raise UsageError(f"--top is {self.top}; it is a share above 0 and at most 1, such as 0.2.")
+        if self.tokens is not None and self.tokens < 1:
+            raise UsageError(f"--tokens is {self.tokens}; it is a number of tokens, at least 1.")
+        if self.by not in ("documents", "tokens"):
+            raise UsageError(f"--by is {self.by!r}; it is 'documents' or 'tokens'.")
+
+    @property
+    def counts_tokens(self) -> bool:
+        return self.tokens is not None or self.by == "tokens"
+
+    def budgets(self, documents: Sequence[int], tokens: Sequence[int]) -> list[int]:
+        """How many documents, or tokens where the rule counts tokens, each domain may give.
+
+        `documents` and `tokens`: each domain's ranked documents and their tokens. The parts of a number of tokens are
+        rounded by largest remainder, an equal remainder going to the earlier domain, so that they add up to it.
+        """
+        if self.tokens is not None:
+            return _largest_remainder(self.tokens, tokens)
+        assert self.top is not None
+        # The share as written: as a binary fraction 0.07 of 100 documents would be a little more than 7, so 8.
+        share = Fraction(repr(float(self.top)))
+        if self.counts_tokens:
+            return [math.floor(share * count) for count in tokens]
+        return [math.ceil(share * count) for count in documents]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def _largest_remainder(total: int, weights: Sequence[int]) -> list[int]:
+    whole = sum(weights)
+    if not whole:
+        return [0] * len(weights)
+    parts = [total * weight // whole for weight in weights]
+    by_remainder = sorted(range(len(weights)), key=lambda i: (-(total * weights[i] % whole), i))
+    for i in by_remainder[: total - sum(parts)]:
+        parts[i] += 1
+    return parts
