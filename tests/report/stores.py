@@ -1,5 +1,6 @@
 """Small score stores to report on."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ def unscored(row: int, reason: str, domain: str = "web") -> dict[str, Any]:
     return {"source": f"{domain}.jsonl", "row": row, "domain": domain, "reason": reason}
 
 
-def write_store(store: Path, *units: list[dict[str, Any]]) -> Path:
-    """A store with one score file for each unit."""
+def write_store(store: Path, *units: list[dict[str, Any]], **run: Any) -> Path:
+    """A store with one score file for each unit, and `run` recorded."""
     (store / "scores").mkdir(parents=True, exist_ok=True)
+    (store / "run.json").write_text(json.dumps({"fingerprint": {"window": 2048}} | run))
     for number, rows in enumerate(units):
         table = pa.Table.from_pylist(rows, schema=SCORE_SCHEMA)
         pq.write_table(table, store / "scores" / f"unit-{number}.parquet")

@@ -67,14 +67,16 @@ HEADS = {
 }
 
 
-def report(tmp_path: Path, rows, heads=None, selection=None, text_of=lambda source, row: "text", warnings=()) -> Page:
+def report(
+    tmp_path: Path, rows, heads=None, selection=None, text_of=lambda source, row: "text", warnings=(), **run
+) -> Page:
     tmp_path.mkdir(exist_ok=True)
     for name, record in (("heads.json", heads), ("selection.json", selection)):
         if record is not None:
             (tmp_path / name).write_text(json.dumps(record))
     out = write_report(
         tmp_path / "deep" / "report.html",
-        write_store(tmp_path / "store", rows),
+        write_store(tmp_path / "store", rows, **run),
         tmp_path / "heads.json" if heads else None,
         tmp_path / "selection.json" if selection else None,
         text_of,
@@ -83,8 +85,8 @@ def report(tmp_path: Path, rows, heads=None, selection=None, text_of=lambda sour
     return Page(out)
 
 
-def cut(domain: str, threshold: float | None, **counts: int) -> dict[str, object]:
-    return {"domain": domain, "threshold": threshold, "documents": 9, "ranked": 9, "tokens": 9, **counts}
+def cut(domain: str, value: float | None, chosen: int = 1, tokens_chosen: int = 1) -> dict[str, object]:
+    return {"domain": domain, "value": value, "chosen": chosen, "tokens_chosen": tokens_chosen}
 
 
 HOSTILE = [
@@ -99,9 +101,8 @@ HOSTILE = [
 def test_hostile_texts_and_names_come_out_as_text(tmp_path, hostile):
     plain = report(tmp_path / "plain", [scored(0, 0.1)])
     row = scored(0, 0.1, domain=hostile, id=hostile, flag=hostile)
-    (tmp_path / "store").mkdir(exist_ok=True)
-    (tmp_path / "store" / "run.json").write_text(json.dumps({"name": hostile}))
-    page = report(tmp_path, [row, unscored(1, hostile, hostile)], None, None, lambda s, r: hostile, [hostile])
+    rows = [row, unscored(1, hostile, hostile)]
+    page = report(tmp_path, rows, None, None, lambda source, row: hostile, [hostile], name=hostile)
     # A browser drops the line feed that follows <pre>; this parser keeps it.
     assert page.pre == ["\n" + hostile]
     assert page.text.count(hostile) >= 6
@@ -169,21 +170,27 @@ def test_texts_are_asked_for_by_key_and_may_be_missing(tmp_path):
 def test_a_report_needs_neither_heads_nor_selection(tmp_path):
     page = report(tmp_path, [scored(0, 0.1)])
     assert ["web", "1", "1", "100", "0.1000"] in page.rows
+    assert ["fingerprint.window", "2048"] in page.rows
     assert "Retrieval heads" not in page.text
     assert "threshold" not in page.text
 
 
 def test_a_domain_of_one_document_and_one_without_any_score_are_shown(tmp_path):
     rows = [scored(0, 0.5), scored(0, math.nan, "broken"), unscored(1, "null_text", "broken")]
-    selection = {"thresholds": [cut("web", 0.5, chosen=1, tokens_chosen=100), cut("broken", None, chosen=0)]}
+    selection = {
+        "thresholds": [cut("web", 0.5, chosen=1, tokens_chosen=100), cut("broken", None, chosen=0, tokens_chosen=0)]
+    }
     page = report(tmp_path, rows, selection=selection)
     assert ["web", "1", "1", "100", "0.5000", "0.5000", "1", "100", "0.5000", "—"] in page.rows
-    assert ["broken", "2", "0", "100", "—", "—", "0", "—", "—", "—"] in page.rows
+    assert ["broken", "2", "0", "100", "—", "—", "0", "0", "—", "—"] in page.rows
     assert "No document of this domain has an influence." in page.text
 
 
 def test_a_selection_by_something_else_or_of_another_store_is_said(tmp_path):
-    selection = {"rank_by": "loss_base", "thresholds": [cut("web", 3.0, chosen=1), cut("gone", 3.0, chosen=1)]}
+    selection = {
+        "rule": {"rank_by": "loss_base"},
+        "thresholds": [cut("web", 3.0, chosen=1), cut("gone", 3.0, chosen=1)],
+    }
     page = report(tmp_path, [scored(0, 0.5)], selection=selection)
     assert "ranked by loss_base" in page.text
     assert "made from another store" in page.text

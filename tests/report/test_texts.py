@@ -1,0 +1,88 @@
+"""Example texts come from the corpus itself, by key, and never from a file that changed."""
+
+import gzip
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from attention_influence.corpus import list_sources, read_rows
+from attention_influence.corpus.rows import Columns
+from attention_influence.report import write_report
+from attention_influence.report.texts import texts_at
+from attention_influence.selection.store import ScoreStore, open_store
+
+from .stores import scored, write_store
+
+TEXTS = ["first", "zweiter\nText", "третий", "last"]
+
+
+def write(path: Path) -> None:
+    rows = [{"body": text} for text in TEXTS]
+    lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path, row_group_size=2)
+    else:
+        path.write_bytes(gzip.compress(lines) if path.suffix == ".gz" else lines)
+
+
+def store_of(tmp_path: Path, name: str) -> ScoreStore:
+    (tmp_path / "corpus").mkdir()
+    write(tmp_path / "corpus" / name)
+    sources = [source.to_json() for source in list_sources([str(tmp_path / "corpus")]).sources]
+    run = {"sources": sources, "columns": Columns("body").to_json()}
+    return open_store(str(write_store(tmp_path / "store", [scored(0, 0.1) | {"source": f"corpus/{name}"}], **run)))
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.parquet"])
+def test_texts_are_those_that_were_read_for_scoring(tmp_path, name):
+    store = store_of(tmp_path, name)
+    (source,) = store.sources().values()
+    rows = [row for batch in read_rows(source, Columns("body")) for row in batch]
+    assert [row.text for row in rows] == TEXTS
+    wanted = [(source.name, row.row) for row in reversed(rows[1:])]
+    assert texts_at(store, wanted) == ({(source.name, row.row): row.text for row in rows[1:]}, [])
+
+
+def test_a_changed_file_gives_a_warning_in_place_of_other_texts(tmp_path):
+    store = store_of(tmp_path, "a.jsonl")
+    (tmp_path / "corpus" / "a.jsonl").write_text('{"body": "another text"}\n')
+    texts, warnings = texts_at(store, [("corpus/a.jsonl", 0)])
+    assert texts == {}
+    assert len(warnings) == 1
+    assert "changed since it was scored" in warnings[0]
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.parquet"])
+def test_a_wrong_name_of_the_text_column_gives_a_warning(tmp_path, name):
+    store = store_of(tmp_path, name)
+    store = replace(store, run={**store.run, "columns": Columns("content").to_json()})
+    texts, warnings = texts_at(store, [(f"corpus/{name}", 0)])
+    assert texts == {}
+    assert "no column 'content'" in warnings[0]
+
+
+def test_a_source_that_the_run_does_not_name_gives_a_warning(tmp_path):
+    texts, warnings = texts_at(store_of(tmp_path, "a.jsonl"), [("gone.jsonl", 0), ("gone.jsonl", 5)])
+    assert texts == {}
+    assert len(warnings) == 1
+    assert "gone.jsonl" in warnings[0]
+
+
+def test_a_report_reads_the_texts_itself_and_says_when_it_cannot(tmp_path):
+    store_of(tmp_path, "a.jsonl")
+    page = write_report(tmp_path / "r.html", tmp_path / "store", None, None).read_text()
+    assert "first</pre>" in page
+    (tmp_path / "corpus" / "a.jsonl").unlink()
+    page = write_report(tmp_path / "r.html", tmp_path / "store", None, None).read_text()
+    assert "The texts of corpus/a.jsonl are not shown" in page
+    assert "The text is not at hand." in page
+
+
+def test_a_store_that_is_not_finished_is_said(tmp_path):
+    write_store(tmp_path, [scored(0, 0.1)], complete=False)
+    page = write_report(tmp_path / "r.html", tmp_path, None, None, lambda source, row: "text").read_text()
+    assert "Scoring was not finished" in page
