@@ -1,9 +1,9 @@
 """The options of each verb: frozen dataclasses whose attribute docstrings are the help texts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
-from attention_influence.options import positional, rarely
+from attention_influence.options import POSITIONAL, RARELY
 
 Precision = Literal["bf16", "fp32"]
 
@@ -36,9 +36,9 @@ class DetectConfig:
     """weights"""
     device: str | None = None
     """cpu, cuda, cuda:1 …; by default CUDA if there is a card"""
-    trust_remote_code: bool = rarely(False)
+    trust_remote_code: bool = field(default=False, metadata=RARELY)
     """run code that the model brings along"""
-    max_texts: int = rarely(20_000)
+    max_texts: int = field(default=20_000, metadata=RARELY)
     """texts to take sentences from"""
 
 
@@ -46,9 +46,9 @@ class DetectConfig:
 class ScoreConfig:
     """Score every document of a corpus by the influence of the heads."""
 
-    corpus: tuple[str, ...] = positional()
+    corpus: tuple[str, ...] = field(metadata=POSITIONAL)
     """files, folders, globs or URLs of Parquet or JSON lines"""
-    model: str = ""
+    model: str
     """hub id, directory or .gguf file of a causal language model"""
     heads: str = "heads.json"
     """heads to mask, as `detect` wrote them"""
@@ -74,7 +74,7 @@ class ScoreConfig:
     """tokens of one forward pass (default: by device)"""
     max_document_tokens: int = 2**18
     """longer documents are kept without a score, reason too_long"""
-    trust_remote_code: bool = rarely(False)
+    trust_remote_code: bool = field(default=False, metadata=RARELY)
     """run code that the model brings along"""
 
 
@@ -82,7 +82,7 @@ class ScoreConfig:
 class SelectConfig:
     """Select the top share of each domain, or a token budget."""
 
-    store: str = positional()
+    store: str = field(metadata=POSITIONAL)
     """score store"""
     out: str = "selected"
     """folder or URL of the selected dataset; it must be new"""
@@ -102,7 +102,7 @@ class SelectConfig:
     """replace a selection that is at --out"""
     allow_partial: bool = False
     """select from a store that is not finished"""
-    shard_bytes: int = rarely(512 * 2**20)
+    shard_bytes: int = field(default=512 * 2**20, metadata=RARELY)
     """size of the dataset's files"""
 
 
@@ -110,7 +110,7 @@ class SelectConfig:
 class ReportConfig:
     """Write one HTML page that shows a score store and a selection."""
 
-    store: str = positional()
+    store: str = field(metadata=POSITIONAL)
     """score store"""
     out: str = "report.html"
     """the page"""

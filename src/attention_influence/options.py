@@ -1,7 +1,7 @@
 """Command-line options and YAML configuration out of frozen dataclasses, one for each verb.
 
-A field is an option (`unit_tokens` → --unit-tokens) and a key of `--config FILE.yaml` and `--set key=value`; its help is
-the string below it. Precedence: defaults, then the file, then --set, then options.
+A field is an option (`unit_tokens` → --unit-tokens) and a key of `--config FILE.yaml` and `--set key=value`; its help
+is the string below it. Precedence: defaults, then the file, then --set, then options.
 """
 
 import argparse
@@ -23,14 +23,10 @@ from attention_influence.errors import UsageError
 Config = TypeVar("Config")
 
 
-def positional(**kwargs: Any) -> Any:
-    """A field that is given without a flag, one or more times if it is a tuple."""
-    return dataclasses.field(metadata={"positional": True}, **kwargs)
-
-
-def rarely(default: Any) -> Any:
-    """A field that has no flag of its own, only a key for --config and --set."""
-    return dataclasses.field(default=default, metadata={"rarely": True})
+POSITIONAL = {"positional": True}
+"""Metadata of a field that is given without a flag, one or more times if it is a tuple."""
+RARELY = {"rarely": True}
+"""Metadata of a field that has no flag of its own, only a key for --config and --set."""
 
 
 def add_options(parser: argparse.ArgumentParser, config: type[Any]) -> None:
@@ -38,7 +34,10 @@ def add_options(parser: argparse.ArgumentParser, config: type[Any]) -> None:
     helps, kinds = attribute_docs(config), typing.get_type_hints(config)
     for field in dataclasses.fields(config):
         kind, several = _unwrap(kinds[field.name])
-        about: dict[str, Any] = {"help": helps.get(field.name, "").replace("%", "%%"), "default": argparse.SUPPRESS}
+        help_text = helps.get(field.name, "")
+        if field.default not in (dataclasses.MISSING, None, (), False):
+            help_text += f" (default: {field.default})"
+        about: dict[str, Any] = {"help": help_text.replace("%", "%%"), "default": argparse.SUPPRESS}
         if typing.get_origin(kind) is typing.Literal:
             about["choices"] = typing.get_args(kind)
         elif kind is not bool:
@@ -46,7 +45,7 @@ def add_options(parser: argparse.ArgumentParser, config: type[Any]) -> None:
         if field.metadata.get("rarely"):
             continue
         if field.metadata.get("positional"):
-            parser.add_argument(field.name, nargs="+" if several else None, metavar=field.name.upper(), **about)
+            parser.add_argument(field.name, nargs="*" if several else "?", metavar=field.name.upper(), **about)
             continue
         if kind is bool:
             about["action"] = argparse.BooleanOptionalAction
@@ -75,7 +74,7 @@ def from_arguments(config: type[Config], arguments: Mapping[str, Any]) -> Config
             near = difflib.get_close_matches(key, kinds, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(kinds)}"
             raise UsageError(f"unknown configuration key {key!r}; {hint}")
-    values |= {key: value for key, value in arguments.items() if key in kinds}
+    values |= {key: value for key, value in arguments.items() if key in kinds and value != []}
     fields = dataclasses.fields(config)  # type: ignore[arg-type]
     missing = [field for field in fields if field.name not in values and field.default is dataclasses.MISSING]
     if missing:

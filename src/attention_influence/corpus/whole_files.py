@@ -6,7 +6,7 @@ import tempfile
 
 from fsspec.implementations.local import LocalFileSystem
 
-from .filesystems import open_filesystem
+from attention_influence.corpus.filesystems import open_filesystem
 
 
 def write_whole(url: str, content: bytes) -> None:

@@ -1,5 +1,6 @@
 """Scores the units of a store one after another in this process."""
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,15 +18,16 @@ def score_locally(
     about: Mapping[str, Any],
     progress: Callable[[int, int], None] = lambda rows, tokens: None,
 ) -> dict[str, CorpusError]:
-    """Publishes every unit that is not done yet, and returns what went wrong in those that could not be: name → error."""
+    """Publishes every unit that is not done yet; returns name → error of those that could not be."""
     done = store.published()
     failed: dict[str, CorpusError] = {}
     for unit in store.units:
         if unit.name in done:
             continue
         try:
-            store.publish(unit, score_unit(scorer, unit, columns, progress), about)
+            began = time.monotonic()
+            scores = score_unit(scorer, unit, columns, progress)
+            store.publish(unit, scores, {**about, "seconds": round(time.monotonic() - began, 3)})
         except CorpusError as error:
             failed[unit.name] = error
     return failed
-

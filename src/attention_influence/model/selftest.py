@@ -171,8 +171,8 @@ class _SelfTest:
 
 
 # Ours: plain sentences with names and numbers that come back, so that copying heads have something to copy.
-_TEXT = """The lighthouse at Varn Point was built in 1874 by the engineer Ida Kessler, who had already finished two smaller
-towers further north. Kessler kept a notebook in which she wrote down the height of every tide, and the notebook
+_TEXT = """The lighthouse at Varn Point was built in 1874 by the engineer Ida Kessler, who had already finished two
+smaller towers further north. Kessler kept a notebook in which she wrote down the height of every tide, and the notebook
 shows that the tide of 9 October 1875 reached the door of the lighthouse. If the tide reached the door, and the
 door stands four metres above the rocks, then the tide rose at least four metres that day. A second keeper, Tomas
 Brandt, copied the figures into a table: 9 October 1875, four metres; 2 March 1876, three metres; 17 March 1876,

@@ -119,8 +119,9 @@ def _example(document: Document, text_of: TextOf) -> _Example:
 
 
 def _own_warnings(scores: ScoreStore, sections: Sequence[_Section], selected: Selected | None) -> Iterator[str]:
-    if not scores.is_complete:
-        yield "Scoring was not finished when this page was made: the figures are those of the finished units."
+    planned, done = scores.run.get("units"), len(scores.units)
+    if isinstance(planned, int) and done < planned:
+        yield f"Scoring is not finished: the figures are those of {done} of {planned} units. Resume it, then report again."
     if selected is None:
         return
     if selected.rank_by != "influence":

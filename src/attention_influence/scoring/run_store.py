@@ -1,8 +1,8 @@
 """Where a run's results are kept: one object for each unit, published whole; the object is the mark that it is done.
 
-    run.json                 fingerprint, configuration, roots, noise floor, versions
-    plan.parquet             the frozen units
-    scores/<unit>.parquet    see `schema`
+run.json                 fingerprint, configuration, roots, noise floor, versions
+plan.parquet             the frozen units
+scores/<unit>.parquet    see `schema`
 """
 
 import io
@@ -64,7 +64,9 @@ def open_run(url: str) -> RunStore | None:
         run = json.loads(filesystem.cat_file(f"{path}/run.json"))
         units = plan_from_bytes(filesystem.cat_file(f"{path}/plan.parquet"))
     except (ValueError, KeyError, OSError, pa.ArrowException) as error:
-        raise StoreError(f"{url}: run.json or plan.parquet cannot be read ({error}); restore it, or use a new --out")
+        raise StoreError(
+            f"{url}: run.json or plan.parquet cannot be read ({error}); restore it, or use a new --out"
+        ) from error
     return RunStore(url, run, tuple(units))
 
 

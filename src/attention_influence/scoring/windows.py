@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 
 def cut(n_tokens: int, window: int, bos: bool) -> list[range]:
@@ -11,7 +12,7 @@ def cut(n_tokens: int, window: int, bos: bool) -> list[range]:
     """
     count = math.ceil(n_tokens / (window - bos))
     bounds = [i * n_tokens // count for i in range(count + 1)]
-    return [range(low, high) for low, high in zip(bounds, bounds[1:], strict=False)]
+    return [range(low, high) for low, high in pairwise(bounds)]
 
 
 def pack(lengths: Sequence[int], budget: int) -> list[list[int]]:

@@ -1,0 +1,75 @@
+"""The command line: a table of verbs; parses, calls, prints."""
+
+import argparse
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any, NamedTuple
+
+from attention_influence import config
+from attention_influence.errors import AttentionInfluenceError
+from attention_influence.options import add_options, from_arguments
+
+
+class _Verb(NamedTuple):
+    config: type[Any]
+    function: str
+    """`module:function`, imported when it is called: `--help` must not wait for torch."""
+
+
+VERBS = {
+    "detect": _Verb(config.DetectConfig, "attention_influence.verbs.detect:detect"),
+    "score": _Verb(config.ScoreConfig, "attention_influence.verbs.score:score"),
+    "select": _Verb(config.SelectConfig, "attention_influence.verbs.select:select_verb"),
+    "report": _Verb(config.ReportConfig, "attention_influence.verbs.report:report"),
+    "demo": _Verb(config.DemoConfig, "attention_influence.verbs.demo:demo"),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb; returns its exit code: 0 done, 1 failed, 2 usage, 3 too many bad rows."""
+    parser = argparse.ArgumentParser(
+        prog="attention-influence", description="Pick pretraining data for language models by attention-head influence."
+    )
+    parser.add_argument("--version", action="version", version=version("attention-influence"))
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for name, verb in VERBS.items():
+        summary = (verb.config.__doc__ or "").partition("\n")[0]
+        options = verbs.add_parser(name, help=summary, description=summary)
+        add_options(options, verb.config)
+        options.add_argument("--json", action="store_true", help="print the result as JSON")
+    parsed = vars(parser.parse_args(arguments))
+    _quieten_libraries()
+    try:
+        verb = VERBS[parsed["verb"]]
+        result = _function(verb.function)(from_arguments(verb.config, parsed))
+    except AttentionInfluenceError as error:
+        print(f"attention-influence: error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("attention-influence: interrupted", file=sys.stderr)
+        return 1
+    print(json.dumps(result.data) if parsed["json"] else result.text)
+    return int(result.exit_code)
+
+
+def _function(name: str) -> Callable[[Any], Any]:
+    module, _, function = name.partition(":")
+    return getattr(import_module(module), function)  # type: ignore[no-any-return]
+
+
+def _quieten_libraries() -> None:
+    """Keeps standard error for what the user must know."""
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    warnings.filterwarnings("ignore", module=r"transformers\..*")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""`demo`: the main job, from a model and four domains of text to a selection and a report."""
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from attention_influence.config import DemoConfig, DetectConfig, ReportConfig, ScoreConfig, SelectConfig
+from attention_influence.demo.assets import fetch
+from attention_influence.demo.corpus import build_corpus, build_sentences
+from attention_influence.heads.head_set import load_heads
+from attention_influence.report.selected import read_selection
+from attention_influence.report.store_figures import read_store
+from attention_influence.selection.store import open_store
+from attention_influence.verbs.detect import describe_heads, detect
+from attention_influence.verbs.report import report
+from attention_influence.verbs.result import Result, table
+from attention_influence.verbs.score import score
+from attention_influence.verbs.select import select_verb
+
+# Small enough that each domain is a unit of its own, whose time is known.
+_UNIT_TOKENS = 60_000
+_MADE = ("corpus", "heads.json", "heads.png", "scores", "selected", "report.html")
+
+
+def demo(config: DemoConfig) -> Result:
+    out = Path(config.out)
+    for name in _MADE:  # only what an earlier demo made
+        if (out / name).is_dir():
+            shutil.rmtree(out / name)
+        else:
+            (out / name).unlink(missing_ok=True)
+    assets = fetch()
+    corpus = build_corpus(assets, out / "corpus")
+    sentences = build_sentences(assets, out)
+    began = time.monotonic()
+    heads, store, selected = out / "heads.json", out / "scores", out / "selected"
+    model = str(assets.model)
+    detect(
+        DetectConfig(
+            model, (str(sentences),), out=str(heads), samples=200, context=1024, until_stable=True, dtype=config.dtype
+        )
+    )
+    scored = score(
+        ScoreConfig(
+            tuple(map(str, corpus)),
+            model,
+            heads=str(heads),
+            out=str(store),
+            id_column="id",
+            domain_column="domain",
+            dtype=config.dtype,
+            unit_tokens=_UNIT_TOKENS,
+        )
+    )
+    select_verb(SelectConfig(str(store), out=str(selected), top=0.2))
+    page = out / "report.html"
+    report(ReportConfig(str(store), out=str(page), heads=str(heads), selection=str(selected)))
+    lines = [
+        describe_heads(load_heads(heads)),
+        "",
+        _domains(store, selected),
+        "",
+        f"scored {scored.data['tokens']:,} tokens in {scored.data['seconds']:,.0f} s; "
+        f"everything after the downloads took {time.monotonic() - began:,.0f} s",
+        f"heads     {heads} (picture: {heads.with_suffix('.png')})",
+        f"scores    {store}",
+        f"selected  {selected}",
+        f"report    {page}",
+    ]
+    return Result("\n".join(lines), scored.data | {"report": str(page)})
+
+
+def _domains(store: Path, selected: Path) -> str:
+    cuts = read_selection(selected).cuts
+    chosen = {name: (cut.threshold, cut.chosen) for name, cut in cuts.items() if cut.threshold is not None}
+    opened = open_store(str(store))
+    speed = _tokens_a_second(opened.units)
+    rows = [
+        (
+            domain.name,
+            domain.documents,
+            domain.tokens,
+            cuts[domain.name].chosen,
+            cuts[domain.name].tokens_chosen,
+            cuts[domain.name].threshold,
+            domain.mean_kept,
+            domain.mean_dropped,
+            speed.get(domain.name),
+        )
+        for domain in read_store(opened, chosen).domains
+    ]
+    headings = (
+        *("domain", "documents", "tokens", "kept", "kept tokens", "threshold"),
+        *("mean kept", "mean dropped", "tokens/s"),
+    )
+    return table(headings, rows)
+
+
+def _tokens_a_second(units: tuple[str, ...]) -> dict[str, int]:
+    """By domain, over the units that hold one domain only."""
+    tokens: dict[str, int] = {}
+    seconds: dict[str, float] = {}
+    for unit in units:
+        scores = pq.read_table(unit)
+        (domain, *others) = set(scores["domain"].to_pylist())
+        if others:
+            continue
+        about = json.loads(scores.schema.metadata[b"attention_influence"])
+        tokens[domain] = tokens.get(domain, 0) + sum(n or 0 for n in scores["n_tokens"].to_pylist())
+        seconds[domain] = seconds.get(domain, 0.0) + about["seconds"]
+    return {domain: round(count / seconds[domain]) for domain, count in tokens.items() if seconds[domain] > 0}

@@ -1,0 +1,59 @@
+"""`detect`: the retrieval heads of a model, into heads.json and a picture."""
+
+from pathlib import Path
+
+from attention_influence.config import DetectConfig
+from attention_influence.corpus import Columns, list_sources, read_rows
+from attention_influence.heads.detect import detect_heads, detection_warnings
+from attention_influence.heads.head_set import HeadSet
+from attention_influence.model.loading import load_model
+from attention_influence.progress import progress
+from attention_influence.report.plots import save_heatmap
+from attention_influence.verbs.result import Result, table
+
+
+def detect(config: DetectConfig) -> Result:
+    texts = _texts(config)
+    model = load_model(config.model, config.dtype, config.device, config.trust_remote_code)
+    with progress("detecting", config.samples, "probes") as advance:
+        found = detect_heads(
+            model,
+            texts,
+            samples=config.samples,
+            context=config.context,
+            until_stable=config.until_stable,
+            seed=config.seed,
+            share=config.share,
+            where=config.where,
+            progress=lambda done, total: advance(1),
+        )
+    found.save(config.out)
+    assert found.scores is not None
+    picture = Path(config.out).with_suffix(".png")
+    save_heatmap(found.scores, found.heads, picture)
+    return Result(f"{describe_heads(found)}\nwritten: {config.out}, {picture}", {"heads": [list(h) for h in found]})
+
+
+def describe_heads(found: HeadSet) -> str:
+    """The chosen heads with scores and standard errors, and what to know about the probes."""
+    rows = [
+        (
+            f"layer {layer} head {head}",
+            *(m[layer][head] for m in (found.scores, found.standard_errors) if m is not None),
+        )
+        for layer, head in found
+    ]
+    lines = [table(("chosen head", "retrieval score", "standard error"), rows)]
+    lines.append(f"{found.n_samples} probes, {found.probe_accuracy:.1%} of their answer tokens predicted right")
+    lines += [f"warning: {warning}" for warning in detection_warnings(found)]
+    return "\n".join(lines)
+
+
+def _texts(config: DetectConfig) -> list[str]:
+    texts: list[str] = []
+    for source in list_sources(config.sentences).sources:
+        for rows in read_rows(source, Columns(text=config.text_column)):
+            texts += [row.text for row in rows if row.text is not None]
+            if len(texts) >= config.max_texts:
+                return texts[: config.max_texts]
+    return texts

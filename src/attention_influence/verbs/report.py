@@ -1,0 +1,17 @@
+"""`report`: one HTML page that shows a score store and a selection."""
+
+from pathlib import Path
+
+from attention_influence.config import ReportConfig
+from attention_influence.report.page import write_report
+from attention_influence.verbs.result import Result
+
+
+def report(config: ReportConfig) -> Result:
+    page = write_report(
+        Path(config.out),
+        Path(config.store),
+        Path(config.heads) if config.heads else None,
+        Path(config.selection) if config.selection else None,
+    )
+    return Result(f"written: {page}", {"report": str(page)})

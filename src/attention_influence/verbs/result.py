@@ -1,0 +1,38 @@
+"""What a verb gives back: text for people, the same as data for --json, and an exit code."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Result:
+    """Goes to standard output; `exit_code` is 0 done or 1 failed in part."""
+
+    text: str
+    data: dict[str, Any] = field(default_factory=dict)
+    exit_code: int = 0
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Aligned columns, the first to the left, the others to the right; floats with four decimals, None as a dash."""
+    grid = Table(box=None, pad_edge=False, header_style="")
+    for i, heading in enumerate(headings):
+        grid.add_column(heading, justify="right" if i else "left", no_wrap=True)
+    for row in rows:
+        grid.add_row(*map(_cell, row))
+    sink = io.StringIO()
+    Console(file=sink, width=500, highlight=False, markup=False).print(grid)
+    return "\n".join(line.rstrip() for line in sink.getvalue().splitlines())
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
