@@ -80,9 +80,3 @@ def test_a_report_reads_the_texts_itself_and_says_when_it_cannot(tmp_path):
     page = write_report(tmp_path / "r.html", tmp_path / "store", None, None).read_text()
     assert "The texts of corpus/a.jsonl are not shown" in page
     assert "The text is not at hand." in page
-
-
-def test_a_store_that_is_not_finished_is_said(tmp_path):
-    write_store(tmp_path, [scored(0, 0.1)], complete=False)
-    page = write_report(tmp_path / "r.html", tmp_path, None, None, lambda source, row: "text").read_text()
-    assert "Scoring was not finished" in page

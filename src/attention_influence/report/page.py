@@ -121,7 +121,7 @@ def _example(document: Document, text_of: TextOf) -> _Example:
 def _own_warnings(scores: ScoreStore, sections: Sequence[_Section], selected: Selected | None) -> Iterator[str]:
     planned, done = scores.run.get("units"), len(scores.units)
     if isinstance(planned, int) and done < planned:
-        yield f"Scoring is not finished: the figures are those of {done} of {planned} units. Resume it, then report again."
+        yield f"Scoring is not finished: the figures are those of {done} of {planned} units; resume it."
     if selected is None:
         return
     if selected.rank_by != "influence":
