@@ -2,7 +2,8 @@
 
 import os
 import posixpath
-import tempfile
+import uuid
+from contextlib import suppress
 
 from fsspec.implementations.local import LocalFileSystem
 
@@ -19,32 +20,66 @@ def write_whole(url: str, content: bytes) -> None:
     if not isinstance(filesystem, LocalFileSystem):
         filesystem.pipe_file(path, content)
         return
+    building = _written_beside(path, content)
+    try:
+        os.replace(building, path)
+    except BaseException:
+        os.unlink(building)
+        raise
+    _sync_folder(posixpath.dirname(path))
+
+
+def create_whole(url: str, content: bytes) -> bool:
+    """Publishes `content` unless there is something under `url` already; whether it did.
+
+    Exactly one of several writers is told True on a local disk and on object stores that know conditional puts.
+    """
+    filesystem, path = open_filesystem(url)
+    if not isinstance(filesystem, LocalFileSystem):
+        try:
+            filesystem.pipe_file(path, content, mode="create")
+        except FileExistsError:
+            return False
+        return True
+    building = _written_beside(path, content)
+    try:
+        os.link(building, path)
+    except FileExistsError:
+        return False
+    finally:
+        os.unlink(building)
+    _sync_folder(posixpath.dirname(path))
+    return True
+
+
+def remove(url: str) -> None:
+    """Removes a file if it is there."""
+    filesystem, path = open_filesystem(url)
+    with suppress(FileNotFoundError):
+        filesystem.rm_file(path)
+
+
+def _written_beside(path: str, content: bytes) -> str:
+    """The hidden file beside `path` that holds `content`, flushed to disk."""
     folder = posixpath.dirname(path)
     os.makedirs(folder, exist_ok=True)
-    descriptor, building = tempfile.mkstemp(prefix=".building-", dir=folder)
+    building = posixpath.join(folder, f".building-{uuid.uuid4().hex}")
+    descriptor = os.open(building, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        os.chmod(building, 0o666 & ~_umask())
-        os.replace(building, path)
     except BaseException:
         os.unlink(building)
         raise
-    sync_folder(folder)
+    return building
 
 
-def sync_folder(folder: str) -> None:
+def _sync_folder(folder: str) -> None:
     """Makes the names in a local folder survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
