@@ -1,0 +1,238 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+
+from attention_influence import Scorer
+from attention_influence.errors import HeadsError, ModelError
+from attention_influence.heads.head_set import HeadSet
+from scoring.tiny import CONTEXT, FAMILIES, HEADS, Tiny, slow_losses, tiny
+
+EXACT = 1e-5
+
+
+def text(n: int, seed: int = 0) -> str:
+    return "".join(random.Random(seed).choices("abcdefgh ij,klmn.op\n", k=n))
+
+
+def ids(made: Tiny, document: str) -> list[int]:
+    return made.model.tokens.encode([document])[0]
+
+
+@pytest.fixture(scope="module")
+def made() -> Tiny:
+    return tiny()
+
+
+@pytest.fixture(scope="module")
+def scorer(made: Tiny) -> Scorer:
+    return Scorer(made.model, HEADS)
+
+
+@pytest.mark.parametrize("bos", [True, False])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_losses_are_those_of_two_passes_written_out(family: str, bos: bool) -> None:
+    made = tiny(family, bos)
+    lengths = [2, 5, 40, CONTEXT - 1, CONTEXT, CONTEXT + 1, 2 * CONTEXT, 200]
+    documents = [text(n, seed=n) for n in lengths]
+    scores = Scorer(made.model, HEADS).score(documents)
+    for document, score in zip(documents, scores, strict=True):
+        base, ref = slow_losses(made.untouched, ids(made, document), CONTEXT, bos)
+        assert score.loss_base == pytest.approx(base, abs=EXACT)
+        assert score.loss_ref == pytest.approx(ref, abs=EXACT)
+        assert score.influence == pytest.approx((ref - base) / base, abs=EXACT)
+    rise = [abs(score.loss_ref - score.loss_base) for score in scores]
+    assert max(rise) > 100 * EXACT, "the heads do not matter, so nothing is tested"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_window_shorter_than_the_context_cuts_documents_sooner(family: str) -> None:
+    made = tiny(family)
+    document = text(50)
+    score = Scorer(made.model, HEADS, window=20).score([document])[0]
+    assert (score.n_tokens, score.n_scored, score.n_windows) == (50, 50, 3)
+    assert (score.loss_base, score.loss_ref) == pytest.approx(
+        slow_losses(made.untouched, ids(made, document), 20, True), abs=EXACT
+    )
+
+
+@pytest.mark.parametrize("bos", [True, False])
+def test_a_long_document_is_scored_whole(bos: bool) -> None:
+    context = 512
+    made = tiny(bos=bos, max_position_embeddings=context)
+    document = text(50_000)
+    score = Scorer(made.model, HEADS).score([document])[0]
+    windows = -(-50_000 // (context - bos))
+    assert (score.n_chars, score.n_tokens, score.n_windows) == (50_000, 50_000, windows)
+    assert score.n_scored == (50_000 if bos else 50_000 - windows)
+    base, ref = slow_losses(made.untouched, ids(made, document), context, bos)
+    assert (score.loss_base, score.loss_ref) == pytest.approx((base, ref), abs=EXACT)
+    assert score.influence == pytest.approx((ref - base) / base, abs=EXACT)
+
+
+@pytest.mark.parametrize("bos", [True, False])
+@pytest.mark.parametrize("length", [30, 150])
+def test_losses_by_token_add_up_to_the_documents(bos: bool, length: int) -> None:
+    made = tiny(bos=bos)
+    document = text(length)
+    plain, score = (Scorer(made.model, HEADS).score([document], per_token=p)[0] for p in (False, True))
+    assert plain.token_losses is None
+    losses = score.token_losses
+    assert losses is not None
+    assert losses.tokens.tolist() == ids(made, document)
+    assert len(losses.base) == len(losses.ref) == length
+    unscored = np.isnan(losses.base)
+    assert np.array_equal(unscored, np.isnan(losses.ref))
+    assert unscored.sum() == (0 if bos else score.n_windows)
+    assert bos or unscored[0]
+    assert score.n_scored == (~unscored).sum()
+    assert np.nanmean(losses.base) == pytest.approx(score.loss_base, abs=1e-6)
+    assert np.nanmean(losses.ref) == pytest.approx(score.loss_ref, abs=1e-6)
+    assert score.loss_base == plain.loss_base
+
+
+def test_a_token_before_the_first_difference_has_the_same_loss_whatever_follows(scorer: Scorer) -> None:
+    a, b = scorer.score([text(20) + "left", text(20) + "right"], per_token=True)
+    assert a.token_losses is not None
+    assert b.token_losses is not None
+    np.testing.assert_allclose(a.token_losses.ref[:20], b.token_losses.ref[:20], atol=EXACT)
+    assert abs(a.token_losses.ref[20] - b.token_losses.ref[20]) > EXACT
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_rows_are_equal_when_nothing_is_masked_wherever_they_fork(family: str) -> None:
+    made = tiny(family)
+    windows = [[0, *ids(made, text(n, n))] for n in (30, 12, 60)]
+    alone = made.model.forward(windows).last_hidden_state[0]
+    for layer in range(4):
+        both = made.model.forward(windows, fork_layer=layer).last_hidden_state
+        assert both.shape[0] == 2
+        torch.testing.assert_close(both[0], both[1], rtol=0, atol=1e-5)
+        torch.testing.assert_close(both[0], alone, rtol=0, atol=1e-5)
+
+
+# Reasons and flags.
+
+
+def test_what_is_not_a_usable_text_gets_a_reason_and_spoils_no_other(scorer: Scorer) -> None:
+    good = text(40)
+    bad = {
+        "null_text": None,
+        "not_a_string": 3.5,
+        "empty": "",
+        "whitespace": " \n\t ",
+        "invalid_utf8": "a lone \ud800 surrogate",
+    }
+    scores = scorer.score([good, *bad.values(), b"\xff\xfe", ["a list"], good])
+    assert [s.reason for s in scores] == [None, *bad, "invalid_utf8", "not_a_string", None]
+    assert scores[0].influence is not None
+    assert scores[-1].influence == pytest.approx(scores[0].influence, abs=EXACT)
+    for score in scores[1:-1]:
+        assert score.loss_base is score.loss_ref is score.influence is score.n_scored is None
+
+
+def test_nothing_to_score_gives_nothing(scorer: Scorer) -> None:
+    assert scorer.score([]) == []
+
+
+def test_one_token_is_scored_only_after_a_bos() -> None:
+    with_bos, without = (Scorer(tiny(bos=bos).model, HEADS).score(["a"])[0] for bos in (True, False))
+    assert (with_bos.n_tokens, with_bos.n_scored, with_bos.reason) == (1, 1, None)
+    assert with_bos.loss_base is not None
+    assert (without.n_tokens, without.n_scored, without.reason) == (1, None, "too_few_tokens")
+
+
+def test_special_tokens_in_a_text_are_scored_as_the_text_that_they_are(made: Tiny, scorer: Scorer) -> None:
+    document = "before <s> and <|end|> after"
+    score = scorer.score([document])[0]
+    assert score.n_tokens == len(document.encode())
+    assert min(ids(made, document)) > 1
+
+
+def test_a_text_above_the_limit_is_too_long_and_one_at_the_limit_is_not(made: Tiny) -> None:
+    at, above = Scorer(made.model, HEADS, max_document_tokens=50).score([text(50), text(51)])
+    assert (at.reason, at.n_scored) == (None, 50)
+    assert (above.reason, above.n_tokens, above.n_scored, above.influence) == ("too_long", 51, None, None)
+
+
+@pytest.mark.parametrize(
+    ("document", "flag"),
+    [
+        (text(31), "too_short"),
+        (text(32), None),
+        (text(60) * 3, "repetitive"),
+        ("ab" * 12, "too_short,repetitive"),
+    ],
+)
+def test_flags_say_why_to_read_a_score_with_care(scorer: Scorer, document: str, flag: str | None) -> None:
+    score = scorer.score([document])[0]
+    assert score.flag == flag
+    assert score.influence is not None
+
+
+def test_only_documents_that_hold_a_broken_token_have_no_finite_loss() -> None:
+    made = tiny()
+    broken = ids(made, "ö")[1]
+    made.model.network.get_input_embeddings().weight[broken] = torch.nan
+    documents = [text(30), "here it is: ö, and more", text(150), text(100, 1) + "ö" + text(100, 2), text(31)]
+    scores = Scorer(made.model, HEADS).score(documents)
+    assert [s.reason for s in scores] == [None, "non_finite_loss", None, "non_finite_loss", None]
+    for document, score in zip(documents, scores, strict=True):
+        if score.reason:
+            assert score.loss_base is score.loss_ref is score.influence is None
+        else:
+            expected = slow_losses(made.untouched, ids(made, document), CONTEXT, True)
+            assert (score.loss_base, score.loss_ref) == pytest.approx(expected, abs=EXACT)
+
+
+def test_a_document_that_the_model_knows_by_heart_is_degenerate_and_not_ranked() -> None:
+    made = tiny()
+    head = made.model.network.lm_head
+    head.weight.mul_(0.01)
+    head.weight[ids(made, "z")[0]] = 0
+    body = made.model.forward([[0, *ids(made, "z" * 40)]]).last_hidden_state[0]
+    # The direction that every hidden state of this text shares makes the one letter certain.
+    head.weight[ids(made, "z")[0]] = 1000 * torch.linalg.pinv(body).sum(1)
+    by_heart, other = Scorer(made.model, HEADS).score(["z" * 40, text(40)])
+    assert by_heart.loss_base is not None
+    assert by_heart.loss_base < 1e-3
+    assert by_heart.influence is None
+    assert "degenerate" in (by_heart.flag or "")
+    assert by_heart.reason is None
+    assert other.influence is not None
+
+
+# Refusals.
+
+
+@pytest.mark.parametrize(
+    ("heads", "said"),
+    [
+        ([], "empty"),
+        ([(9, 0)], "no head 0 in layer 9"),
+        ([(1, 4)], "layer 1 has 4 heads"),
+        ([(1, 1), (1, 1)], "twice"),
+    ],
+)
+def test_heads_that_cannot_be_masked_are_refused(made: Tiny, heads: list[tuple[int, int]], said: str) -> None:
+    with pytest.raises(HeadsError, match=said):
+        Scorer(made.model, heads)
+
+
+def test_heads_of_another_model_are_refused_by_what_differs(made: Tiny) -> None:
+    mine = made.model.identity
+    for part in ("weights", "tokenizer"):
+        identity = {"name": "other", "weights": mine.weights, "tokenizer": mine.tokenizer} | {part: "0" * 64}
+        with pytest.raises(HeadsError, match=f"other, whose {part} differ"):
+            Scorer(made.model, HeadSet(tuple(HEADS), model=identity))
+
+
+def test_a_window_that_leaves_nothing_to_predict_is_refused(made: Tiny) -> None:
+    with pytest.raises(ModelError, match="leaves nothing to predict"):
+        Scorer(made.model, HEADS, window=2)
+
+
+def test_the_smallest_window_scores_every_token(made: Tiny) -> None:
+    score = Scorer(made.model, HEADS, window=3).score([text(11)])[0]
+    assert (score.n_scored, score.n_windows) == (11, 6)
