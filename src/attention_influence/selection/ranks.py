@@ -41,7 +41,7 @@ class Threshold:
     tokens_chosen: int
 
     def to_json(self) -> dict[str, Any]:
-        record = dict(vars(self))
+        record = {"threshold" if name == "value" else name: value for name, value in vars(self).items()}
         # As text: many readers of JSON round integers beyond 53 bits.
         record["tie_hash"] = None if self.tie_hash is None else f"{self.tie_hash:016x}"
         return record

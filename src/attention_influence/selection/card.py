@@ -1,0 +1,104 @@
+"""The dataset card: what was selected, how, and what to beware of, in Markdown with Hugging Face front matter."""
+
+import json
+from collections.abc import Sequence
+
+from attention_influence.selection.ranks import Threshold
+from attention_influence.selection.rule import Rule
+
+_LIMITS = """\
+## Limits
+
+- Scores are compared only within a domain; the thresholds of two domains say nothing about each other.
+- Influence says how much a model leans on its retrieval heads to predict a document. It is no measure of truth,
+  quality or safety, and the license of each document is still that of its source.
+- It tends to favour long documents and those that repeat themselves: compare lengths before and after.
+- A document without a finite score was never a candidate, whatever its content.
+"""
+
+
+def card(rule: Rule, thresholds: Sequence[Threshold], shard_sets: Sequence[Sequence[str]], complete: bool) -> str:
+    """The text of README.md; `shard_sets` are the files written, empty for a manifest."""
+    documents = sum(t.documents for t in thresholds)
+    chosen = sum(t.chosen for t in thresholds)
+    tokens = sum(t.tokens_chosen for t in thresholds)
+    parts = [
+        _front_matter(shard_sets),
+        "# Selected documents\n",
+        f"{chosen:,} of {documents:,} documents ({tokens:,} tokens), chosen by attention influence: "
+        f"{_in_words(rule)}, the highest `{rule.rank_by}` first within each domain. Equal scores are ordered by a "
+        "stable hash of the row's key, so the same scores always give the same selection.\n",
+    ]
+    if not complete:
+        parts.append("**Partial.** The corpus was not scored to its end when this was selected.\n")
+    if shard_sets:
+        parts.append(
+            "Every row has its own columns, followed by `influence` and its rank in the domain (1 is the highest).\n"
+        )
+    else:
+        parts.append(
+            "`manifest.parquet` lists the rows by key: `source` (file under its root) and `row` (row index in "
+            "Parquet, byte offset in JSON lines), with a `weight` of 1 for one copy.\n"
+        )
+    parts += [
+        "`influence` = (loss of the reference model − loss of the base model) / loss of the base model, where the "
+        "reference is the base model with its retrieval heads attending evenly (arXiv 2505.07293).\n",
+        _table(thresholds),
+        _unranked(thresholds),
+        "Thresholds, counts and the fingerprint of the scores are in `selection.json`.\n",
+        _LIMITS,
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _front_matter(shard_sets: Sequence[Sequence[str]]) -> str:
+    lines = ["---", "tags:", "- attention-influence"]
+    # Shards of different schemas cannot be one configuration.
+    sets = shard_sets or [["manifest.parquet"]]
+    lines.append("configs:")
+    for files in sets:
+        folder = files[0].rpartition("/")[0]
+        lines += [
+            f"- config_name: {'default' if files is sets[0] else folder}",
+            "  data_files:",
+            "  - split: train",
+            f"    path: {f'{folder}/*' if folder else files[0]}",
+        ]
+    return "\n".join([*lines, "---\n"])
+
+
+def _in_words(rule: Rule) -> str:
+    if rule.tokens is not None:
+        return f"at most {rule.tokens:,} tokens in all, shared out in proportion to the tokens of each domain"
+    return f"the top {rule.top:.6g} of the {'tokens' if rule.counts_tokens else 'documents'} of each domain"
+
+
+def _table(thresholds: Sequence[Threshold]) -> str:
+    lines = [
+        "| domain | documents | ranked | chosen | tokens of the ranked | tokens chosen | threshold |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for t in thresholds:
+        threshold = "—" if t.value is None else f"{t.value:.6g}"
+        lines.append(
+            f"| {_cell(t.domain)} | {t.documents:,} | {t.ranked:,} | {t.chosen:,} | {t.tokens:,} "
+            f"| {t.tokens_chosen:,} | {threshold} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def _unranked(thresholds: Sequence[Threshold]) -> str:
+    totals: dict[str, int] = {}
+    for t in thresholds:
+        for reason, count in t.unranked.items():
+            totals[reason] = totals.get(reason, 0) + count
+    if not totals:
+        return ""
+    listed = ", ".join(f"{count:,} {_cell(reason)}" for reason, count in sorted(totals.items()))
+    return f"Not ranked, for want of a finite score: {listed}.\n"
+
+
+def _cell(text: str) -> str:
+    """The text as code that breaks neither a table nor a line."""
+    plain = json.dumps(text, ensure_ascii=False)[1:-1].replace("`", "'").replace("|", "\\|")
+    return f"`{plain}`"

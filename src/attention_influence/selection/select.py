@@ -1,0 +1,163 @@
+"""A selection from a score store: thresholds, ranks, then a dataset or a manifest, published whole."""
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from attention_influence.corpus.sources import Source, is_unchanged
+from attention_influence.errors import StoreError, UsageError
+from attention_influence.selection.card import card
+from attention_influence.selection.cuts import find_cuts
+from attention_influence.selection.dataset import OutputFormat, check_format, write_dataset
+from attention_influence.selection.manifest import write_manifest
+from attention_influence.selection.publish import DONE_MARK, StagedFolder, check_target, published_folder
+from attention_influence.selection.ranks import Threshold, rank_chosen
+from attention_influence.selection.rule import Rule
+from attention_influence.selection.store import ScoreStore, open_store
+
+SHARD_BYTES = 512 << 20
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What was selected, and the files that hold it."""
+
+    out: str
+    rule: Rule
+    thresholds: tuple[Threshold, ...]
+    """One for each domain, by name."""
+    files: tuple[str, ...]
+    """Under `out`."""
+    store: str
+    fingerprint: Any
+    """The store's own; None where its run recorded none."""
+    complete: bool
+    """Whether the whole corpus had been scored."""
+
+    @property
+    def documents(self) -> int:
+        return sum(threshold.chosen for threshold in self.thresholds)
+
+    @property
+    def tokens(self) -> int:
+        return sum(threshold.tokens_chosen for threshold in self.thresholds)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "rule": self.rule.to_json(),
+            "rank_by": self.rule.rank_by,
+            "documents": self.documents,
+            "tokens": self.tokens,
+            "thresholds": [threshold.to_json() for threshold in self.thresholds],
+            "unranked": _summed(threshold.unranked for threshold in self.thresholds),
+            "files": list(self.files),
+            "store": self.store,
+            "complete": self.complete,
+            "fingerprint": self.fingerprint,
+        }
+
+
+def select(
+    store: str | os.PathLike[str],
+    *,
+    out: str | os.PathLike[str],
+    top: float | None = None,
+    tokens: int | None = None,
+    by: Literal["documents", "tokens"] = "documents",
+    rank_by: str = "influence",
+    manifest: bool = False,
+    format: OutputFormat | None = None,
+    shard_bytes: int = SHARD_BYTES,
+    sources: Sequence[Source] | None = None,
+    overwrite: bool = False,
+    allow_partial: bool = False,
+) -> Selection:
+    """The selection, written to the folder `out`: chosen rows or `manifest.parquet`, selection.json and README.md.
+
+    Of each domain, the documents with the highest `rank_by`: `top` of them (rounded up), or with by='tokens' as many
+    as stay within that share of the domain's tokens; or `tokens` in all, split over the domains in proportion to their
+    tokens. Counts and tokens are those of the documents whose scores are finite; the others are never chosen.
+
+    `format`: parquet, jsonl, jsonl.gz or jsonl.zst; by default each input's own. `sources`: where the scored files lie
+    now, by their recorded names; by default where they lay. `out` appears whole or not at all; a folder that is not
+    empty is refused, unless `overwrite` and it holds a selection.
+
+    Raises UsageError for a wrong argument or a budget that no document fits, StoreError when the store cannot be
+    trusted (empty, partial without `allow_partial`, inputs changed), CorpusError when a chosen row cannot be copied.
+    """
+    rule = Rule(top, tokens, by, rank_by)
+    check_format(format, shard_bytes)
+    out = os.fspath(out)
+    check_target(out, overwrite)
+    scores = open_store(os.fspath(store))
+    if not scores.is_complete and not allow_partial:
+        raise StoreError(
+            f"{scores.url}: scoring is not complete, so shares and thresholds are not final. "
+            "Resume `score`, or select with --allow-partial."
+        )
+    with rank_chosen(scores, find_cuts(scores, rule)) as chosen:
+        if not chosen.sources:
+            raise UsageError(f"{rule.tokens or rule.top} is too little: no document fits. Raise --tokens or --top.")
+        found = _trusted(scores, chosen.sources, sources, needed=not manifest)
+        with published_folder(out, overwrite) as folder:
+            sets: list[list[str]] = []
+            if manifest:
+                files = [write_manifest(chosen, folder, rank_by)]
+            else:
+                sets = write_dataset(chosen, found, folder, rank_by, format, shard_bytes)
+                files = [file for shards in sets for file in shards]
+            selection = Selection(
+                out=out,
+                rule=rule,
+                thresholds=chosen.thresholds,
+                files=tuple(files),
+                store=scores.url,
+                fingerprint=scores.run.get("fingerprint"),
+                complete=scores.is_complete,
+            )
+            _write_text(folder, "README.md", card(rule, chosen.thresholds, sets, scores.is_complete))
+            _write_text(folder, DONE_MARK, json.dumps(selection.to_json(), indent=2, ensure_ascii=False) + "\n")
+    return selection
+
+
+def _trusted(
+    store: ScoreStore, names: Sequence[str], given: Sequence[Source] | None, *, needed: bool
+) -> dict[str, Source]:
+    """The sources of those names, each still the file that was scored.
+
+    A manifest copies no row, so sources that the store does not record are no obstacle to it.
+    """
+    recorded = store.sources()
+    found: Mapping[str, Source] = recorded | {source.name: source for source in given or ()}
+    unknown = [name for name in names if name not in found]
+    if unknown and needed:
+        raise StoreError(
+            f"{store.url}: its run does not record where {unknown[0]!r} lies. "
+            "Name the sources, or select with --manifest."
+        )
+    chosen = {name: found[name] for name in names if name in found}
+    with ThreadPoolExecutor(16) as pool:
+        unchanged = list(pool.map(is_unchanged, chosen.values()))
+    for (name, source), same in zip(chosen.items(), unchanged, strict=True):
+        if not same or (name in recorded and source.size != recorded[name].size):
+            raise StoreError(
+                f"{source.url}: gone or changed since {name!r} was scored, so the store's row keys no longer fit it. "
+                "Restore the file, or score it again."
+            )
+    return chosen
+
+
+def _write_text(folder: StagedFolder, name: str, text: str) -> None:
+    with folder.open(name) as file:
+        file.write(text.encode("utf-8"))
+
+
+def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for part in counts:
+        for reason, count in part.items():
+            total[reason] = total.get(reason, 0) + count
+    return dict(sorted(total.items()))
