@@ -74,6 +74,20 @@ class ScoreConfig:
     """tokens of one forward pass (default: by device)"""
     max_document_tokens: int = 2**18
     """longer documents are kept without a score, reason too_long"""
+    workers: int | None = None
+    """processes on this machine (default: one for each CUDA device, one on a CPU)"""
+    shard: str | None = None
+    """i/n: begin with every n-th unit from the i-th on, then steal others (default: from Slurm's array variables)"""
+    extend: bool = False
+    """add files that are new in the inputs to the store's plan"""
+    rescore_changed: bool = False
+    """score files again that changed since they were planned, and forget those that are gone"""
+    retry_failed: bool = False
+    """try units again that were parked after three failures"""
+    on_bad_row: Literal["keep", "error"] = "keep"
+    """rows without a usable text: keep them with a reason, or stop at the first"""
+    max_bad_rate: float = 0.05
+    """stop, with exit code 3, when a larger share of rows has no score (judged after 1,000 rows)"""
     trust_remote_code: bool = field(default=False, metadata=RARELY)
     """run code that the model brings along"""
 

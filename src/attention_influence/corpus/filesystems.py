@@ -1,5 +1,6 @@
 """The filesystem behind a URL, found once per URL; every byte of a corpus is read through it."""
 
+import errno
 from collections.abc import Mapping
 from typing import Any, BinaryIO, cast
 
@@ -10,6 +11,11 @@ from attention_influence.errors import UsageError
 
 # Large enough that a sequential read of a remote file is bound by bandwidth, not by round trips.
 BLOCK_BYTES = 8 << 20
+
+# Errors that no waiting mends: no space, no permission, read-only.
+_LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR)
+# Their errors are not OSErrors.
+_REMOTE_CLIENTS = ("aiohttp", "aiobotocore", "botocore", "gcsfs", "requests", "s3fs", "urllib3")
 
 # What object stores call the identity of a file's content, the strongest first.
 _CONTENT_TAGS = ("ETag", "etag", "md5Hash", "blob_id", "version_id")
@@ -49,3 +55,10 @@ def version_of(filesystem: fsspec.AbstractFileSystem, path: str, info: Mapping[s
         return str(filesystem.modified(path).isoformat())
     except (NotImplementedError, AttributeError):
         return ""
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the same call may well succeed in a moment: a network's or an object store's error, not the file's."""
+    if isinstance(error, OSError):
+        return error.errno not in _LASTING and not isinstance(error, FileNotFoundError | PermissionError)
+    return type(error).__module__.partition(".")[0] in _REMOTE_CLIENTS

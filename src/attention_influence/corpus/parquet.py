@@ -202,8 +202,8 @@ def _without_views(table: pa.Table) -> pa.Table:
 
 
 def _broken(source: Source, where: str, error: Exception) -> Exception:
-    # Arrow reports damage as a plain OSError; its subclasses (connection, permission) say nothing about the file.
-    if isinstance(error, OSError) and type(error) is not OSError:
+    # Arrow reports damage as a plain OSError without a number; those of disks and networks say nothing about the file.
+    if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
         return error
     return _corrupt(source, where, " ".join(str(error).split()))
 

@@ -2,12 +2,15 @@
 
 import os
 import posixpath
+import time
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 
 from fsspec.implementations.local import LocalFileSystem
 
-from attention_influence.corpus.filesystems import open_filesystem
+from attention_influence.corpus.filesystems import is_passing, open_filesystem
+from attention_influence.errors import StoreError
 
 
 def write_whole(url: str, content: bytes) -> None:
@@ -50,6 +53,21 @@ def create_whole(url: str, content: bytes) -> bool:
         os.unlink(building)
     _sync_folder(posixpath.dirname(path))
     return True
+
+
+def patiently(write: Callable[[], None], what: str) -> None:
+    """Does a write, again after a pause when the store fails it; StoreError when it cannot be done."""
+    for pause in (1.0, 4.0, 16.0, None):
+        try:
+            write()
+            return
+        except Exception as error:
+            if pause is None or not is_passing(error):
+                raise StoreError(
+                    f"cannot write {what}: {error}. What was written before is whole; mend this and run the same "
+                    "command again to go on"
+                ) from error
+            time.sleep(pause)
 
 
 def remove(url: str) -> None:

@@ -66,6 +66,13 @@ class LanguageModel:
         """See `forked_forward`: the body's output for packed windows, in one row, or two from `fork_layer` on."""
         return forked_forward(self.body, self.layers, windows, masked or {}, fork_layer, observe)
 
+    def on(self, device: str) -> "LanguageModel":
+        """This model, moved to another device."""
+        self.network.to(device)
+        self.device = torch.device(device)
+        self.output = OutputLayer(self.network)
+        return self
+
     @contextmanager
     def unmodified(self, implementation: str = "eager") -> Iterator[Any]:
         """The network with another attention of transformers, for as long as the context lasts."""

@@ -23,7 +23,7 @@ class OutputLayer:
     def __init__(self, network: Any) -> None:
         self._network = copy.copy(network)
         self._network._modules = dict(network._modules)
-        self._body = _Given()
+        self._body = _Given(network.base_model)
         self._network._modules[network.base_model_prefix] = self._body
         self.vocabulary: int = network.config.get_text_config().vocab_size
         product = network.get_output_embeddings()
@@ -55,9 +55,13 @@ class OutputLayer:
 
 
 class _Given(nn.Module):
-    """Stands where the layers were and returns what it was given."""
+    """Stands where the body was, and for each part of it (opt calls its decoder), and returns what it was given."""
 
     output: Any = None
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.__dict__.update({name: self for name, _ in body.named_children()})
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.output

@@ -1,5 +1,6 @@
 """The score of one document, with what a reader needs to judge it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,13 +58,16 @@ class DocumentScore:
         self.copy_share, self.repeat_share = copy_share(tokens), repeat_share(tokens)
         self.compression = compression_ratio(content)
 
-    def set_losses(self, base_sum: float, ref_sum: float, n_scored: int) -> None:
-        """Fills in the losses from sums over all scored tokens, and what follows from them."""
-        base, ref = base_sum / n_scored, ref_sum / n_scored
+    def set_losses(self, windows: Sequence[NDArray[np.float32]]) -> None:
+        """Fills in the losses from those of the document's windows, [2, scored tokens] each, and what follows."""
+        n_scored = sum(losses.shape[1] for losses in windows)
+        sums = np.sum([losses.sum(1, dtype=np.float64) for losses in windows], axis=0)
+        base, ref = (float(total) / n_scored for total in sums)
+        self.n_windows, self.n_scored = len(windows), n_scored
         if not (np.isfinite(base) and np.isfinite(ref)):
             self.reason = "non_finite_loss"
             return
-        self.n_scored, self.loss_base, self.loss_ref = n_scored, base, ref
+        self.loss_base, self.loss_ref = base, ref
         flags = {
             "too_short": n_scored < SHORT_TOKENS,
             "repetitive": (self.repeat_share or 0.0) > REPETITIVE_SHARE,

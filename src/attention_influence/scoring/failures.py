@@ -1,7 +1,6 @@
 """What went wrong with a unit, one small object for each time; after three the unit is parked."""
 
 import json
-import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

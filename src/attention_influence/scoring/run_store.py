@@ -8,14 +8,15 @@ scores/<unit>.parquet    see `schema`
 import io
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from attention_influence.corpus.filesystems import open_filesystem
-from attention_influence.corpus.whole_files import write_whole
+from attention_influence.corpus.filesystems import open_bytes, open_filesystem
+from attention_influence.corpus.whole_files import create_whole, patiently, write_whole
 from attention_influence.errors import StoreError
 from attention_influence.scoring.plan import Unit, plan_from_bytes, plan_to_bytes
 
@@ -35,22 +36,56 @@ class RunStore:
         if not filesystem.isdir(path):
             return set()
         names = (name.rpartition("/")[2] for name in filesystem.ls(path, detail=False))
-        return {name.removesuffix(".parquet") for name in names if name.endswith(".parquet") and name[0] not in "._"}
+        return {name.removesuffix(".parquet") for name in names} & {unit.name for unit in self.units}
 
     def publish(self, unit: Unit, scores: pa.Table, about: Mapping[str, Any]) -> None:
         """Makes a unit's scores visible, whole; `about` goes into the object's metadata."""
         sink = io.BytesIO()
         metadata = {b"attention_influence": json.dumps(dict(about)).encode()}
         pq.write_table(scores.replace_schema_metadata(metadata), sink, compression="zstd")
-        write_whole(f"{self.url}/scores/{unit.name}.parquet", sink.getvalue())
+        patiently(lambda: write_whole(self._object(unit), sink.getvalue()), f"unit {unit.name} in {self.url}")
+
+    def records(self) -> dict[str, dict[str, Any]]:
+        """Unit → what was recorded with its scores, for the units that are done."""
+        filesystem, path = open_filesystem(f"{self.url}/scores")
+
+        def record(unit: str) -> dict[str, Any]:
+            with open_bytes(filesystem, f"{path}/{unit}.parquet", sequential=False) as raw:
+                metadata = pq.read_metadata(raw).metadata
+            return json.loads(metadata[b"attention_influence"])  # type: ignore[no-any-return]
+
+        done = sorted(self.published())
+        with ThreadPoolExecutor(16) as pool:
+            return dict(zip(done, pool.map(record, done), strict=True))
+
+    def is_published(self, unit: Unit) -> bool:
+        """Whether the unit is done."""
+        filesystem, path = open_filesystem(self._object(unit))
+        filesystem.invalidate_cache()
+        return bool(filesystem.exists(path))
+
+    def _object(self, unit: Unit) -> str:
+        return f"{self.url}/scores/{unit.name}.parquet"
 
 
 def create(url: str, run: Mapping[str, Any], units: list[Unit]) -> RunStore:
-    """A new store with its run record and plan; the record is written last, and makes it a store."""
+    """A new store with its run record and plan; the record comes last, and makes it a store.
+
+    When several runs begin one store at the same moment, all get the plan and the record of the first.
+    """
     url = url.rstrip("/")
-    write_whole(f"{url}/plan.parquet", plan_to_bytes(units))
-    write_whole(f"{url}/run.json", (json.dumps(dict(run), indent=1) + "\n").encode())
-    return RunStore(url, run, tuple(units))
+    plan = plan_to_bytes(units)
+    record = (json.dumps(dict(run), indent=1) + "\n").encode()
+
+    def write() -> None:
+        if not create_whole(f"{url}/plan.parquet", plan) and open_run(url) is None:
+            write_whole(f"{url}/plan.parquet", plan)  # left by a run that was stopped before its record
+        create_whole(f"{url}/run.json", record)
+
+    patiently(write, url)
+    store = open_run(url)
+    assert store is not None
+    return store
 
 
 def open_run(url: str) -> RunStore | None:
@@ -68,14 +103,3 @@ def open_run(url: str) -> RunStore | None:
             f"{url}: run.json or plan.parquet cannot be read ({error}); restore it, or use a new --out"
         ) from error
     return RunStore(url, run, tuple(units))
-
-
-def check_fingerprint(store: RunStore, fingerprint: Mapping[str, Any]) -> None:
-    """Raises StoreError naming the first field in which a run differs from the one that began the store."""
-    began = store.run["fingerprint"]
-    for field in fingerprint | began:
-        if fingerprint.get(field) != began.get(field):
-            raise StoreError(
-                f"{store.url} was begun with another {field} ({began.get(field)!r}, now {fingerprint.get(field)!r}): "
-                "scores would not be comparable. Use the same, or a new --out"
-            )

@@ -1,7 +1,7 @@
 """Influence of documents: both losses of each text from one forked pass over packs of windows."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import torch
@@ -20,12 +20,26 @@ _PACK_TOKENS = {"cpu": 4096, "cuda": 32768}
 MAX_DOCUMENT_TOKENS = 2**18
 
 
+Losses = NDArray[np.float32]
+"""[2, scored tokens], nats: base, then reference."""
+
+
+@dataclass(slots=True)
+class Prepared:
+    """A text on its way to its score; without tokens when its score already has a reason."""
+
+    score: DocumentScore
+    text: str = ""
+    tokens: list[int] = field(default_factory=list)
+
+
 class Scorer:
     """Scores texts with one model and one set of heads.
 
     The self-test runs here, once, and raises ModelError when the model cannot be scored exactly. `window` is the
     context in tokens, BOS included (default: the model's); `pack_tokens` bounds the tokens of one forward pass and
-    does not change scores beyond rounding. Documents above `max_document_tokens` get the reason too_long.
+    does not change scores beyond rounding. Documents above `max_document_tokens` get the reason too_long. A `tested`
+    result of the same model, heads and window, found in another process, spares the self-test.
     """
 
     def __init__(
@@ -36,6 +50,7 @@ class Scorer:
         window: int | None = None,
         pack_tokens: int | None = None,
         max_document_tokens: int = MAX_DOCUMENT_TOKENS,
+        tested: SelfTest | None = None,
     ) -> None:
         self.model = model
         self.heads = heads if isinstance(heads, HeadSet) else HeadSet(tuple((layer, head) for layer, head in heads))
@@ -47,65 +62,54 @@ class Scorer:
         _check_heads(model, self.heads)
         self.masked = self.heads.by_layer()
         self.fork_layer = min(self.masked)
-        self.tested: SelfTest = self_test(model, self.masked, self.window)
+        self.tested = tested or self_test(model, self.masked, self.window)
 
     def score(self, texts: Sequence[object], per_token: bool = False) -> list[DocumentScore]:
         """One DocumentScore for each text, in order; what is not a usable text gets a reason instead of losses.
 
         With `per_token`, each score also carries both losses of every token.
         """
-        scores = [DocumentScore() for _ in texts]
-        usable: list[tuple[DocumentScore, str, bytes]] = []
-        for text, score in zip(texts, scores, strict=True):
-            readable, score.reason = readable_text(text)
-            if readable is None:
-                continue
-            score.n_chars = len(readable)
-            try:
-                usable.append((score, readable, readable.encode()))
-            except UnicodeEncodeError:  # a lone surrogate
-                score.reason = "invalid_utf8"
-        documents: list[tuple[DocumentScore, list[int]]] = []
-        for (score, _, content), tokens in zip(
-            usable, self.model.tokens.encode([text for _, text, _ in usable]), strict=True
-        ):
+        return self.score_prepared(self.prepare(texts), per_token)
+
+    def prepare(self, texts: Sequence[object]) -> list[Prepared]:
+        """The texts tokenized, with all that needs no model; may run in another thread than the model."""
+        prepared = [_readable(text) for text in texts]
+        readable = [document for document in prepared if document.score.reason is None]
+        ids = self.model.tokens.encode([document.text for document in readable])
+        for document, tokens in zip(readable, ids, strict=True):
+            score = document.score
             score.n_tokens = len(tokens)
             if len(tokens) > self.max_document_tokens:
                 score.reason = "too_long"
             elif len(tokens) + (self.model.tokens.bos is not None) < 2:
                 score.reason = "too_few_tokens"
             else:
-                score.describe(content, tokens)
-                documents.append((score, tokens))
-        self._score_tokens(documents, per_token)
-        return scores
+                score.describe(document.text.encode(), tokens)
+                document.tokens = tokens
+        return prepared
 
-    def _score_tokens(self, documents: Sequence[tuple[DocumentScore, list[int]]], per_token: bool) -> None:
+    def score_prepared(self, prepared: Sequence[Prepared], per_token: bool = False) -> list[DocumentScore]:
+        """The scores of prepared texts, in order."""
         bos = [] if self.model.tokens.bos is None else [self.model.tokens.bos]
-        owners: list[int] = []
         windows: list[list[int]] = []
-        for owner, (score, tokens) in enumerate(documents):
-            parts = cut(len(tokens), self.window, bool(bos))
-            score.n_windows = len(parts)
-            for part in parts:
-                owners.append(owner)
-                windows.append(bos + tokens[part.start : part.stop])
-        losses: list[NDArray[np.float32]] = [np.empty((2, 0), dtype=np.float32)] * len(windows)
+        of_document: list[slice] = []
+        for document in prepared:
+            parts = cut(len(document.tokens), self.window, bool(bos))
+            of_document.append(slice(len(windows), len(windows) + len(parts)))
+            windows += [bos + document.tokens[part.start : part.stop] for part in parts]
+        losses: list[Losses] = [np.empty((2, 0), dtype=np.float32)] * len(windows)
         budget = self.pack_tokens if self.tested.packing else 0
         for members in pack([len(window) for window in windows], budget):
             for index, both in zip(members, self.window_losses([windows[i] for i in members]), strict=True):
                 losses[index] = both
-        of_document: list[list[NDArray[np.float32]]] = [[] for _ in documents]
-        for owner, both in zip(owners, losses, strict=True):
-            of_document[owner].append(both)
-        for (score, tokens), parts_losses in zip(documents, of_document, strict=True):
-            both = np.concatenate(parts_losses, axis=1)
-            base_sum, ref_sum = both.sum(1, dtype=np.float64)
-            score.set_losses(float(base_sum), float(ref_sum), both.shape[1])
-            if per_token:
-                score.token_losses = _by_token(tokens, parts_losses, bool(bos))
+        for document, its_windows in zip(prepared, of_document, strict=True):
+            if document.score.reason is None:
+                document.score.set_losses(losses[its_windows])
+                if per_token:
+                    document.score.token_losses = _by_token(document.tokens, losses[its_windows], bool(bos))
+        return [document.score for document in prepared]
 
-    def window_losses(self, windows: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
+    def window_losses(self, windows: Sequence[Sequence[int]]) -> list[Losses]:
         """Losses [2, tokens − 1] of each window, base then reference, from one forked pass over all of them.
 
         A window's first token is not predicted, so it has no loss.
@@ -120,6 +124,17 @@ class Scorer:
         )
         both = losses_BN.cpu().numpy()
         return np.split(both, np.cumsum([len(w) - 1 for w in windows])[:-1], axis=1)
+
+
+def _readable(text: object) -> Prepared:
+    readable, reason = readable_text(text)
+    if readable is None:
+        return Prepared(DocumentScore(reason=reason))
+    try:
+        readable.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return Prepared(DocumentScore(n_chars=len(readable), reason="invalid_utf8"))
+    return Prepared(DocumentScore(n_chars=len(readable)), readable)
 
 
 def _check_heads(model: LanguageModel, heads: HeadSet) -> None:
@@ -139,7 +154,7 @@ def _check_heads(model: LanguageModel, heads: HeadSet) -> None:
             )
 
 
-def _by_token(tokens: Sequence[int], parts: Iterable[NDArray[np.float32]], bos: bool) -> TokenLosses:
+def _by_token(tokens: Sequence[int], parts: Iterable[Losses], bos: bool) -> TokenLosses:
     unscored = np.full((2, 0 if bos else 1), np.nan, dtype=np.float32)
     base, ref = np.concatenate([piece for part in parts for piece in (unscored, part)], axis=1)
     return TokenLosses(np.asarray(tokens, dtype=np.int64), base, ref)

@@ -8,10 +8,10 @@ from itertools import pairwise
 def cut(n_tokens: int, window: int, bos: bool) -> list[range]:
     """The document's tokens in ⌈n/C⌉ windows of equal length (they differ by one at most), in order, none left out.
 
-    C is `window`, less one when each window starts with a BOS of its own.
+    C is `window`, less one when each window starts with a BOS of its own. No window for no tokens.
     """
     count = math.ceil(n_tokens / (window - bos))
-    bounds = [i * n_tokens // count for i in range(count + 1)]
+    bounds = [i * n_tokens // max(count, 1) for i in range(count + 1)]
     return [range(low, high) for low, high in pairwise(bounds)]
 
 

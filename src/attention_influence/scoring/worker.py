@@ -1,59 +1,137 @@
 """One unit, from rows to a table of scores."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import pyarrow as pa
 
 from attention_influence.corpus.read import read_rows
 from attention_influence.corpus.rows import Columns, Row
+from attention_influence.corpus.sources import is_unchanged
+from attention_influence.errors import CorpusError, TooManyBadRows
 from attention_influence.scoring.document_score import DocumentScore
+from attention_influence.scoring.lookahead import ahead
 from attention_influence.scoring.plan import Slice, Unit
 from attention_influence.scoring.schema import SCORE_SCHEMA
 from attention_influence.scoring.scorer import Scorer
 
 # Characters scored together, for each token of a pack: enough packs (about 16) that the last, part-filled one costs
-# little; few enough that a slice's tokens stay small in memory.
+# little; few enough that their tokens stay small in memory.
 _CHARS_PER_PACK_TOKEN = 64
 
 _OF_ROW = ("row", "id", "domain")
 _OF_SCORE = [name for name in SCORE_SCHEMA.names if name not in ("source", *_OF_ROW)]
 
+Progress = Callable[[int, int, int], None]
+"""Called with how many more rows, bad rows and tokens are done."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is read of the corpus, and what a row without a score means."""
+
+    columns: Columns
+    on_bad_row: Literal["keep", "error"] = "keep"
+
+
+@dataclass
+class UnitScores:
+    """A unit's rows, and what is recorded with them."""
+
+    table: pa.Table
+    failed_files: dict[str, str]
+    """Source → why its rows in this unit are missing."""
+    rows: int = 0
+    tokens: int = 0
+    duplicate_ids: int = 0
+    """Rows whose id another row of the unit has, too."""
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def about(self) -> dict[str, Any]:
+        """The record that goes into the unit's metadata."""
+        return {
+            "rows": self.rows,
+            "tokens": self.tokens,
+            "reasons": dict(self.reasons),
+            "duplicate_ids": self.duplicate_ids,
+            "failed_files": self.failed_files,
+        }
+
 
 def score_unit(
-    scorer: Scorer, unit: Unit, columns: Columns, progress: Callable[[int, int], None] = lambda rows, tokens: None
-) -> pa.Table:
+    scorer: Scorer, unit: Unit, reading: Reading, progress: Progress = lambda rows, bad, tokens: None
+) -> UnitScores:
     """The scores of a unit: SCORE_SCHEMA, one row per input row in source order, bad rows included.
 
-    `progress(rows, tokens)` is called with what was added each time some documents are done. Raises CorpusError.
+    A file that is damaged, gone, changed or of another schema costs its own rows in this unit, and is recorded.
+    Raises TooManyBadRows where a bad row is an error.
     """
-    tables = []
+    tables: list[pa.Table] = [SCORE_SCHEMA.empty_table()]
+    failed_files: dict[str, str] = {}
     for part in unit.slices:
-        for rows in _together(part, columns, scorer.pack_tokens * _CHARS_PER_PACK_TOKEN):
-            scores = scorer.score([row.text for row in rows])
-            for row, score in zip(rows, scores, strict=True):
-                score.reason = row.reason or score.reason
-            tables.append(_table(part.source.name, rows, scores))
-            progress(len(rows), sum(score.n_tokens or 0 for score in scores))
-    return pa.concat_tables(tables) if tables else SCORE_SCHEMA.empty_table()
+        of_part = []
+        try:
+            _must_be_unchanged(part)
+            for table in _score_slice(scorer, part, reading):
+                of_part.append(table)
+                bad = table.num_rows - table["reason"].null_count
+                progress(table.num_rows, bad, sum(n or 0 for n in table["n_tokens"].to_pylist()))
+            _must_be_unchanged(part)
+        except CorpusError as error:
+            failed_files[part.source.name] = str(error)
+            continue
+        tables += of_part
+    scores = UnitScores(pa.concat_tables(tables), failed_files)
+    scores.rows = scores.table.num_rows
+    scores.tokens = sum(n or 0 for n in scores.table["n_tokens"].to_pylist())
+    scores.reasons.update(reason for reason in scores.table["reason"].to_pylist() if reason is not None)
+    ids = [identity for identity in scores.table["id"].to_pylist() if identity is not None]
+    scores.duplicate_ids = len(ids) - len(set(ids))
+    return scores
 
 
-def _together(part: Slice, columns: Columns, chars: int) -> Iterator[list[Row]]:
-    """Rows of a slice in lists of about `chars` characters: a function of the rows, so that packs are."""
+def _score_slice(scorer: Scorer, part: Slice, reading: Reading) -> Iterator[pa.Table]:
+    """Tables of scored rows; rows are read and tokenized ahead while the model runs."""
+    rows = read_rows(part.source, reading.columns, part.start, part.end)
+    prepared = (
+        (together, scorer.prepare([row.text for row in together]))
+        for together in _together(rows, scorer.pack_tokens * _CHARS_PER_PACK_TOKEN)
+    )
+    for together, documents in ahead(prepared):
+        scores = scorer.score_prepared(documents)
+        for row, score in zip(together, scores, strict=True):
+            score.reason = row.reason or score.reason
+            if score.reason is not None and reading.on_bad_row == "error":
+                raise TooManyBadRows(
+                    f"{part.source.url}, row {row.row:,}: {score.reason}. Mend the corpus, or keep such rows without a "
+                    "score: --on-bad-row keep"
+                )
+        yield _table(part.source.name, together, scores)
+
+
+def _must_be_unchanged(part: Slice) -> None:
+    if not is_unchanged(part.source):
+        raise CorpusError(
+            f"{part.source.url} is gone or has changed since the run was planned. Put it back, or score what it is "
+            "now: --rescore-changed"
+        )
+
+
+def _together(batches: Iterable[Sequence[Row]], chars: int) -> Iterator[list[Row]]:
+    """The rows in lists of about `chars` characters: a function of the rows alone, so that packs are."""
     held: list[Row] = []
     waiting = 0
-    for row in _each(read_rows(part.source, columns, part.start, part.end)):
-        held.append(row)
-        waiting += len(row.text or "")
-        if waiting >= chars:
-            yield held
-            held, waiting = [], 0
+    for batch in batches:
+        for row in batch:
+            held.append(row)
+            waiting += len(row.text or "")
+            if waiting >= chars:
+                yield held
+                held, waiting = [], 0
     if held:
         yield held
-
-
-def _each(batches: Iterable[Sequence[Row]]) -> Iterator[Row]:
-    for batch in batches:
-        yield from batch
 
 
 def _table(source: str, rows: Sequence[Row], scores: Sequence[DocumentScore]) -> pa.Table:

@@ -1,142 +1,149 @@
 """`score`: every document of a corpus into a score store; an unfinished store is resumed."""
 
+import threading
 import time
 from collections import Counter
 from dataclasses import asdict
-from importlib.metadata import version
 from typing import Any
 
+import torch
+
 from attention_influence.config import ScoreConfig
-from attention_influence.corpus import Columns, Listing, list_sources
-from attention_influence.engines.local import score_locally
-from attention_influence.errors import StoreError
+from attention_influence.corpus import Columns, Listing, list_sources, read_rows
+from attention_influence.engines.local import Job, run_locally
+from attention_influence.engines.shard import own_units
+from attention_influence.errors import CorruptFile, UsageError
 from attention_influence.heads.head_set import load_heads
 from attention_influence.model.loading import load_model
 from attention_influence.progress import progress
-from attention_influence.report.store_figures import read_store
-from attention_influence.scoring import run_store
-from attention_influence.scoring.plan import BYTES_PER_TOKEN, make_plan
-from attention_influence.scoring.run_store import RunStore
+from attention_influence.scoring.begin import SCORING_VERSION, Changes, begin_or_resume, library_versions
+from attention_influence.scoring.canary import canary_losses
+from attention_influence.scoring.failures import forget_failures, parked, read_failures
+from attention_influence.scoring.plan import BYTES_PER_TOKEN
 from attention_influence.scoring.scorer import Scorer
-from attention_influence.selection.store import open_store
-from attention_influence.verbs.result import Result, table
-
-# Raised when scores change beyond rounding; part of the fingerprint.
-SCORING_VERSION = 1
+from attention_influence.scoring.worker import Reading
+from attention_influence.verbs.result import Result
+from attention_influence.verbs.store_text import domains_and_reasons, failed_files
 
 _UNIT_TOKENS = {"cpu": 200_000, "cuda": 20_000_000}
 
 
 def score(config: ScoreConfig) -> Result:
-    listing = list_sources(config.corpus, config.domain)
-    heads = load_heads(config.heads)
-    model = load_model(config.model, config.dtype, config.device, config.trust_remote_code)
-    scorer = Scorer(
-        model,
-        heads,
-        window=config.window,
-        pack_tokens=config.pack_tokens,
-        max_document_tokens=config.max_document_tokens,
-    )
     columns = Columns(config.text_column, config.id_column, config.domain_column)
-    store = _store(config, listing, columns, scorer)
-    about = {
-        "pack_tokens": scorer.pack_tokens,
-        "device": str(model.device),
-        "versions": store.run["versions"],
-        "fingerprint": store.run["fingerprint"],
-    }
-    began = time.monotonic()
+    listing = list_sources(config.corpus, config.domain)
+    _check_columns(listing, columns)
+    scorer = make_scorer(config)
+    unit_tokens = config.unit_tokens or _UNIT_TOKENS.get(scorer.model.device.type, _UNIT_TOKENS["cpu"])
+    if unit_tokens < 1:
+        raise UsageError(f"--unit-tokens is {unit_tokens}; it is a number of tokens, at least 1")
+    record = _record(config, columns, scorer)
+    store = begin_or_resume(config.out, listing, unit_tokens, record, Changes(config.extend, config.rescore_changed))
+    if config.retry_failed:
+        for unit in parked(read_failures(store.url)):
+            forget_failures(store.url, unit)
+    mine = own_units(store.units, config.shard)
     counted: Counter[str] = Counter()
+    began = time.monotonic()
+    with progress("scoring", _expected_tokens(listing), "tokens") as advance:
+        lock = threading.Lock()
 
-    tokens_expected = sum(source.size for source in listing.sources) // BYTES_PER_TOKEN
-    with progress("scoring", tokens_expected, "tokens") as advance:
+        def more(rows: int, bad: int, tokens: int) -> None:
+            with lock:
+                counted.update(rows=rows, bad=bad, tokens=tokens)
+                advance(tokens)
 
-        def more(rows: int, tokens: int) -> None:
-            counted.update(rows=rows, tokens=tokens)
-            advance(tokens)
-
-        failed = score_locally(store, scorer, columns, about, more)
+        job = Job(
+            store,
+            Reading(columns, config.on_bad_row),
+            config.max_bad_rate,
+            scorer.model,
+            {**_scorer_options(config), "heads": scorer.heads, "tested": scorer.tested},
+        )
+        run_locally(job, mine, _workers(config, scorer), more)
     seconds = time.monotonic() - began
+    stuck = parked(read_failures(store.url))
     data: dict[str, Any] = {
         "store": store.url,
         "units": len(store.units),
-        "failed": {name: str(error) for name, error in failed.items()},
+        "units_done": len(store.published()),
+        "parked": stuck,
+        "failed_files": failed_files(store),
         "tokens": counted["tokens"],
         "seconds": round(seconds, 3),
+        "noise_floor": scorer.tested.noise,
     }
     lines = []
-    if store.published():
-        data |= figures(store.url)
-        lines.append(_describe(data))
-    speed = f"{counted['tokens']:,} tokens in {seconds:,.1f} s ({counted['tokens'] / max(seconds, 1e-9):,.0f} a second)"
-    lines.append(f"{speed}; noise floor of influence {scorer.tested.noise:.1e}\nwritten: {store.url}")
-    lines += [f"error: unit {name}: {error}" for name, error in failed.items()]
-    return Result("\n".join(lines), data, exit_code=1 if failed else 0)
+    if data["units_done"]:
+        figures, text = domains_and_reasons(store.url)
+        data |= figures
+        lines.append(text)
+    lines.append(
+        f"{counted['tokens']:,} tokens in {seconds:,.1f} s ({counted['tokens'] / max(seconds, 1e-9):,.0f} a second); "
+        f"noise floor of influence {scorer.tested.noise:.1e}"
+    )
+    lines.append(f"{data['units_done']:,} of {len(store.units):,} units are done; written: {store.url}")
+    lines += [f"error: unit {name} is parked: {error}" for name, error in stuck.items()]
+    lines += [f"error: {name}: {error}" for name, error in data["failed_files"].items()]
+    return Result("\n".join(lines), data, exit_code=1 if stuck or data["failed_files"] else 0)
 
 
-def _store(config: ScoreConfig, listing: Listing, columns: Columns, scorer: Scorer) -> RunStore:
-    fingerprint = {
-        "weights": scorer.model.identity.weights,
-        "tokenizer": scorer.model.identity.tokenizer,
-        "heads": sorted(list(head) for head in scorer.heads),
-        "window": scorer.window,
-        "precision": config.dtype,
-        "max_document_tokens": scorer.max_document_tokens,
-        "columns": columns.to_json(),
-        "scoring_version": SCORING_VERSION,
+def make_scorer(config: ScoreConfig) -> Scorer:
+    """The scorer that a configuration asks for."""
+    heads = load_heads(config.heads)
+    model = load_model(config.model, config.dtype, config.device, config.trust_remote_code)
+    return Scorer(model, heads, **_scorer_options(config))
+
+
+def _scorer_options(config: ScoreConfig) -> dict[str, Any]:
+    return {
+        "window": config.window,
+        "pack_tokens": config.pack_tokens,
+        "max_document_tokens": config.max_document_tokens,
     }
-    store = run_store.open_run(config.out)
-    if store is not None:
-        run_store.check_fingerprint(store, fingerprint)
-        planned = {part.source for unit in store.units for part in unit.slices}
-        changed = sorted(source.name for source in planned ^ set(listing.sources))
-        if changed:
-            raise StoreError(
-                f"{store.url} was begun with other inputs: {len(changed)} files are new, gone or changed since, "
-                f"such as {changed[0]}. Use a new --out"
-            )
-        return store
-    unit_tokens = config.unit_tokens or _UNIT_TOKENS.get(scorer.model.device.type, _UNIT_TOKENS["cpu"])
-    units = make_plan(listing.sources, unit_tokens)
-    record = {
-        "fingerprint": fingerprint,
+
+
+def _record(config: ScoreConfig, columns: Columns, scorer: Scorer) -> dict[str, Any]:
+    """run.json of a new store."""
+    return {
+        "fingerprint": {
+            "weights": scorer.model.identity.weights,
+            "tokenizer": scorer.model.identity.tokenizer,
+            "heads": sorted(list(head) for head in scorer.heads),
+            "window": scorer.window,
+            "precision": config.dtype,
+            "max_document_tokens": scorer.max_document_tokens,
+            "columns": columns.to_json(),
+            "scoring_version": SCORING_VERSION,
+        },
         "columns": columns.to_json(),
         "configuration": asdict(config),
         "model": asdict(scorer.model.identity),
-        "roots": listing.roots,
         "self_test": asdict(scorer.tested),
         "noise_floor": scorer.tested.noise,
-        "versions": {name: version(name) for name in ("attention-influence", "torch", "transformers", "tokenizers")},
-        "units": len(units),
+        "canaries": canary_losses(scorer),
+        "versions": library_versions(),
     }
-    return run_store.create(config.out, record, units)
 
 
-def figures(store_url: str) -> dict[str, Any]:
-    """What the finished units of a store hold: figures by domain, and rows without a score by reason."""
-    read = read_store(open_store(store_url), {})
-    reasons: Counter[str] = Counter()
-    for _, reason, rows in read.unscored:
-        reasons[reason] += rows
-    domains = [
-        {
-            "domain": domain.name,
-            "documents": domain.documents,
-            "ranked": domain.ranked,
-            "tokens": domain.tokens,
-            "mean_influence": domain.mean,
-        }
-        for domain in read.domains
-    ]
-    return {"domains": domains, "reasons": dict(reasons)}
+def _check_columns(listing: Listing, columns: Columns) -> None:
+    """Raises CorpusError, before anything is loaded, when the first readable file lacks a column."""
+    for source in listing.sources:
+        try:
+            next(read_rows(source, columns), None)
+            return
+        except CorruptFile:  # costs that file, later
+            continue
 
 
-def _describe(data: dict[str, Any]) -> str:
-    headings = ("domain", "documents", "with influence", "tokens", "mean influence")
-    text = table(headings, [tuple(domain.values()) for domain in data["domains"]])
-    if data["reasons"]:
-        text += "\nrows without a score: " + ", ".join(
-            f"{count:,} {reason}" for reason, count in data["reasons"].items()
-        )
-    return text
+def _expected_tokens(listing: Listing) -> int:
+    return sum(source.size for source in listing.sources) // BYTES_PER_TOKEN
+
+
+def _workers(config: ScoreConfig, scorer: Scorer) -> int:
+    workers = config.workers
+    if workers is None:
+        one_device = scorer.model.device.type != "cuda" or config.device is not None
+        workers = 1 if one_device else torch.cuda.device_count()
+    if workers < 1:
+        raise UsageError(f"--workers is {workers}; it is a number of processes, at least 1")
+    return workers
