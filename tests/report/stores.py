@@ -1,13 +1,16 @@
 """Small score stores to report on."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from attention_influence.corpus import Source
 from attention_influence.scoring.schema import SCORE_SCHEMA
+from plan_files import write_plan
 
 
 def scored(row: int, influence: float | None, domain: str = "web", **columns: Any) -> dict[str, Any]:
@@ -23,11 +26,18 @@ def unscored(row: int, reason: str, domain: str = "web") -> dict[str, Any]:
     return {"source": f"{domain}.jsonl", "row": row, "domain": domain, "reason": reason}
 
 
-def write_store(store: Path, *units: list[dict[str, Any]], **run: Any) -> Path:
+def write_store(
+    store: Path,
+    *units: list[dict[str, Any]],
+    sources: Sequence[Source] = (),
+    complete: bool = True,
+    **run: Any,
+) -> Path:
     """A store with one score file for each unit, and `run` recorded."""
     (store / "scores").mkdir(parents=True, exist_ok=True)
     (store / "run.json").write_text(json.dumps({"fingerprint": {"window": 2048}} | run))
     for number, rows in enumerate(units):
         table = pa.Table.from_pylist(rows, schema=SCORE_SCHEMA)
         pq.write_table(table, store / "scores" / f"unit-{number}.parquet")
+    write_plan(store, [f"unit-{number}" for number in range(len(units))], sources, complete)
     return store

@@ -187,8 +187,8 @@ def test_a_domain_of_one_document_and_one_without_any_score_are_shown(tmp_path):
 
 
 def test_a_store_that_is_not_finished_is_said(tmp_path):
-    assert "figures are those of 1 of 3 units" in report(tmp_path / "a", [scored(0, 0.1)], units=3).text
-    assert "not finished" not in report(tmp_path / "b", [scored(0, 0.1)], units=1).text
+    assert "figures are those of 1 of 2 units" in report(tmp_path / "a", [scored(0, 0.1)], complete=False).text
+    assert "not finished" not in report(tmp_path / "b", [scored(0, 0.1)]).text
 
 
 def test_a_selection_by_something_else_or_of_another_store_is_said(tmp_path):

@@ -13,7 +13,7 @@ from attention_influence.corpus import list_sources, read_rows
 from attention_influence.corpus.rows import Columns
 from attention_influence.report import write_report
 from attention_influence.report.texts import texts_at
-from attention_influence.selection.store import ScoreStore, open_store
+from attention_influence.scoring.score_store import ScoreStore, open_store
 
 from .stores import scored, write_store
 
@@ -32,15 +32,14 @@ def write(path: Path) -> None:
 def store_of(tmp_path: Path, name: str) -> ScoreStore:
     (tmp_path / "corpus").mkdir()
     write(tmp_path / "corpus" / name)
-    sources = [source.to_json() for source in list_sources([str(tmp_path / "corpus")]).sources]
-    run = {"sources": sources, "columns": Columns("body").to_json()}
+    run = {"sources": list_sources([str(tmp_path / "corpus")]).sources, "columns": Columns("body").to_json()}
     return open_store(str(write_store(tmp_path / "store", [scored(0, 0.1) | {"source": f"corpus/{name}"}], **run)))
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.parquet"])
 def test_texts_are_those_that_were_read_for_scoring(tmp_path, name):
     store = store_of(tmp_path, name)
-    (source,) = store.sources().values()
+    (source,) = store.sources.values()
     rows = [row for batch in read_rows(source, Columns("body")) for row in batch]
     assert [row.text for row in rows] == TEXTS
     wanted = [(source.name, row.row) for row in reversed(rows[1:])]

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from attention_influence.corpus import Columns, Source, list_sources, read_rows
 from attention_influence.scoring.schema import SCORE_SCHEMA
+from plan_files import write_plan
 
 
 def score_row(source: str, row: int, influence: float | None, **fields: Any) -> dict[str, Any]:
@@ -17,13 +18,18 @@ def score_row(source: str, row: int, influence: float | None, **fields: Any) -> 
 
 
 def write_store(
-    folder: Path, units: Sequence[Sequence[dict[str, Any]]], sources: Sequence[Source] = (), **run: Any
+    folder: Path,
+    units: Sequence[Sequence[dict[str, Any]]],
+    sources: Sequence[Source] = (),
+    complete: bool = True,
+    **run: Any,
 ) -> Path:
     (folder / "scores").mkdir(parents=True, exist_ok=True)
     for number, rows in enumerate(units):
         table = pa.Table.from_pylist(list(rows), schema=SCORE_SCHEMA)
         pq.write_table(table, folder / "scores" / f"{number:03d}.parquet")
-    record = {"sources": [source.to_json() for source in sources], "fingerprint": {"model": "tiny"}, "complete": True}
+    write_plan(folder, [f"{number:03d}" for number in range(len(units))], sources, complete)
+    record = {"fingerprint": {"model": "tiny"}}
     (folder / "run.json").write_text(json.dumps(record | run))
     return folder
 

@@ -14,11 +14,11 @@ from store_files import score_row, write_store
 
 from attention_influence.errors import StoreError, UsageError
 from attention_influence.scoring.schema import SCORE_SCHEMA
+from attention_influence.scoring.score_store import open_store
 from attention_influence.selection import Rule
 from attention_influence.selection.cuts import find_cuts
 from attention_influence.selection.ranking_key import order_keys, tie_hashes
 from attention_influence.selection.ranks import rank_chosen
-from attention_influence.selection.store import open_store
 
 few = settings(max_examples=60, deadline=None)
 scores = st.one_of(
@@ -223,15 +223,16 @@ def test_only_numeric_scores_rank(tmp_path, rank_by):
 def test_stores_that_are_none_say_so(tmp_path):
     with pytest.raises(StoreError, match=r"no run\.json"):
         open_store(str(tmp_path))
-    (tmp_path / "run.json").write_text("{}")
+    write_store(tmp_path, [])
     with pytest.raises(StoreError, match="no unit is finished"):
         open_store(str(tmp_path))
     write_store(tmp_path, [[score_row("x/a", 0, 0.5)]])
     shutil.copy(tmp_path / "scores" / "000.parquet", tmp_path / "scores" / ".001.parquet")
     (tmp_path / "scores" / "_002.parquet").write_bytes(b"unfinished")
     assert len(open_store(str(tmp_path)).units) == 1
-    (tmp_path / "scores" / "003.parquet").write_bytes(b"broken")
-    with pytest.raises(StoreError, match=r"003\.parquet: this unit"):
+    write_store(tmp_path, [[score_row("x/a", 0, 0.5)], []])
+    (tmp_path / "scores" / "001.parquet").write_bytes(b"broken")
+    with pytest.raises(StoreError, match=r"001\.parquet: this unit"):
         selected(tmp_path, Rule(top=0.5))
-    pq.write_table(pa.Table.from_pylist([], schema=SCORE_SCHEMA), tmp_path / "scores" / "003.parquet")
+    pq.write_table(pa.Table.from_pylist([], schema=SCORE_SCHEMA), tmp_path / "scores" / "001.parquet")
     assert len(selected(tmp_path, Rule(top=0.5))[0]) == 1

@@ -20,7 +20,7 @@ from attention_influence.report.selected import Selected, read_selection
 from attention_influence.report.store_figures import Document, Domain, read_store
 from attention_influence.report.texts import texts_at
 from attention_influence.report.visible import cut, label
-from attention_influence.selection.store import ScoreStore, open_store
+from attention_influence.scoring.score_store import ScoreStore, open_store
 
 TextOf = Callable[[str, int], str | None]
 """(source, row) → the document's text, None where it cannot be had."""
@@ -119,8 +119,8 @@ def _example(document: Document, text_of: TextOf) -> _Example:
 
 
 def _own_warnings(scores: ScoreStore, sections: Sequence[_Section], selected: Selected | None) -> Iterator[str]:
-    planned, done = scores.run.get("units"), len(scores.units)
-    if isinstance(planned, int) and done < planned:
+    planned, done = scores.n_planned, len(scores.units)
+    if done < planned:
         yield f"Scoring is not finished: the figures are those of {done} of {planned} units; resume it."
     if selected is None:
         return

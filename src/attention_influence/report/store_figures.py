@@ -14,7 +14,7 @@ import pyarrow.dataset
 
 from attention_influence.errors import StoreError
 from attention_influence.scoring.schema import SCORE_SCHEMA
-from attention_influence.selection.store import ScoreStore
+from attention_influence.scoring.score_store import ScoreStore
 
 EXAMPLES = 5
 # Histograms are counted in steps of 1e-4 between these bounds and merged into bars later, so their size does not grow

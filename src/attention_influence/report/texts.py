@@ -13,7 +13,7 @@ from attention_influence.corpus import (
 )
 from attention_influence.corpus.rows import readable_text
 from attention_influence.errors import CorpusError
-from attention_influence.selection.store import ScoreStore
+from attention_influence.scoring.score_store import ScoreStore
 
 Key = tuple[str, int]
 """(source, row) of a document."""
@@ -27,14 +27,14 @@ def texts_at(store: ScoreStore, keys: Iterable[Key]) -> tuple[dict[Key, str], li
     rows_of: dict[str, list[int]] = defaultdict(list)
     for name, row in sorted(set(keys)):
         rows_of[name].append(row)
-    sources = store.sources()
+    sources = store.sources
     columns = Columns.from_json(store.run.get("columns") or {"text": None})
     texts: dict[Key, str] = {}
     warnings = []
     for name, rows in rows_of.items():
         try:
             if name not in sources:
-                raise CorpusError("run.json does not name it")
+                raise CorpusError("the plan does not name it")
             if not is_unchanged(sources[name]):
                 raise CorpusError(f"{sources[name].url} is gone or changed since it was scored")
             texts |= {(name, row): text for row, text in _read(sources[name], columns.text, rows)}

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from attention_influence.corpus.byte_streams import expansion
 from attention_influence.corpus.parquet import row_groups
 from attention_influence.corpus.sources import Source
-from attention_influence.errors import UsageError
+from attention_influence.errors import CorruptFile, UsageError
 
 # UTF-8 bytes a token, for the size of units only: English prose has four to five, code and other scripts fewer.
 BYTES_PER_TOKEN = 4
@@ -80,8 +80,13 @@ def _pieces(source: Source, unit_bytes: int) -> Iterator[_Piece]:
 
 
 def _parquet_pieces(source: Source, unit_bytes: int) -> Iterator[_Piece]:
+    try:
+        groups = row_groups(source)
+    except CorruptFile:  # costs that file when it is read
+        yield _Piece(Slice(source), source.size)
+        return
     start, waiting = 0, 0
-    for group in row_groups(source):
+    for group in groups:
         if waiting and waiting + group.size > unit_bytes:
             yield _Piece(Slice(source, start, group.start), waiting)
             start, waiting = group.start, 0

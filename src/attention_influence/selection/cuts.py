@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from attention_influence.errors import StoreError, UsageError
+from attention_influence.scoring.score_store import ScoreStore
 from attention_influence.selection.ranking_key import (
     DIGIT_BITS,
     HASH_DIGITS,
@@ -25,7 +26,6 @@ from attention_influence.selection.ranking_key import (
     value_digits,
 )
 from attention_influence.selection.rule import Rule
-from attention_influence.selection.store import ScoreStore
 from attention_influence.selection.tally import Domain, check_ranked, tally
 
 _HASH_BITS = HASH_DIGITS * DIGIT_BITS

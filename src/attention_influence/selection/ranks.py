@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attention_influence.errors import StoreError
+from attention_influence.scoring.score_store import ScoreStore
 from attention_influence.selection.cuts import Cuts
-from attention_influence.selection.store import ScoreStore
 
 _BATCH_ROWS = 1 << 16
 

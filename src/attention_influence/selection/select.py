@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from attention_influence.corpus.sources import Source, is_unchanged
 from attention_influence.errors import StoreError, UsageError
+from attention_influence.scoring.score_store import ScoreStore, open_store
 from attention_influence.selection.card import card
 from attention_influence.selection.cuts import find_cuts
 from attention_influence.selection.dataset import OutputFormat, check_format, write_dataset
@@ -16,7 +17,6 @@ from attention_influence.selection.manifest import write_manifest
 from attention_influence.selection.publish import DONE_MARK, StagedFolder, check_target, published_folder
 from attention_influence.selection.ranks import Threshold, rank_chosen
 from attention_influence.selection.rule import Rule
-from attention_influence.selection.store import ScoreStore, open_store
 
 SHARD_BYTES = 512 << 20
 
@@ -130,7 +130,7 @@ def _trusted(
 
     A manifest copies no row, so sources that the store does not record are no obstacle to it.
     """
-    recorded = store.sources()
+    recorded = store.sources
     found: Mapping[str, Source] = recorded | {source.name: source for source in given or ()}
     unknown = [name for name in names if name not in found]
     if unknown and needed:

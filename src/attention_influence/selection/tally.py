@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from attention_influence.errors import StoreError
-from attention_influence.selection.store import ScoreStore
+from attention_influence.scoring.score_store import ScoreStore
 
 
 @dataclass

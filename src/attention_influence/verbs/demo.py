@@ -13,7 +13,7 @@ from attention_influence.demo.corpus import build_corpus, build_sentences
 from attention_influence.heads.head_set import load_heads
 from attention_influence.report.selected import read_selection
 from attention_influence.report.store_figures import read_store
-from attention_influence.selection.store import open_store
+from attention_influence.scoring.score_store import open_store
 from attention_influence.verbs.detect import describe_heads, detect
 from attention_influence.verbs.report import report
 from attention_influence.verbs.result import Result, table

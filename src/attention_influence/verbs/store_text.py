@@ -5,7 +5,7 @@ from typing import Any
 
 from attention_influence.report.store_figures import read_store
 from attention_influence.scoring.run_store import RunStore
-from attention_influence.selection.store import open_store
+from attention_influence.scoring.score_store import open_store
 from attention_influence.verbs.result import table
 
 

@@ -1,6 +1,5 @@
-"""The score store as a selection sees it: what its run recorded, and its rows as a stream of batches."""
+"""The score store as its readers see it: what its run recorded, and the rows of its finished units as a stream."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import pyarrow.parquet as pq
 from attention_influence.corpus.filesystems import open_bytes, open_filesystem
 from attention_influence.corpus.sources import Source
 from attention_influence.errors import StoreError
+from attention_influence.scoring.run_store import open_run
 
 _BATCH_ROWS = 1 << 16
 
@@ -24,16 +24,16 @@ class ScoreStore:
     filesystem: fsspec.AbstractFileSystem
     run: Mapping[str, Any]
     units: tuple[str, ...]
+    """Paths of the finished units."""
+    n_planned: int
+    """Units of the plan."""
+    sources: dict[str, Source]
+    """By name, those of the plan."""
     schema: pa.Schema
 
     @property
     def is_complete(self) -> bool:
-        return bool(self.run.get("complete", True))
-
-    def sources(self) -> dict[str, Source]:
-        """The recorded sources by name."""
-        records = self.run.get("sources", [])
-        return {record["name"]: Source.from_json(record) for record in records}
+        return len(self.units) == self.n_planned
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Those columns of every row, some ten thousand rows at a time, unit after unit.
@@ -60,30 +60,18 @@ def open_store(url: str) -> ScoreStore:
 
     Raises StoreError when there is no run record or no finished unit.
     """
-    filesystem, path = open_filesystem(url)
-    path = path.rstrip("/")
-    try:
-        run = json.loads(filesystem.cat_file(f"{path}/run.json"))
-    except FileNotFoundError as error:
-        raise StoreError(
-            f"{url}: no run.json, so not a score store. Give the folder that `score --out` made."
-        ) from error
-    except ValueError as error:
-        raise StoreError(
-            f"{url}/run.json: not valid JSON ({error}). Restore it, or score into a new folder."
-        ) from error
-    filesystem.invalidate_cache()
-    found = filesystem.find(f"{path}/scores") if filesystem.isdir(f"{path}/scores") else []
-    units = sorted(unit for unit in found if _is_finished(unit.rpartition("/")[2]))
-    if not units:
-        raise StoreError(f"{url}: no unit is finished yet. Run `score` (or resume it) before selecting.")
+    run = open_run(url)
+    if run is None:
+        raise StoreError(f"{url}: no run.json, so not a score store. Give the folder that `score --out` made.")
+    done = run.published()
+    if not done:
+        raise StoreError(f"{url}: no unit is finished yet. Run `score` (or resume it) before reading its scores.")
+    filesystem, path = open_filesystem(f"{run.url}/scores")
+    units = tuple(f"{path}/{unit.name}.parquet" for unit in run.units if unit.name in done)
+    sources = {part.source.name: part.source for unit in run.units for part in unit.slices}
     with open_bytes(filesystem, units[0], sequential=False) as raw:
         try:
             schema = pq.read_schema(raw)
         except (pa.ArrowException, OSError) as error:
             raise StoreError(f"{units[0]}: not a Parquet file ({error}). Delete it and resume scoring.") from error
-    return ScoreStore(url, filesystem, run, tuple(units), schema)
-
-
-def _is_finished(name: str) -> bool:
-    return name.endswith(".parquet") and not name.startswith((".", "_"))
+    return ScoreStore(run.url, filesystem, run.run, units, len(run.units), sources, schema)
