@@ -25,6 +25,8 @@ class _Verb(NamedTuple):
 VERBS = {
     "detect": _Verb(config.DetectConfig, "attention_influence.verbs.detect:detect"),
     "score": _Verb(config.ScoreConfig, "attention_influence.verbs.score:score"),
+    "estimate": _Verb(config.EstimateConfig, "attention_influence.verbs.estimate:estimate"),
+    "status": _Verb(config.StatusConfig, "attention_influence.verbs.status:status"),
     "select": _Verb(config.SelectConfig, "attention_influence.verbs.select:select_verb"),
     "report": _Verb(config.ReportConfig, "attention_influence.verbs.report:report"),
     "demo": _Verb(config.DemoConfig, "attention_influence.verbs.demo:demo"),

@@ -93,6 +93,26 @@ class ScoreConfig:
 
 
 @dataclass(frozen=True)
+class StatusConfig:
+    """Say how far a run is, who is at work on it, and what went wrong."""
+
+    store: str = field(metadata=POSITIONAL)
+    """score store"""
+
+
+@dataclass(frozen=True)
+class EstimateConfig(ScoreConfig):
+    """Score a random sample, and say what scoring and selecting all of it would take and give."""
+
+    sample_tokens: int = 50_000
+    """tokens to score"""
+    top: float = 0.2
+    """share of each domain that would be selected"""
+    seed: int = 0
+    """of the sample"""
+
+
+@dataclass(frozen=True)
 class SelectConfig:
     """Select the top share of each domain, or a token budget."""
 

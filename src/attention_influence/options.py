@@ -84,10 +84,10 @@ def from_arguments(config: type[Config], arguments: Mapping[str, Any]) -> Config
 
 
 def attribute_docs(config: type[Any]) -> dict[str, str]:
-    """Field → the string that stands below it in the class's source."""
+    """Field → the string that stands below it in the source of the class, or of one that it extends."""
+    docs = attribute_docs(config.__base__) if dataclasses.is_dataclass(config.__base__) else {}
     body = ast.parse(textwrap.dedent(inspect.getsource(config))).body[0]
     assert isinstance(body, ast.ClassDef)
-    docs = {}
     for statement, below in zip(body.body, body.body[1:], strict=False):
         if isinstance(statement, ast.AnnAssign) and isinstance(below, ast.Expr):
             docs[ast.unparse(statement.target)] = " ".join(ast.literal_eval(below.value).split())

@@ -23,8 +23,6 @@ _log = logging.getLogger(__name__)
 # A chosen set that has not changed for this many checks has settled.
 _CHECK_EVERY, _STABLE_CHECKS = 20, 4
 _MOST_SENTENCES = 20_000
-_LOW_ACCURACY = 0.5
-_LOW_SCORE = 0.1  # a top head below it copies no more than by chance
 
 
 @dataclass(frozen=True)
@@ -87,25 +85,9 @@ def detect_heads(
         standard_errors=_matrix(error),
         versions={name: version(name) for name in ("attention-influence", "torch", "transformers")},
     )
-    for warning in detection_warnings(found):
+    for warning in found.warnings():
         _log.warning(warning)
     return found
-
-
-def detection_warnings(found: HeadSet) -> list[str]:
-    """Why the heads should not be trusted, if so."""
-    warnings = []
-    if found.probe_accuracy is not None and found.probe_accuracy < _LOW_ACCURACY:
-        warnings.append(
-            f"the model predicts only {found.probe_accuracy:.0%} of the answer tokens right: it hardly does the "
-            "retrieval task, so its heads mean little; take a better model or a shorter --context"
-        )
-    if found.scores is not None and found.heads:
-        layer, head = found.heads[0]
-        top = found.scores[layer][head] or 0.0
-        if top < _LOW_SCORE:
-            warnings.append(f"no head stands out: the highest retrieval score is {top:.2f}")
-    return warnings
 
 
 def make_probes(model: LanguageModel, texts: Sequence[str], context: int, seed: int) -> Iterator[Probe]:

@@ -12,6 +12,9 @@ from attention_influence.errors import HeadsError
 Head = tuple[int, int]
 Matrix = list[list[float | None]]
 
+_LOW_ACCURACY = 0.5
+_LOW_SCORE = 0.1  # a top head below it copies no more than by chance
+
 
 @dataclass(frozen=True)
 class HeadSet:
@@ -48,6 +51,21 @@ class HeadSet:
         for layer, head in sorted(self.heads):
             layers.setdefault(layer, []).append(head)
         return layers
+
+    def warnings(self) -> list[str]:
+        """Why these heads should not be trusted, if so."""
+        warnings = []
+        if self.probe_accuracy is not None and self.probe_accuracy < _LOW_ACCURACY:
+            warnings.append(
+                f"the model predicts only {self.probe_accuracy:.0%} of the answer tokens right: it hardly does the "
+                "retrieval task, so its heads mean little; take a better model or a shorter --context"
+            )
+        if self.scores is not None and self.heads:
+            layer, head = self.heads[0]
+            top = self.scores[layer][head] or 0.0
+            if top < _LOW_SCORE:
+                warnings.append(f"no head stands out: the highest retrieval score is {top:.2f}")
+        return warnings
 
     def save(self, path: str | Path) -> None:
         """Writes heads.json, whole or not at all."""

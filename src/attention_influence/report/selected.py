@@ -44,6 +44,6 @@ def read_selection(path: Path) -> Selected:
 
 
 def _cut(entry: Mapping[str, Any], rank_by: str) -> Cut:
-    lowest = entry["value"] if "value" in entry else entry["threshold"]
+    lowest = entry["threshold"]
     threshold = float(lowest) if rank_by == "influence" and lowest is not None else None
     return Cut(threshold, entry["chosen"], entry["tokens_chosen"])

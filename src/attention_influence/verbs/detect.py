@@ -4,7 +4,7 @@ from pathlib import Path
 
 from attention_influence.config import DetectConfig
 from attention_influence.corpus import Columns, list_sources, read_rows
-from attention_influence.heads.detect import detect_heads, detection_warnings
+from attention_influence.heads.detect import detect_heads
 from attention_influence.heads.head_set import HeadSet
 from attention_influence.model.loading import load_model
 from attention_influence.progress import progress
@@ -45,7 +45,7 @@ def describe_heads(found: HeadSet) -> str:
     ]
     lines = [table(("chosen head", "retrieval score", "standard error"), rows)]
     lines.append(f"{found.n_samples} probes, {found.probe_accuracy:.1%} of their answer tokens predicted right")
-    lines += [f"warning: {warning}" for warning in detection_warnings(found)]
+    lines += [f"warning: {warning}" for warning in found.warnings()]
     return "\n".join(lines)
 
 

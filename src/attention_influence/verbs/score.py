@@ -67,7 +67,7 @@ def score(config: ScoreConfig) -> Result:
         "units": len(store.units),
         "units_done": len(store.published()),
         "parked": stuck,
-        "failed_files": failed_files(store),
+        "failed_files": failed_files(store.records()),
         "tokens": counted["tokens"],
         "seconds": round(seconds, 3),
         "noise_floor": scorer.tested.noise,

@@ -1,10 +1,10 @@
 """What a score store holds, as data and as text; for `score` and `status`."""
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from attention_influence.report.store_figures import read_store
-from attention_influence.scoring.run_store import RunStore
 from attention_influence.scoring.score_store import open_store
 from attention_influence.verbs.result import table
 
@@ -32,6 +32,6 @@ def domains_and_reasons(store_url: str) -> tuple[dict[str, Any], str]:
     return {"domains": domains, "reasons": dict(reasons)}, text
 
 
-def failed_files(store: RunStore) -> dict[str, str]:
-    """Source → why its rows are missing from the finished units."""
-    return {name: why for about in store.records().values() for name, why in about["failed_files"].items()}
+def failed_files(records: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Source → why its rows are missing, from the records of the finished units."""
+    return {name: why for about in records.values() for name, why in about["failed_files"].items()}
