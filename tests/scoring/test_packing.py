@@ -4,13 +4,11 @@ import copy
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from transformers import Lfm2Config, Lfm2ForCausalLM, Phi3Config, Phi3ForCausalLM
 
 from attention_influence import Scorer
-from scoring.tiny import CONTEXT, FAMILIES, HEADS, Tiny, llama, prepare, slow_losses, tiny
+from scoring.tiny import CONTEXT, FAMILIES, HEADS, network, prepare, slow_losses, tiny
 
 EXACT = 1e-5
 DOCUMENTS = st.lists(
@@ -45,7 +43,6 @@ def test_a_score_is_the_same_alone_and_in_any_pack_order_and_budget(
 
 
 def longrope_phi3() -> Any:
-    torch.manual_seed(0)
     rope = {
         "rope_type": "longrope",
         "rope_theta": 10_000.0,
@@ -53,61 +50,26 @@ def longrope_phi3() -> Any:
         "long_factor": [4.0, 8.0, 16.0, 32.0],
         "original_max_position_embeddings": 32,
     }
-    return Phi3ForCausalLM(
-        Phi3Config(
-            vocab_size=258,
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=4,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=128,
-            original_max_position_embeddings=32,
-            rope_parameters=rope,
-            initializer_range=0.15,
-            pad_token_id=None,
-            bos_token_id=0,
-            eos_token_id=1,
-        )
-    )
+    return network("phi3", 128, original_max_position_embeddings=32, rope_parameters=rope, sliding_window=None)
 
 
 def dynamic_llama() -> Any:
-    torch.manual_seed(0)
-    rope = {"rope_type": "dynamic", "rope_theta": 10_000.0, "factor": 4.0}
-    return llama(max_position_embeddings=64, rope_parameters=rope)
+    return network("llama", 64, rope_parameters={"rope_type": "dynamic", "rope_theta": 10_000.0, "factor": 4.0})
 
 
 def convolutions() -> Any:
-    torch.manual_seed(0)
-    return Lfm2ForCausalLM(
-        Lfm2Config(
-            vocab_size=258,
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=4,
-            num_attention_heads=4,
-            num_key_value_heads=2,
-            max_position_embeddings=128,
-            layer_types=["conv", "full_attention", "conv", "full_attention"],
-            initializer_range=0.15,
-            pad_token_id=0,
-            bos_token_id=0,
-            eos_token_id=1,
-        )
-    )
+    return network("lfm2", 128, layer_types=["conv", "full_attention", "conv", "full_attention"])
 
 
 @pytest.mark.parametrize(
-    ("network", "window"),
-    [(longrope_phi3, 128), (dynamic_llama, 128), (convolutions, 128)],
+    "make",
+    [longrope_phi3, dynamic_llama, convolutions],
     ids=["longrope phi3", "dynamic llama", "lfm2"],
 )
 @pytest.mark.parametrize("bos", [True, False])
-def test_a_model_whose_windows_must_not_be_packed_is_found_and_scored_right(
-    network: Any, window: int, bos: bool
-) -> None:
-    made: Tiny = prepare(network(), bos)
+def test_a_model_whose_windows_must_not_be_packed_is_found_and_scored_right(make: Any, bos: bool) -> None:
+    window = 128
+    made = prepare(make(), bos)
     heads = [(1, 1), (3, 0), (3, 2)]
     scorer = Scorer(made.model, heads, window=window)
     assert not scorer.tested.packing

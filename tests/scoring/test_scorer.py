@@ -7,7 +7,8 @@ import torch
 from attention_influence import Scorer
 from attention_influence.errors import HeadsError, ModelError
 from attention_influence.heads.head_set import HeadSet
-from scoring.tiny import CONTEXT, FAMILIES, HEADS, Tiny, slow_losses, tiny
+from scoring.tiny import CONTEXT, FAMILIES, HEADS, slow_losses, tiny
+from tiny_models import Tiny
 
 EXACT = 1e-5
 
@@ -60,7 +61,7 @@ def test_a_window_shorter_than_the_context_cuts_documents_sooner(family: str) ->
 @pytest.mark.parametrize("bos", [True, False])
 def test_a_long_document_is_scored_whole(bos: bool) -> None:
     context = 512
-    made = tiny(bos=bos, max_position_embeddings=context)
+    made = tiny(bos=bos, context=context)
     document = text(50_000)
     score = Scorer(made.model, HEADS).score([document])[0]
     windows = -(-50_000 // (context - bos))

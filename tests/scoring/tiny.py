@@ -3,8 +3,8 @@
 import copy
 import functools
 import itertools
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
@@ -12,41 +12,17 @@ from torch import Tensor
 from transformers import (
     AttentionInterface,
     AttentionMaskInterface,
-    Gemma3ForCausalLM,
-    Gemma3TextConfig,
-    GPT2Config,
-    GPT2LMHeadModel,
-    LlamaConfig,
-    LlamaForCausalLM,
     PreTrainedTokenizerFast,
 )
 from transformers.masking_utils import eager_mask
 
 from attention_influence import from_network
-from attention_influence.model.language_model import LanguageModel
+from tiny_models import Tiny, untouched
 
 CONTEXT = 64
 VOCABULARY = 258
 HEADS = [(2, 1), (1, 3), (2, 0)]
-
-_SIZES: dict[str, Any] = {
-    "vocab_size": VOCABULARY,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 4,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
-    "initializer_range": 0.15,
-    "pad_token_id": None,
-    "bos_token_id": 0,
-    "eos_token_id": 1,
-}
-
-
-class Tiny(NamedTuple):
-    model: LanguageModel
-    untouched: Any
-    """The network as transformers made it."""
+FAMILIES = ("llama", "gemma3_text", "gpt2")
 
 
 def byte_tokenizer(bos: bool) -> PreTrainedTokenizerFast:
@@ -61,39 +37,19 @@ def byte_tokenizer(bos: bool) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="<|end|>")
 
 
-def llama(**changes: Any) -> Any:
-    return LlamaForCausalLM(LlamaConfig(**_SIZES | {"max_position_embeddings": CONTEXT} | changes))
+def network(family: str, context: int = CONTEXT, **changes: Any) -> Any:
+    """A tiny causal language model as transformers makes it."""
+    if family == "gpt2":
+        changes["n_positions"] = context
+    return untouched(family, vocab_size=VOCABULARY, max_position_embeddings=context, **changes)
 
 
-def gemma3(**changes: Any) -> Any:
-    sizes = {
-        **_SIZES,
-        "num_key_value_heads": 1,
-        "head_dim": 8,
-        "max_position_embeddings": CONTEXT,
-        "sliding_window": 8,
-        "layer_types": ["sliding_attention", "full_attention"] * 2,
-        "query_pre_attn_scalar": 8,
-    }
-    return Gemma3ForCausalLM(Gemma3TextConfig(**sizes | changes))
+def prepare(made: Any, bos: bool = True) -> Tiny:
+    return Tiny(from_network(copy.deepcopy(made), byte_tokenizer(bos), "tiny"), made)
 
 
-def gpt2(**changes: Any) -> Any:
-    sizes = {"vocab_size": VOCABULARY, "n_embd": 32, "n_layer": 4, "n_head": 4, "n_positions": CONTEXT}
-    special = {"initializer_range": 0.15, "bos_token_id": 0, "eos_token_id": 1}
-    return GPT2LMHeadModel(GPT2Config(**sizes | special | changes))
-
-
-FAMILIES: dict[str, Callable[..., Any]] = {"llama": llama, "gemma3": gemma3, "gpt2": gpt2}
-
-
-def prepare(network: Any, bos: bool = True) -> Tiny:
-    return Tiny(from_network(copy.deepcopy(network), byte_tokenizer(bos), "tiny"), network.eval())
-
-
-def tiny(family: str = "llama", bos: bool = True, seed: int = 0, **changes: Any) -> Tiny:
-    torch.manual_seed(seed)
-    return prepare(FAMILIES[family](**changes), bos)
+def tiny(family: str = "llama", bos: bool = True, **changes: Any) -> Tiny:
+    return prepare(network(family, **changes), bos)
 
 
 def slow_losses(
