@@ -15,7 +15,7 @@ from attention_influence.heads.head_set import HeadSet, Matrix, top_heads
 from attention_influence.heads.probes import Probe, make_probe
 from attention_influence.heads.retrieval import Where, hits
 from attention_influence.heads.sentences import sentences_of
-from attention_influence.model.attention import Observed
+from attention_influence.model.attention_pass import Observed
 from attention_influence.model.language_model import LanguageModel
 
 _log = logging.getLogger(__name__)

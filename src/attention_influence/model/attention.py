@@ -8,66 +8,18 @@ Letters: B rows of the batch (the last one is the reference), H query heads, K k
 D head size.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from attention_influence.errors import ModelError
+from attention_influence.model.attention_pass import Observed, current_pass
 from attention_influence.model.windowed import window_starts, windowed_attention
 
 NAME = "attention_influence"
-
-
-class Observed(NamedTuple):
-    """What one layer's attention was given, and what it gave."""
-
-    layer: int
-    module: nn.Module
-    query_BHTD: Tensor
-    key_BKTD: Tensor
-    value_BKTD: Tensor
-    out_BTHD: Tensor
-    scaling: float | None
-    sliding_window: int | None
-
-
-Observer = Callable[[Observed], None]
-
-
-@dataclass(frozen=True)
-class AttentionPass:
-    """What the attention function must know of the forward pass under way."""
-
-    lengths: Sequence[int]
-    """Tokens of each window; the windows stand one after another in the row and fill it."""
-    masked: Mapping[int, Sequence[int]]
-    """Layer → heads that attend uniformly in the last row."""
-    fork_layer: int | None = None
-    """The layer whose rows are still equal, so that attention is computed once for all of them."""
-    observe: Observer | None = None
-    """Called in every layer that has attention."""
-    observe_mask: Callable[[Callable[..., Tensor]], None] | None = None
-    """Called with the mask function (batch, head, query, key → visible) of each kind of mask the model asks for."""
-
-
-_current: ContextVar[AttentionPass] = ContextVar("attention_pass")
-
-
-@contextmanager
-def attention_pass(state: AttentionPass) -> Iterator[None]:
-    """Makes `state` the pass that attention layers of this thread belong to."""
-    token = _current.set(state)
-    try:
-        yield
-    finally:
-        _current.reset(token)
-
 
 # Passed along by some families, without effect on causal attention in evaluation mode.
 _HARMLESS = frozenset({"position_ids", "cache_position", "use_cache", "output_attentions", "output_hidden_states"})
@@ -86,16 +38,20 @@ def forked_attention(
     **unknown: Any,
 ) -> tuple[Tensor, None]:
     """The layer's attention output [B, T, H, D], and no weights; signature of transformers' AttentionInterface."""
-    state = _current.get(None)
+    state = current_pass()
     if state is None:
         raise ModelError("this model was prepared for scoring; call it through Scorer, or reload it for other use")
     refused = sorted(k for k, v in unknown.items() if v is not None and v is not False and k not in _HARMLESS)
     if refused:
         raise ModelError(f"{type(module).__name__} asks its attention for {', '.join(refused)}, which is not handled")
-    if attention_mask is not None or is_causal is False or not getattr(module, "is_causal", True):
+    masked_by_model = attention_mask is not None and state.observe_mask is None
+    if masked_by_model or is_causal is False or not getattr(module, "is_causal", True):
         raise ModelError(f"{type(module).__name__} is not causal attention over the document; nothing to score")
     if query_BHTD.shape[-1] != value_BKTD.shape[-1]:
-        raise ModelError(f"{type(module).__name__} is latent attention (value size ≠ query size), which is not handled")
+        raise ModelError(
+            f"{type(module).__name__} has values of another size than its queries (latent attention), which is not "
+            "handled"
+        )
 
     layer: int = module.layer_idx  # type: ignore[assignment]
     rows = query_BHTD.shape[0]
@@ -111,7 +67,8 @@ def forked_attention(
         mean_MTD = uniform_attention(value_MTD, state.lengths, sliding_window)
         out_BTHD[-1, :, list(masked)] = mean_MTD.transpose(0, 1)
     if state.observe is not None:
-        state.observe(Observed(layer, module, query_BHTD, key_BKTD, value_BKTD, out_BTHD, scaling, sliding_window))
+        seen = (query_BHTD, key_BKTD, value_BKTD, out_BTHD, scaling, sliding_window, attention_mask)
+        state.observe(Observed(layer, module, *seen))
     return out_BTHD, None
 
 
@@ -132,10 +89,9 @@ def uniform_attention(value_MTD: Tensor, lengths: Sequence[int], sliding_window:
     return mean_MTD.masked_fill(seen_sum(~finite_MTD) > 0, torch.nan).to(value_MTD.dtype)
 
 
-def _no_mask(*args: Any, mask_function: Callable[..., Tensor], **kwargs: Any) -> None:
-    state = _current.get(None)
-    if state is not None and state.observe_mask is not None:
-        state.observe_mask(mask_function)
+def _no_mask(*args: Any, mask_function: Callable[..., Tensor], **kwargs: Any) -> Tensor | None:
+    state = current_pass()
+    return None if state is None or state.observe_mask is None else state.observe_mask(mask_function)
 
 
 AttentionInterface.register(NAME, forked_attention)

@@ -10,7 +10,7 @@ from torch import nn
 
 from attention_influence.errors import ModelError
 from attention_influence.model import attention
-from attention_influence.model.attention import Observed, Observer
+from attention_influence.model.attention_pass import Observed, Observer
 from attention_influence.model.fork import forked_forward
 from attention_influence.model.loss import OutputLayer
 from attention_influence.model.tokens import Tokens
@@ -40,8 +40,11 @@ class LanguageModel:
         self.network = network.eval().requires_grad_(False)
         self.tokens = Tokens(tokenizer)
         self.identity = Identity(name, weights_hash, self.tokens.hash)
-        self.body: nn.Module = network.base_model
-        if network.get_output_embeddings() is None or self.body is network:
+        # The class of llama4 names a body that it does not have.
+        self.body: nn.Module = (
+            getattr(network, "model", network) if network.base_model is network else network.base_model
+        )
+        if network.get_output_embeddings() is None or all(part is not self.body for part in network.children()):
             raise ModelError(f"{name} has no output layer over a body of its own; a causal language model is needed")
         self.device: torch.device = network.get_input_embeddings().weight.device
         self.dtype: torch.dtype = network.dtype
@@ -54,7 +57,7 @@ class LanguageModel:
                 f"{name}: transformers cannot replace the attention of {config.model_type}: {error}"
             ) from None
         self.heads, self.layers = self._reach_attention()
-        self.output = OutputLayer(network)
+        self.output = OutputLayer(network, self.body)
 
     def forward(
         self,
@@ -70,7 +73,7 @@ class LanguageModel:
         """This model, moved to another device."""
         self.network.to(device)
         self.device = torch.device(device)
-        self.output = OutputLayer(self.network)
+        self.output = OutputLayer(self.network, self.body)
         return self
 
     @contextmanager

@@ -49,7 +49,7 @@ def from_network(network: Any, tokenizer: Any, name: str = "in memory") -> Langu
     digest = hashlib.sha256()
     for key, tensor in sorted(network.state_dict().items()):
         digest.update(key.encode())
-        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return LanguageModel(network, tokenizer, name, digest.hexdigest())
 
 

@@ -20,11 +20,11 @@ _CHUNK_LOGITS = {"cpu": 2**24, "cuda": 2**29}
 class OutputLayer:
     """The model's own way from final hidden states to logits, detached from its layers."""
 
-    def __init__(self, network: Any) -> None:
+    def __init__(self, network: Any, body: nn.Module) -> None:
         self._network = copy.copy(network)
         self._network._modules = dict(network._modules)
-        self._body = _Given(network.base_model)
-        self._network._modules[network.base_model_prefix] = self._body
+        self._body = _Given(body)
+        self._network._modules[next(name for name, part in network.named_children() if part is body)] = self._body
         self.vocabulary: int = network.config.get_text_config().vocab_size
         product = network.get_output_embeddings()
         if type(product) is nn.Linear and product.weight.is_cuda and product.weight.dtype != torch.float32:
@@ -55,13 +55,17 @@ class OutputLayer:
 
 
 class _Given(nn.Module):
-    """Stands where the body was, and for each part of it (opt calls its decoder), and returns what it was given."""
+    """Stands where the body was and returns what it was given; so does each part of it (opt calls its decoder)."""
 
     output: Any = None
 
     def __init__(self, body: nn.Module) -> None:
         super().__init__()
-        self.__dict__.update({name: self for name, _ in body.named_children()})
+        self.__dict__["_body"] = body  # not a child: the network must not find its layers again
+
+    def __getattr__(self, name: str) -> Any:
+        value = getattr(self.__dict__["_body"], name)
+        return self if isinstance(value, nn.Module) else value
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.output

@@ -3,14 +3,14 @@
 Compares the fast path with `oracle`, finds out whether windows may share a row, and measures the noise floor.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from attention_influence.errors import ModelError
-from attention_influence.model.attention import AttentionPass, Observed, attention_pass
+from attention_influence.model.attention_pass import AttentionPass, Observed, attention_pass
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.model.oracle import oracle_hidden
 
@@ -38,27 +38,32 @@ class SelfTest:
 
 def self_test(model: LanguageModel, masked: Mapping[int, Sequence[int]], window: int) -> SelfTest:
     """Raises ModelError that names the first thing that is wrong with scoring `model` in windows of `window` tokens."""
-    test = _SelfTest(model, masked, window)
-    test.check_masks()
-    test.check_output_layer()
-    packing = test.packing_allowed()
-    return test.compare(packing)
+    try:
+        test = _SelfTest(model, masked, window)
+        test.check_masks()
+        test.check_output_layer()
+        packing = test.packing_allowed()
+        return test.compare(packing)
+    except torch.OutOfMemoryError:
+        raise
+    except (TypeError, AttributeError, ValueError, RuntimeError, IndexError) as error:
+        raise ModelError(
+            f"{model.identity.name} ({model.network.config.model_type}): its layers do not run on windows in one row "
+            f"that becomes two where the heads are masked: {error}"
+        ) from error
 
 
 class _SelfTest:
     def __init__(self, model: LanguageModel, masked: Mapping[int, Sequence[int]], window: int) -> None:
         self.model, self.masked, self.window = model, masked, window
         self.fork = min(masked, default=min(model.heads))
-        self.sliding: set[int | None] = set()
         self.name = f"{model.identity.name} ({model.network.config.model_type})"
         self.text = self._tokens(64)
-        self.mask_functions: list[object] = []
-        state = AttentionPass(
-            [len(self.text)],
-            {},
-            observe=lambda seen: self.sliding.add(seen.sliding_window),
-            observe_mask=self.mask_functions.append,
-        )
+        self.mask_functions: list[Callable[..., Tensor]] = []
+        self.sliding: list[int | None] = []
+        """Of each attention that was called, in their order; with the mask function that the model meant for it:"""
+        self.meant: list[Callable[..., Tensor] | None] = []
+        state = AttentionPass([len(self.text)], {}, observe=self._note_mask, observe_mask=self._number_mask)
         with torch.inference_mode(), attention_pass(state):
             model.body(input_ids=torch.tensor([self.text], device=model.device), use_cache=False)
         reach = max((w for w in self.sliding if w is not None and w < _LONGEST_TEXT), default=0)
@@ -69,20 +74,30 @@ class _SelfTest:
         text = self.model.tokens.encode([_TEXT])[0]
         return (bos + text * (count // max(1, len(text)) + 1))[:count]
 
+    def _number_mask(self, function: Callable[..., Tensor]) -> Tensor:
+        self.mask_functions.append(function)
+        return torch.full((1, 1, 1, 1), len(self.mask_functions) - 1, device=self.model.device)
+
+    def _note_mask(self, seen: Observed) -> None:
+        self.sliding.append(seen.sliding_window)
+        self.meant.append(None if seen.mask is None else self.mask_functions[int(seen.mask)])
+
     def check_masks(self) -> None:
-        """Every mask that the model asks for is causal, full or sliding as its attention layers are told."""
+        """The mask that the model means for a layer is causal, full or sliding as the layer's attention is told."""
         longest = min(self.window, 2**20)
-        for mask in self.mask_functions:
+        key = torch.arange(longest)
+        zero = torch.zeros((), dtype=torch.long)
+        for mask, sliding in set(zip(self.meant, self.sliding, strict=True)):
             for at in {longest - 1, longest // 2, longest // 3}:
-                query, key = torch.tensor(at), torch.arange(longest)
-                zero = torch.zeros((), dtype=torch.long)
-                seen = mask(zero, zero, query, key).expand(longest).cpu()  # type: ignore[operator]
-                expected = [(key <= query) & (key > query - (w or longest)) for w in self.sliding]
-                if not any(torch.equal(seen, e) for e in expected):
+                if mask is None:
+                    continue
+                seen = mask(zero, zero, torch.tensor(at), key).expand(longest).cpu()
+                expected = (key <= at) & (key > at - (sliding or longest))
+                if not torch.equal(seen, expected):
                     raise ModelError(
-                        f"{self.name}: position {at} sees {int(seen.sum())} positions by the model's mask, which is "
-                        "neither causal nor the sliding window that its attention is told (chunked or bidirectional "
-                        "attention is not handled)"
+                        f"{self.name}: position {at} sees {int(seen.sum())} positions by the model's mask and "
+                        f"{int(expected.sum())} by what its attention is told: neither causal nor a sliding window "
+                        "(chunked or bidirectional attention is not handled)"
                     )
 
     def check_output_layer(self) -> None:

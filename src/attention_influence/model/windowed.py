@@ -48,7 +48,8 @@ def _sdpa_per_window(
     scaling: float | None,
     sliding_window: int | None,
 ) -> Tensor:
-    out_BHTD = torch.empty_like(query_BHTD, memory_format=torch.contiguous_format)
+    out_BTHD = torch.empty_like(query_BHTD.transpose(1, 2), memory_format=torch.contiguous_format)
+    out_BHTD = out_BTHD.transpose(1, 2)
     start = 0
     for length in lengths:
         query_BHLD, key_BKLD, value_BKLD, into_BHLD = (
@@ -74,7 +75,7 @@ def _sdpa_per_window(
                 scale=scaling,
                 enable_gqa=True,
             )
-    return out_BHTD.transpose(1, 2)
+    return out_BTHD
 
 
 def _variable_length_kernel(
