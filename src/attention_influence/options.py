@@ -53,7 +53,7 @@ def add_options(parser: argparse.ArgumentParser, config: type[Any]) -> None:
             about["action"] = "append"
         if "choices" not in about and kind is not bool:
             about["metavar"] = kind.__name__.upper()
-        parser.add_argument("--" + field.name.replace("_", "-"), dest=field.name, **about)
+        parser.add_argument(_as_given(field), dest=field.name, **about)
     parser.add_argument("--config", metavar="FILE.yaml", help="options by their names, in a file")
     parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="one option as in --config")
 
@@ -67,7 +67,10 @@ def from_arguments(config: type[Config], arguments: Mapping[str, Any]) -> Config
         key, equals, value = assignment.partition("=")
         if not equals:
             raise UsageError(f"--set {assignment}: write it as KEY=VALUE")
-        values[key.strip()] = yaml.safe_load(value)
+        try:
+            values[_key(key)] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UsageError(f"--set {assignment}: the value is not YAML; quote what is meant as text") from None
     kinds = typing.get_type_hints(config)
     for key in values:
         if key not in kinds:
@@ -78,8 +81,7 @@ def from_arguments(config: type[Config], arguments: Mapping[str, Any]) -> Config
     fields = dataclasses.fields(config)  # type: ignore[arg-type]
     missing = [field for field in fields if field.name not in values and field.default is dataclasses.MISSING]
     if missing:
-        names = ", ".join("--" + field.name.replace("_", "-") for field in missing)
-        raise UsageError(f"missing: {names}")
+        raise UsageError(f"missing: {', '.join(map(_as_given, missing))}")
     return config(**{key: _checked(key, value, kinds[key]) for key, value in values.items()})
 
 
@@ -103,7 +105,16 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise UsageError(f"--config {path} is not YAML: {error}") from None
     if not isinstance(record, dict):
         raise UsageError(f"--config {path}: expected keys and values, one a line")
-    return {str(key).replace("-", "_"): value for key, value in record.items()}
+    return {_key(str(key)): value for key, value in record.items()}
+
+
+def _key(text: str) -> str:
+    return text.strip().replace("-", "_")
+
+
+def _as_given(field: dataclasses.Field[Any]) -> str:
+    """How the command line names it."""
+    return field.name.upper() if field.metadata.get("positional") else "--" + field.name.replace("_", "-")
 
 
 def _unwrap(kind: Any) -> tuple[Any, bool]:

@@ -1,0 +1,115 @@
+"""Options, configuration files and what is said when they are wrong. No model is loaded."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from attention_influence.cli import VERBS
+from attention_influence.config import ScoreConfig
+from attention_influence.errors import UsageError
+from attention_influence.options import from_arguments
+from cli.conftest import Cli
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_names_every_option_with_its_meaning(cli: Cli, verb: str) -> None:
+    said = cli(verb, "--help")
+    assert said.code == 0
+    assert "--config" in said.out
+    assert "--json" in said.out
+
+
+def test_help_of_score_tells_defaults_and_choices(cli: Cli) -> None:
+    said = cli("score", "--help").out
+    for words in ("--unit-tokens", "{bf16,fp32}", "(default: bf16)", "0.05", "--extend"):
+        assert words in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "VERB"),
+        (["scoer"], "scoer"),
+        (["score", "c", "--model", "m", "--windwo", "5"], "--windwo"),
+        (["score", "c", "--model", "m", "--dtype", "fp8"], "fp8"),
+        (["score", "c", "--model", "m", "--window", "wide"], "wide"),
+        (["score", "c"], "--model"),
+        (["score", "--model", "m"], "CORPUS"),
+        (["select"], "STORE"),
+        (["score", "c", "--model", "m", "--set", "window"], "KEY=VALUE"),
+        (["score", "c", "--model", "m", "--set", "windwo=5"], "'window'"),
+        (["score", "c", "--model", "m", "--set", "window=wide"], "window is 'wide'; expected int"),
+        (["score", "c", "--model", "m", "--set", "window=true"], "window is True; expected int"),
+        (["score", "c", "--model", "m", "--set", "window=[1"], "window"),
+        (["score", "c", "--model", "m", "--set", "dtype=fp8"], "bf16, fp32"),
+        (["score", "c", "--model", "m", "--set", "max_bad_rate="], "max_bad_rate needs a value"),
+        (["score", "c", "--model", "m", "--config", "nowhere.yaml"], "nowhere.yaml"),
+    ],
+)
+def test_a_wrong_command_is_refused_with_code_2_and_what_was_wrong(cli: Cli, arguments: list[str], said: str) -> None:
+    result = cli(*arguments)
+    assert result.code == 2
+    assert said in result.err
+    assert result.out == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"windwo: 5\n", "unknown configuration key 'windwo'; did you mean 'window'?"),
+        (b"unit-tokns: 5\n", "did you mean 'unit_tokens'?"),
+        (b"zzz: 5\n", "known keys: corpus, model"),
+        (b"- a\n- list\n", "keys and values"),
+        (b"", "keys and values"),
+        (b"a: [1\n", "is not YAML"),
+        (b"a: \xff\n", "is not YAML"),
+        (b"window: 5.5\n", "window is 5.5; expected int"),
+        (b"trust_remote_code: perhaps\n", "trust_remote_code is 'perhaps'; expected bool"),
+        (b"5: 6\n", "unknown configuration key '5'"),
+    ],
+)
+def test_a_wrong_configuration_file_is_refused_by_what_is_wrong(
+    cli: Cli, tmp_path: Path, content: bytes, said: str
+) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_bytes(content)
+    result = cli("score", "c", "--model", "m", "--config", file)
+    assert result.code == 2
+    assert said in result.err
+
+
+def test_options_win_over_set_over_the_file_over_defaults(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("model: m\ncorpus: [a, b]\nwindow: 10\nunit-tokens: 10\npack_tokens: 10\nmax_bad_rate: 1\n")
+    given = {"config": str(file), "set": ["window=20", "pack-tokens=20", "domain=prose"], "window": 30}
+    config = from_arguments(ScoreConfig, given)
+    assert config == ScoreConfig(
+        ("a", "b"), "m", window=30, pack_tokens=20, unit_tokens=10, max_bad_rate=1.0, domain=("prose",)
+    )
+    assert isinstance(config.max_bad_rate, float)
+
+
+def test_a_value_can_be_set_back_to_none(tmp_path: Path) -> None:
+    file = tmp_path / "c.yaml"
+    file.write_text("model: m\ncorpus: a\nid_column: name\n")
+    assert from_arguments(ScoreConfig, {"config": str(file), "set": ["id_column=null"]}).id_column is None
+
+
+def test_what_is_missing_is_named_as_the_option_that_gives_it() -> None:
+    with pytest.raises(UsageError, match=r"missing: CORPUS, --model"):
+        from_arguments(ScoreConfig, {})
+
+
+def test_version_is_the_packages(cli: Cli) -> None:
+    from importlib.metadata import version
+
+    assert cli("--version").out.strip() == version("attention-influence")
+
+
+def test_json_of_an_error_is_nothing_on_standard_output(cli: Cli, tmp_path: Path) -> None:
+    said = cli("status", tmp_path, "--json")
+    assert (said.code, said.out) == (1, "")
+    assert "not a score store" in said.err
+    with pytest.raises(ValueError, match="Expecting value"):
+        json.loads(said.out)
