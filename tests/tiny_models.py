@@ -7,6 +7,7 @@ head matters, and biases and norms differ from their neutral values.
 import copy
 import functools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -116,6 +117,13 @@ class Tiny(NamedTuple):
 def tiny(family: str, *, bos: bool = True, **changes: Any) -> Tiny:
     network = untouched(family, **changes)
     return Tiny(from_network(copy.deepcopy(network), tokenizer(bos), f"tiny {family}"), network)
+
+
+def save_tiny(folder: Path, family: str, **changes: Any) -> Path:
+    """The folder that now holds a tiny model and its tokenizer, as `load_model` takes it."""
+    untouched(family, **changes).save_pretrained(folder)
+    tokenizer().save_pretrained(folder)
+    return folder
 
 
 def tokenizer(bos: bool = True) -> PreTrainedTokenizerFast:

@@ -1,0 +1,28 @@
+"""Nothing lost and nothing doubled, whatever is killed when."""
+
+import pytest
+from s3_server import BUCKET, s3_server
+
+from chaos import chaos
+
+KILLS = 5
+
+
+def test_killed_runs_on_a_local_disk_end_with_exactly_the_undisturbed_rows(tmp_path):
+    outcome = chaos(str(tmp_path / "root"), tmp_path, KILLS)
+    assert outcome.kills >= KILLS
+    assert outcome.is_exact, outcome
+    assert outcome.largest_difference <= 1e-5
+
+
+@pytest.fixture
+def failing_s3():
+    with s3_server(failing=0.05) as endpoint:
+        yield endpoint
+
+
+def test_killed_runs_on_an_s3_that_fails_requests_end_with_exactly_the_undisturbed_rows(tmp_path, failing_s3):
+    outcome = chaos(f"s3://{BUCKET}/x", tmp_path, KILLS, seed=1)
+    assert outcome.kills >= KILLS
+    assert outcome.is_exact, outcome
+    assert outcome.largest_difference <= 1e-5
