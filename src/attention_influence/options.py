@@ -28,6 +28,9 @@ POSITIONAL = {"positional": True}
 RARELY = {"rarely": True}
 """Metadata of a field that has no flag of its own, only a key for --config and --set."""
 
+# Whole numbers that may be anything; all others count something, and there is at least one of it.
+_NOT_COUNTS = {"seed"}
+
 
 def add_options(parser: argparse.ArgumentParser, config: type[Any]) -> None:
     """Adds an option for each field of a verb's dataclass, and --config and --set."""
@@ -145,4 +148,6 @@ def _checked(key: str, value: Any, kind: Any) -> Any:
         return int(value)
     if not isinstance(value, one) or (one is int and isinstance(value, bool)):
         raise UsageError(f"{key} is {value!r}; expected {one.__name__}")
+    if one is int and value < 1 and key not in _NOT_COUNTS:
+        raise UsageError(f"{key} is {value}; it is a count, at least 1")
     return value

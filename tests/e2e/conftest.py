@@ -43,9 +43,9 @@ def detected(model: LanguageModel, assets: Assets, tmp_path_factory: pytest.Temp
 
 @pytest.fixture(scope="session")
 def documents(assets: Assets, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Twelve documents of each of the demo's four domains."""
+    """Ten documents of each of the demo's four domains."""
     files = build_corpus(assets, tmp_path_factory.mktemp("corpus"))
-    return [text for file in files for text in [t for t in _texts(file) if len(t) < 1000][:12]]
+    return [text for file in files for text in [t for t in _texts(file) if len(t) < 700][:10]]
 
 
 def _texts(file: Path) -> list[str]:

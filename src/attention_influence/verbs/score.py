@@ -12,7 +12,7 @@ from attention_influence.config import ScoreConfig
 from attention_influence.corpus import Columns, Listing, list_sources, read_rows
 from attention_influence.engines.local import Job, run_locally
 from attention_influence.engines.shard import own_units
-from attention_influence.errors import CorruptFile, UsageError
+from attention_influence.errors import CorruptFile
 from attention_influence.heads.head_set import load_heads
 from attention_influence.model.loading import load_model
 from attention_influence.progress import progress
@@ -34,8 +34,6 @@ def score(config: ScoreConfig) -> Result:
     _check_columns(listing, columns)
     scorer = make_scorer(config)
     unit_tokens = config.unit_tokens or _UNIT_TOKENS.get(scorer.model.device.type, _UNIT_TOKENS["cpu"])
-    if unit_tokens < 1:
-        raise UsageError(f"--unit-tokens is {unit_tokens}; it is a number of tokens, at least 1")
     record = _record(config, columns, scorer)
     store = begin_or_resume(config.out, listing, unit_tokens, record, Changes(config.extend, config.rescore_changed))
     if config.retry_failed:
@@ -144,6 +142,4 @@ def _workers(config: ScoreConfig, scorer: Scorer) -> int:
     if workers is None:
         one_device = scorer.model.device.type != "cuda" or config.device is not None
         workers = 1 if one_device else torch.cuda.device_count()
-    if workers < 1:
-        raise UsageError(f"--workers is {workers}; it is a number of processes, at least 1")
     return workers

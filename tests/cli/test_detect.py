@@ -1,0 +1,99 @@
+"""`detect` from the command line, on a tiny model whose heads copy nothing."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from attention_influence import load_heads
+from cli.conftest import Cli, Files, Said, write_lines
+
+ANIMALS = ["cat", "dog", "fox", "hen", "owl", "pig", "rat", "yak"]
+VERBS = ["sat down", "ran off", "ate it", "hid", "won"]
+PLACES = ["here", "there", "at sea", "at home"]
+SENTENCES = [f"A {a} {v} {p}." for a in ANIMALS for v in VERBS for p in PLACES]
+
+
+@pytest.fixture
+def detect(cli: Cli, files: Files, tmp_path: Path) -> Cli:
+    texts = write_lines(tmp_path / "texts.jsonl", [{"text": " ".join(SENTENCES)}])
+
+    def call(*arguments: object) -> Said:
+        usual = {"--sentences": texts, "--samples": 3, "--context": 900, "--out": tmp_path / "heads.json"}
+        given = dict(zip(arguments[::2], arguments[1::2], strict=True))
+        every = [part for pair in (usual | given).items() for part in pair]
+        return cli("detect", "--model", files.model, *every)
+
+    return call
+
+
+def test_heads_are_written_with_a_picture_and_can_be_scored_with(
+    detect: Cli, cli: Cli, files: Files, tmp_path: Path
+) -> None:
+    said = detect()
+    assert said.code == 0, said.err
+    heads = load_heads(tmp_path / "heads.json")
+    assert len(heads) == 1
+    assert (heads.n_samples, heads.seed, heads.parameters["context"]) == (3, 0, 900)
+    assert (tmp_path / "heads.png").read_bytes().startswith(b"\x89PNG")
+    arguments = ("--model", files.model, "--heads", tmp_path / "heads.json", "--out", tmp_path / "scores")
+    assert cli("score", files.corpus, *arguments).code == 0
+
+
+def test_the_same_seed_finds_the_same(detect: Cli, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("a.json", "b.json", "c.json")]
+    for file, seed in zip(files, (5, 5, 6), strict=True):
+        assert detect("--out", file, "--seed", seed, "--where", "anywhere").code == 0
+    scores = [load_heads(file).scores for file in files]
+    assert scores[0] == scores[1] != scores[2]
+
+
+def test_a_model_that_cannot_do_the_task_is_said(detect: Cli) -> None:
+    said = detect()
+    assert "hardly does the retrieval task" in said.out
+    assert "3 probes" in said.out
+
+
+def test_json_lists_the_heads(detect: Cli, cli: Cli, files: Files, tmp_path: Path) -> None:
+    texts = write_lines(tmp_path / "t.jsonl", [{"text": " ".join(SENTENCES)}])
+    usual = ("--sentences", texts, "--samples", 2, "--context", 900, "--out", tmp_path / "h.json")
+    said = cli("detect", "--model", files.model, *usual, "--share", 0.25, "--json")
+    assert json.loads(said.out)["heads"] == [list(head) for head in load_heads(tmp_path / "h.json")]
+    assert len(json.loads(said.out)["heads"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--context", 5000, "longer than the context of"),
+        ("--context", 300, "too short for 3 demonstrations"),
+        ("--share", 0.0, "0 < share"),
+        ("--share", 1.5, "0 < share"),
+        ("--sentences", "nowhere/", "nowhere/: no such file"),
+        ("--text-column", "body", "no column 'body'; there are: 'text'"),
+    ],
+)
+def test_what_cannot_be_detected_with_is_refused(
+    detect: Cli, tmp_path: Path, option: str, value: object, words: str
+) -> None:
+    said = detect(option, value)
+    assert said.code == 1
+    assert words in said.err
+    assert said.out == ""
+    assert not (tmp_path / "heads.json").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no sentence in here",
+        pytest.param("A cat sat.", marks=pytest.mark.xfail(strict=True, raises=IndexError, reason="fewer than four")),
+        "A cat sat. A dog ran. A fox ate. A hen hid. An owl won.",
+    ],
+)
+def test_texts_without_sentences_enough_are_refused(detect: Cli, tmp_path: Path, text: str) -> None:
+    file = write_lines(tmp_path / "few.jsonl", [{"text": text}, {"text": None}])
+    said = detect("--sentences", file)
+    assert said.code == 1
+    assert "--sentences" in said.err
