@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check clean
+.PHONY: help setup demo test chaos check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -16,6 +16,9 @@ demo: setup ## detect heads, score real texts with a small model, select and wri
 
 test: setup ## run all tests; those marked e2e fetch the demo's model and texts once
 	$(BIN)/python -m pytest
+
+chaos: setup ## kill scoring runs 30 times on a disk and on a failing S3, and compare what is left
+	$(BIN)/python tests/chaos/chaos.py --kills 30
 
 check: setup ## lint, formatting and types
 	$(BIN)/ruff check .

@@ -7,6 +7,7 @@ import argparse
 import gzip
 import io
 import json
+import os
 import random
 import shutil
 import signal
@@ -24,18 +25,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
-from s3_server import BUCKET, s3_server
-from tiny_models import save_tiny
 
 from attention_influence.corpus.whole_files import write_whole
 from attention_influence.scoring.score_store import open_store
+from s3_server import BUCKET, s3_server
+from tiny_models import save_tiny
 
 HEADS = [[1, 0], [2, 3]]
 _KEY = ("source", "row")
 _PATIENCE = 300.0
 # Of a run's start: before it nothing can be lost.
 _IMPORTS = 4.0
-_WORDS = "the tide rose over bridge and tower while keeper wrote numbers in a notebook of seven harbours".split()
+_WORDS = ["the", "tide", "rose", "over", "bridge", "and", "tower", "while", "keeper", "wrote", "numbers", "in", "a", "notebook", "of", "seven", "harbours"]
 
 
 @dataclass
@@ -108,7 +109,7 @@ def disturb(model: Path, corpus: str, store: str, kills: int, seed: int) -> Outc
 
 def finish(command: Sequence[str]) -> None:
     """Runs to the end; a cut file makes the exit code 1, and nothing else may."""
-    run = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE)
+    run = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, env=_environment())
     assert run.returncode == 1, run.stdout + run.stderr
     assert "cut.jsonl.gz" in run.stdout, run.stdout + run.stderr
 
@@ -131,7 +132,12 @@ def _losses(table: pa.Table, name: str) -> np.ndarray:
 
 
 def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_environment())
+
+
+def _environment() -> dict[str, str]:
+    """One thread a process: several tiny models on few cores would mostly wait for each other's threads."""
+    return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def chaos(root: str, folder: Path, kills: int, seed: int = 0) -> Outcome:

@@ -1,9 +1,9 @@
 """Nothing lost and nothing doubled, whatever is killed when."""
 
 import pytest
-from s3_server import BUCKET, s3_server
 
 from chaos import chaos
+from s3_server import BUCKET, s3_server
 
 KILLS = 5
 
