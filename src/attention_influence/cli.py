@@ -33,8 +33,8 @@ VERBS = {
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one verb; returns its exit code: 0 done, 1 failed, 2 usage, 3 too many bad rows."""
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all verbs and their options."""
     parser = argparse.ArgumentParser(
         prog="attention-influence", description="Pick pretraining data for language models by attention-head influence."
     )
@@ -45,7 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = verbs.add_parser(name, help=summary, description=summary)
         add_options(options, verb.config)
         options.add_argument("--json", action="store_true", help="print the result as JSON")
-    parsed = vars(parser.parse_args(arguments))
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one verb; returns its exit code: 0 done, 1 failed, 2 usage, 3 too many bad rows."""
+    parsed = vars(make_parser().parse_args(arguments))
     _quieten_libraries()
     try:
         verb = VERBS[parsed["verb"]]

@@ -1,0 +1,37 @@
+"""Every command that the read-me shows is one that the command line takes."""
+
+import re
+import shlex
+from pathlib import Path
+
+from attention_influence.cli import VERBS, make_parser
+from attention_influence.options import from_arguments
+
+ROOT = Path(__file__).parents[2]
+
+
+def commands(page: Path) -> list[list[str]]:
+    blocks = re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    words = [shlex.split(line, comments=True) for line in lines]
+    return [command[1:] for command in words if command[:1] == ["attention-influence"]]
+
+
+def test_the_readmes_commands_are_understood() -> None:
+    shown = commands(ROOT / "README.md")
+    assert {"detect", "score", "select", "report"} <= {command[0] for command in shown}
+    for command in shown:
+        parsed = vars(make_parser().parse_args(command))
+        from_arguments(VERBS[parsed["verb"]].config, parsed)
+
+
+def test_the_readmes_make_targets_are_there() -> None:
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    named = re.findall(r"^make ([a-z]+)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert {"demo", "test"} <= set(named) <= set(targets)
+
+
+def test_every_verb_that_the_readme_or_a_page_names_is_one() -> None:
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for verb in re.findall(r"attention-influence ([a-z]+)", page.read_text(encoding="utf-8")):
+            assert verb in VERBS, f"{page.name} names attention-influence {verb}"
