@@ -45,6 +45,7 @@ _MIXED_WINDOWS = {
 }
 # What a family needs beside or instead of _SIZES.
 _FAMILY: dict[str, dict[str, Any]] = {
+    "afmoe": {**_EXPERTS, "num_experts": 4, "num_dense_layers": 1, "sliding_window": 16},
     "apertus": {},
     "arcee": {},
     "cohere": {"logit_scale": 0.25},

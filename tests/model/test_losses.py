@@ -1,0 +1,165 @@
+"""Losses of the base and of the reference model against transformers' own, and against two whole passes."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from attention_influence.model.language_model import LanguageModel
+from model.two_passes import Masked, token_losses
+from tiny_models import HEADS, LAYERS, Tiny, random_tokens, tiny
+
+# Families whose logits are scaled, capped or biased stand beside plain ones.
+LOGITS: dict[str, dict[str, Any]] = {
+    "llama": {},
+    "llama tied": {"tie_word_embeddings": True},
+    "cohere": {},
+    "cohere2": {},
+    "granite": {},
+    "gemma3_text": {"final_logit_softcapping": 4.0},
+    "gemma2": {"attn_logit_softcapping": None, "final_logit_softcapping": 4.0},
+    "phi": {},
+    "nanochat": {},
+    "opt": {},
+    "apertus": {},
+    "falcon_h1": {"lm_head_multiplier": 0.5},
+    "hyperclovax": {"logits_scaling": 0.5},
+    "llama4_text": {},
+}
+# Grouped queries, biases, norms of queries and keys, sliding windows, experts, learned positions, parallel layers.
+REFERENCE = [
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gemma3_text",
+    "gpt2",
+    "gpt_neox",
+    "phi",
+    "olmo2",
+    "mixtral",
+    "cohere",
+    "granite",
+    "cohere2",
+    "opt",
+    "qwen2_moe",
+    "afmoe",
+    "jetmoe",
+    "biogpt",
+    "phi3",
+    "stablelm",
+]
+MASKED: dict[str, Masked] = {
+    "first and later": {0: [1], 2: [3, 0]},
+    "middle": {1: [2], 2: [1]},
+    "last": {3: [0, 2]},
+    "every head of a layer": {2: range(HEADS)},
+}
+
+
+def split(name: str) -> str:
+    return name.split()[0]
+
+
+def losses(model: LanguageModel, windows: Sequence[Sequence[int]], masked: Masked) -> list[Tensor]:
+    """[2, scored tokens] of each window, from one forked pass over all of them."""
+    body = model.forward(windows, masked, min(masked, default=0))
+    bounds = pairwise(torch.tensor([0, *map(len, windows)]).cumsum(0).tolist())
+    return [
+        model.output.losses(body, torch.arange(low, high - 1), torch.tensor(window[1:], dtype=torch.long))
+        for (low, high), window in zip(bounds, windows, strict=True)
+    ]
+
+
+def mean_loss(model: LanguageModel, tokens: Sequence[int]) -> float:
+    body = model.forward([tokens])
+    return model.output.losses(body, torch.arange(len(tokens) - 1), torch.tensor(tokens[1:])).double().mean().item()
+
+
+def assert_same(ours: Tensor, theirs: Tensor) -> None:
+    assert len(ours) == len(theirs)
+    if len(theirs) == 0:
+        return
+    assert ours.double().mean().item() == pytest.approx(theirs.mean().item(), rel=1e-6, abs=1e-5)
+    torch.testing.assert_close(ours.double(), theirs, rtol=1e-5, atol=3e-5)
+
+
+@pytest.fixture(scope="module", params=REFERENCE)
+def made(request: pytest.FixtureRequest) -> Tiny:
+    return tiny(request.param)
+
+
+@pytest.mark.parametrize("name", LOGITS)
+def test_the_loss_of_a_document_is_transformers_own(name: str) -> None:
+    made = tiny(split(name), **LOGITS[name])
+    tokens = random_tokens(150)
+    with torch.no_grad():
+        theirs = made.untouched(input_ids=torch.tensor([tokens]), labels=torch.tensor([tokens])).loss.item()
+    assert mean_loss(made.model, tokens) == pytest.approx(theirs, rel=1e-6, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("family", "neutral"),
+    [
+        ("cohere", {"logit_scale": 1.0}),
+        ("granite", {"logits_scaling": 1.0}),
+        ("gemma3_text", {"final_logit_softcapping": None}),
+        ("nanochat", {"final_logit_softcapping": 1e4}),
+    ],
+)
+def test_scaling_and_capping_of_logits_matter_in_these_models(family: str, neutral: dict[str, Any]) -> None:
+    tokens = random_tokens(60)
+    with_it = tiny(family, **LOGITS[family]).model
+    assert abs(mean_loss(with_it, tokens) - mean_loss(tiny(family, **neutral).model, tokens)) > 0.01
+
+
+def test_logits_in_chunks_give_the_same_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, tokens = tiny("phi").model, random_tokens(100)
+    whole = losses(model, [tokens], {1: [0]})[0]
+    monkeypatch.setattr("attention_influence.model.loss._CHUNK_LOGITS", {"cpu": 7 * model.output.vocabulary})
+    torch.testing.assert_close(losses(model, [tokens], {1: [0]})[0], whole, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("masked", MASKED.values(), ids=MASKED)
+def test_base_and_reference_losses_are_those_of_two_whole_passes(made: Tiny, masked: Masked) -> None:
+    tokens = random_tokens(100)
+    ours = losses(made.model, [tokens], masked)[0]
+    assert_same(ours[0], token_losses(made.untouched, tokens, {}))
+    assert_same(ours[1], token_losses(made.untouched, tokens, masked))
+    assert (ours[0] - ours[1]).abs().max() > 1e-2, "masking these heads changes nothing: the test shows nothing"
+
+
+def test_packed_windows_have_the_losses_of_two_whole_passes_each(made: Tiny) -> None:
+    windows = [random_tokens(length, seed=length) for length in (40, 1, 100, 2, 17)]
+    masked = {1: [3], 3: [0, 1]}
+    for window, ours in zip(windows, losses(made.model, windows, masked), strict=True):
+        assert_same(ours[0], token_losses(made.untouched, window, {}))
+        assert_same(ours[1], token_losses(made.untouched, window, masked))
+
+
+def test_a_layer_whose_heads_are_not_masked_may_be_the_fork(made: Tiny) -> None:
+    tokens, masked = random_tokens(60), {3: [1]}
+    body = made.model.forward([tokens], masked, fork_layer=1)
+    ours = made.model.output.losses(body, torch.arange(59), torch.tensor(tokens[1:]))
+    assert_same(ours[1], token_losses(made.untouched, tokens, masked))
+
+
+@pytest.mark.parametrize("fork", range(LAYERS))
+def test_with_no_head_masked_the_influence_is_zero_at_every_fork(made: Tiny, fork: int) -> None:
+    tokens = random_tokens(100)
+    body = made.model.forward([tokens], {}, fork)
+    assert body.last_hidden_state.shape[0] == 2
+    base, reference = made.model.output.losses(body, torch.arange(99), torch.tensor(tokens[1:])).double().mean(1)
+    assert abs((reference - base) / base) <= 1e-6
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gemma3_text", "gpt2", "mixtral"])
+def test_a_pass_leaves_nothing_behind(family: str) -> None:
+    model, tokens = tiny(family).model, random_tokens(50)
+    before = losses(model, [tokens], {1: [2]})[0]
+    losses(model, [random_tokens(200, seed=1), tokens], {0: [0], 3: [1]})
+    model.forward([tokens])
+    assert torch.equal(losses(model, [tokens], {1: [2]})[0], before)
