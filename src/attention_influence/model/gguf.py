@@ -3,12 +3,12 @@
 import hashlib
 import json
 import logging
-import os
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from attention_influence.cache import cache_folder
 from attention_influence.errors import ModelError
 
 _log = logging.getLogger(__name__)
@@ -17,11 +17,6 @@ _FORMAT = 1  # part of the folder's name: raise it when the conversion changes
 
 # Pre-tokenizers that transformers' conversion knows by their default alone: byte-level with GPT-2's split.
 _BYTE_LEVEL = {"gpt-2", "default", "smollm"}
-
-
-def cache_folder() -> Path:
-    """Where converted models and downloads are kept: $XDG_CACHE_HOME or ~/.cache, then attention-influence."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "attention-influence"
 
 
 def dense_copy(file: Path) -> tuple[Path, str]:

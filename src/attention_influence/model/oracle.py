@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
+from attention_influence.model.attention_pass import Observed
 from attention_influence.model.language_model import LanguageModel
 
 _NAME = "attention_influence_oracle"
@@ -27,6 +28,19 @@ def oracle_hidden(model: LanguageModel, document: Sequence[int], masked: Mapping
     tokens = torch.tensor([document], device=model.device)
     with model.unmodified(_NAME if masked else "eager"), _masking(masked):
         return model.body(input_ids=tokens, use_cache=False).last_hidden_state[0]  # type: ignore[no-any-return]
+
+
+def oracle_head(seen: Observed, row: int, head: int, uniform: bool) -> Tensor:
+    """One head's output [T, D] for a single window, in float32 from the queries, keys and values that were seen."""
+    kv_head = head * seen.value_BKTD.shape[1] // seen.query_BHTD.shape[1]
+    query_TD = seen.query_BHTD[row, head].float()
+    key_TD, value_TD = seen.key_BKTD[row, kv_head].float(), seen.value_BKTD[row, kv_head].float()
+    position_T = torch.arange(len(query_TD), device=query_TD.device)
+    age_TT = position_T[:, None] - position_T
+    visible_TT = (age_TT >= 0) & (age_TT < (seen.sliding_window or len(query_TD)))
+    scaling = query_TD.shape[-1] ** -0.5 if seen.scaling is None else seen.scaling
+    logits_TT = torch.zeros_like(visible_TT, dtype=torch.float32) if uniform else query_TD @ key_TD.T * scaling
+    return logits_TT.masked_fill(~visible_TT, -torch.inf).softmax(-1) @ value_TD
 
 
 @contextmanager

@@ -12,12 +12,14 @@ from torch import Tensor
 from attention_influence.errors import ModelError
 from attention_influence.model.attention_pass import AttentionPass, Observed, attention_pass
 from attention_influence.model.language_model import LanguageModel
-from attention_influence.model.oracle import oracle_hidden
+from attention_influence.model.oracle import oracle_head, oracle_hidden
 
 _LONGEST_TEXT = 2048  # tokens: a sliding window beyond it is not reached by the test's text
 _ALLOWED_SHARE = 0.05  # of |L_ref − L_base|
 # Nats a token that rounding alone explains, by type of the weights: a model whose heads matter less is let through.
 _ROUNDING = {torch.float32: 2e-5, torch.bfloat16: 2e-2}
+# Of a head's output, as a share of the largest value.
+_HEAD_ROUNDING = {torch.float32: 1e-3, torch.bfloat16: 2e-2}
 
 
 @dataclass(frozen=True)
@@ -153,13 +155,22 @@ class _SelfTest:
         return SelfTest(packing, base, ref, error, noise)
 
     def _check_layer(self, seen: Observed) -> None:
-        heads = self.masked.get(seen.layer)
-        if seen.layer != self.fork or not heads:
-            return
-        others = [h for h in range(seen.out_BTHD.shape[2]) if h not in heads]
+        """Each masked head, and one that is not, against a softmax and a plain mean written out in float32."""
+        masked = self.masked.get(seen.layer, ())
+        others = [h for h in range(seen.out_BTHD.shape[2]) if h not in masked]
         base, ref = seen.out_BTHD[0], seen.out_BTHD[-1]
-        if not torch.equal(base[:, others], ref[:, others]):
-            raise ModelError(f"{self.name}: masking heads {list(heads)} of layer {seen.layer} changes other heads")
+        if seen.layer == self.fork and not torch.equal(base[:, others], ref[:, others]):
+            raise ModelError(f"{self.name}: masking heads {list(masked)} of layer {seen.layer} changes other heads")
+        allowed = _HEAD_ROUNDING.get(self.model.dtype, 2e-2) * seen.value_BKTD.abs().max()
+        for head in [*masked, *others[:1]]:
+            for row in range(len(seen.out_BTHD)):
+                uniform = head in masked and row > 0
+                error = (seen.out_BTHD[row, :, head] - oracle_head(seen, row, head, uniform)).abs().max()
+                if not error <= allowed:
+                    raise ModelError(
+                        f"{self.name}: head {head} of layer {seen.layer} is {float(error):.2g} away from "
+                        f"{'the plain mean' if uniform else 'a softmax'} over the values that it sees"
+                    )
 
     def _noise(self) -> float:
         pieces = [self.text[:n] for n in (len(self.text), 200, 64) if n <= len(self.text)]

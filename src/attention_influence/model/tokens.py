@@ -17,7 +17,6 @@ class Tokens:
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if backend is None:
             raise ModelError(f"{type(tokenizer).__name__} is not a fast tokenizer; save one as tokenizer.json")
-        self.hash: str = hashlib.sha256(backend.to_str().encode()).hexdigest()
         with_special = tokenizer("a").input_ids
         bos = tokenizer.bos_token_id
         self.bos: int | None = bos if bos is not None and with_special[:1] == [bos] else None
@@ -26,6 +25,7 @@ class Tokens:
         self._backend.encode_special_tokens = True
         self._backend.no_truncation()
         self._backend.no_padding()
+        self.hash: str = hashlib.sha256(self._backend.to_str().encode()).hexdigest()
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, without special tokens; uses all cores."""

@@ -1,0 +1,105 @@
+"""Models from a directory and from memory: the same weights, identity, dtype."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from attention_influence.model.language_model import LanguageModel
+from attention_influence.model.loading import from_network, load_model
+from attention_influence.model.selftest import self_test
+from model.test_losses import losses, mean_loss
+from tiny_models import CONTEXT, random_tokens, tiny, tokenizer, untouched
+
+FAMILIES = ["llama", "gemma3_text", "gpt2", "mixtral"]
+BFLOAT16 = [
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gemma3_text",
+    "gpt2",
+    "gpt_neox",
+    "phi",
+    "olmo2",
+    "mixtral",
+    "cohere",
+    "cohere2",
+    "granite",
+    "opt",
+    "lfm2",
+    "nanochat",
+]
+
+
+def save(family: str, folder: Path, seed: int = 0, bos: bool = True) -> str:
+    network = untouched(family, seed=seed)
+    network.save_pretrained(folder)
+    tokenizer(bos).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_from_a_directory_has_the_losses_of_the_one_that_was_saved(family: str, tmp_path: Path) -> None:
+    loaded = load_model(save(family, tmp_path), dtype="fp32", device="cpu")
+    tokens = random_tokens(60)
+    saved = losses(tiny(family).model, [tokens], {1: [2]})[0]
+    torch.testing.assert_close(losses(loaded, [tokens], {1: [2]})[0], saved, rtol=1e-6, atol=1e-6)
+    assert loaded.tokens.bos == 0
+    assert loaded.context == CONTEXT
+
+
+def test_weights_are_of_the_dtype_asked_for(tmp_path: Path) -> None:
+    folder = save("llama", tmp_path)
+    assert load_model(folder, device="cpu").dtype == torch.bfloat16
+    assert load_model(folder, dtype="fp32", device="cpu").dtype == torch.float32
+
+
+def test_the_identity_is_that_of_the_weights_and_the_tokenizer(tmp_path: Path) -> None:
+    first, same, other, words = (
+        load_model(save("llama", tmp_path / name, seed, bos), device="cpu").identity
+        for name, seed, bos in [("a", 0, True), ("b", 0, True), ("c", 1, True), ("d", 0, False)]
+    )
+    assert (first.weights, first.tokenizer) == (same.weights, same.tokenizer)
+    assert first.weights != other.weights
+    assert first.tokenizer == other.tokenizer
+    assert first.weights == words.weights
+    assert first.tokenizer != words.tokenizer
+    assert first.name == str(tmp_path / "a")
+
+
+def test_the_identity_of_a_network_in_memory_is_that_of_its_tensors() -> None:
+    one, same, other = (from_network(untouched("llama", seed=s), tokenizer()).identity for s in (0, 0, 1))
+    assert one == same
+    assert one.weights != other.weights
+
+
+@pytest.mark.parametrize("family", BFLOAT16)
+def test_weights_in_bfloat16_are_scored_within_their_rounding(family: str) -> None:
+    rough, exact = tiny(family, dtype=torch.bfloat16).model, tiny(family).model
+    found = self_test(rough, {1: [2], 3: [0]}, CONTEXT)
+    assert found.error < 2e-2
+    tokens = random_tokens(120)
+    ours = losses(rough, [tokens], {1: [2], 3: [0]})[0]
+    assert ours.dtype == torch.float32
+    assert ours.isfinite().all()
+    assert mean_loss(rough, tokens) == pytest.approx(mean_loss(exact, tokens), rel=0.02)
+
+
+def test_preparing_a_model_again_does_not_change_it() -> None:
+    network, tokens = untouched("llama"), random_tokens(30)
+    first = mean_loss(from_network(network, tokenizer()), tokens)
+    assert mean_loss(from_network(network, tokenizer()), tokens) == first
+
+
+@pytest.mark.parametrize("family", ["llama", "llama4_text", "opt"])
+def test_the_unmodified_network_is_transformers_own_for_as_long_as_asked(family: str) -> None:
+    made = tiny(family)
+    model: LanguageModel = made.model
+    tokens = random_tokens(20)
+    with model.unmodified() as network, torch.no_grad():
+        theirs = network(input_ids=torch.tensor([tokens])).logits
+    made.untouched.set_attn_implementation("eager")
+    with torch.no_grad():
+        assert torch.equal(theirs, made.untouched(input_ids=torch.tensor([tokens])).logits)
+    assert len(losses(model, [tokens], {0: [1]})[0]) == 2
