@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from attention_influence.cache import cache_folder
 from attention_influence.demo import assets as demo
 from attention_influence.errors import CorpusError
 
@@ -85,10 +86,10 @@ def test_no_network_and_no_cache_is_one_clear_error(tmp_path, monkeypatch):
 
 def test_the_default_cache_follows_the_xdg_variable(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert demo.default_cache() == tmp_path / "attention-influence"
+    assert cache_folder() == tmp_path / "attention-influence"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert demo.default_cache() == tmp_path / "home" / ".cache" / "attention-influence"
+    assert cache_folder() == tmp_path / "home" / ".cache" / "attention-influence"
 
 
 @pytest.mark.e2e

