@@ -1,0 +1,61 @@
+"""The verbs one after another, as a user calls them."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from cli.conftest import Cli
+
+
+@pytest.fixture
+def store(score: Cli, tmp_path: Path) -> Path:
+    assert score("--domain-column", "kind", "--id-column", "name", "--unit-tokens", "300").code == 0
+    return tmp_path / "scores"
+
+
+def test_scored_then_selected_then_reported(cli: Cli, store: Path, tmp_path: Path) -> None:
+    said = cli("select", store, "--top", 0.2, "--out", tmp_path / "selected", "--json")
+    assert said.code == 0, said.err
+    assert json.loads(said.out)["documents"] == 4
+    rows = [row for file in (store / "scores").glob("*.parquet") for row in pq.read_table(file).to_pylist()]
+    best = set()
+    for kind in "ab":
+        of_kind = sorted((row for row in rows if row["domain"] == kind), key=lambda row: -row["influence"])
+        best |= {row["id"] for row in of_kind[:2]}
+    chosen = [json.loads(line) for file in (tmp_path / "selected").rglob("*.jsonl") for line in file.open()]
+    assert {row["name"] for row in chosen} == best
+    page = tmp_path / "report.html"
+    assert cli("report", store, "--selection", tmp_path / "selected", "--out", page).code == 0
+    assert "<html" in page.read_text()
+
+
+def test_status_tells_how_far_a_run_is(cli: Cli, score: Cli, store: Path) -> None:
+    whole = json.loads(cli("status", store, "--json").out)
+    assert whole["done"] == whole["units"] > 3
+    assert (whole["rows"], whole["parked"], whole["failed_files"], whole["seconds_left"]) == (20, {}, {}, 0.0)
+    gone = next((store / "scores").glob("*.parquet"))
+    gone.unlink()
+    half = json.loads(cli("status", store, "--json").out)
+    assert half["done"] == whole["done"] - 1
+    assert half["seconds_left"] > 0
+    assert f"{half['done']} of {half['units']}" in cli("status", store).out
+    refused = cli("select", store, "--top", 0.2, "--out", store.parent / "part")
+    assert refused.code == 1
+    assert not (store.parent / "part").exists()
+    assert cli("select", store, "--top", 0.2, "--out", store.parent / "part", "--allow-partial").code == 0
+
+
+@pytest.mark.parametrize("verb", ["status", "select", "report"])
+def test_a_folder_that_is_no_store_is_refused(cli: Cli, tmp_path: Path, verb: str) -> None:
+    for place in (tmp_path, tmp_path / "nowhere"):
+        said = cli(verb, place, *(("--top", 0.2) if verb == "select" else ()), *_out(verb, tmp_path))
+        assert said.code == 1
+        assert str(place) in said.err
+        assert said.out == ""
+    assert not (tmp_path / "made").exists()
+
+
+def _out(verb: str, folder: Path) -> tuple[object, ...]:
+    return () if verb == "status" else ("--out", folder / "made")
