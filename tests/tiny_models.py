@@ -139,7 +139,7 @@ def word_tokenizer(words: Sequence[str], bos: bool = False) -> PreTrainedTokeniz
     """One token a word or punctuation mark of `words`, anything else <unk>."""
     vocab = {word: i for i, word in enumerate(dict.fromkeys([*_SPECIAL, *words]))}
     backend = Tokenizer(models.WordLevel(vocab, unk_token="<unk>"))
-    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     if bos:
         backend.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
     return PreTrainedTokenizerFast(tokenizer_object=backend, bos_token="<s>", eos_token="</s>", unk_token="<unk>")

@@ -100,22 +100,31 @@ def load_heads(path: str | Path) -> HeadSet:
     except (ValueError, OSError) as error:
         raise HeadsError(f"{path} cannot be read as JSON: {error}") from None
     try:
-        if isinstance(record, list):
-            return HeadSet(_pairs(record))
-        if "heads" in record:
-            known = {name: record[name] for name in HeadSet.__dataclass_fields__ if name in record}
-            return HeadSet(**{**known, "heads": _pairs(record["heads"])})
-        return _from_score_lists(record)
-    except (TypeError, ValueError, KeyError, AttributeError, IndexError) as error:
+        found = _from_record(record)
+    except HeadsError as error:
+        raise HeadsError(f"{path}: {error}") from None
+    except (TypeError, ValueError, ArithmeticError, LookupError, AttributeError) as error:
         raise HeadsError(
             f'{path} is none of heads.json, [[layer, head], …] or {{"layer-head": [scores]}}: {error}'
         ) from None
+    if not found.heads:
+        raise HeadsError(f"{path} names no head; write it with `attention-influence detect`")
+    return found
+
+
+def _from_record(record: Any) -> HeadSet:
+    if isinstance(record, list):
+        return HeadSet(_pairs(record))
+    if "heads" in record:
+        known = {name: record[name] for name in HeadSet.__dataclass_fields__ if name in record}
+        return HeadSet(**{**known, "heads": _pairs(record["heads"])})
+    return _from_score_lists(record)
 
 
 def _pairs(pairs: Sequence[Sequence[int]]) -> tuple[Head, ...]:
     heads = []
     for layer, head in pairs:
-        if not (isinstance(layer, int) and isinstance(head, int)) or layer < 0 or head < 0:
+        if type(layer) is not int or type(head) is not int or layer < 0 or head < 0:
             raise ValueError(f"[{layer!r}, {head!r}] is not a pair of non-negative integers")
         heads.append((layer, head))
     return tuple(heads)
@@ -126,6 +135,8 @@ def _from_score_lists(record: Mapping[str, Sequence[float]]) -> HeadSet:
     for name, values in record.items():
         layer, head = (int(part) for part in name.split("-"))
         means[layer, head] = sum(values) / len(values)
+        if not math.isfinite(means[layer, head]):
+            raise ValueError(f"the scores of {name} are not finite")
     width = max(head for _, head in means) + 1
     scores: Matrix = [[None] * width for _ in range(max(layer for layer, _ in means) + 1)]
     for (layer, head), mean in means.items():

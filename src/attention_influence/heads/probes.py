@@ -33,6 +33,12 @@ class Probe:
 
 def make_probe(sentences: Sequence[str], tokens: Tokens, context: int, rng: random.Random) -> Probe:
     """A probe of at most `context` tokens, to which no further pair could be added. Raises ProbeError."""
+    too_few = ProbeError(
+        f"{len(sentences)} sentences do not fill a context of {context} tokens; give more texts with --sentences, or "
+        "lower --context"
+    )
+    if len(sentences) < _FEWEST_PAIRS:
+        raise too_few
     typical = len(tokens.encode([_pair(_random_key(rng), sentences[0])])[0])
     most = min(len(sentences), 4 * context // typical + _FEWEST_PAIRS)
     pairs = [(_random_key(rng), sentence) for sentence in rng.sample(list(sentences), most)]
@@ -60,10 +66,7 @@ def make_probe(sentences: Sequence[str], tokens: Tokens, context: int, rng: rand
         if len(longer.tokens) > context:
             return probe
         probe = longer
-    raise ProbeError(
-        f"{len(sentences)} sentences do not fill a context of {context} tokens; give more texts with --sentences, or "
-        "lower --context"
-    )
+    raise too_few
 
 
 def _random_key(rng: random.Random) -> str:
