@@ -37,6 +37,35 @@ UNPACKABLE: dict[str, dict[str, Any]] = {
     "minimax": {"layer_types": ["full_attention", "full_attention", "linear_attention", "full_attention"]},
 }
 
+# Scored as exactly as REFERENCE, by the self-test's own word.
+MORE = [
+    "apertus",
+    "arcee",
+    "bitnet",
+    "ernie4_5",
+    "exaone4",
+    "flex_olmo",
+    "gemma",
+    "glm",
+    "glm4",
+    "granitemoe",
+    "helium",
+    "hunyuan_v1_dense",
+    "internlm3",
+    "llama4_text",
+    "nanochat",
+    "nemotron",
+    "olmo",
+    "olmo3",
+    "olmoe",
+    "persimmon",
+    "phimoe",
+    "qwen3_moe",
+    "seed_oss",
+    "smollm3",
+    "starcoder2",
+]
+
 
 def hidden_of(model: LanguageModel, windows: list[list[int]]) -> list[Tensor]:
     """[2, tokens, hidden] of each window."""
@@ -59,7 +88,7 @@ def test_hidden_states_of_a_window_are_the_same_alone_and_in_any_pack_and_order(
             torch.testing.assert_close(packed, alone[length], rtol=1e-5, atol=1e-5 * max(1.0, scale))
 
 
-@pytest.mark.parametrize("family", REFERENCE)
+@pytest.mark.parametrize("family", [*REFERENCE, *MORE])
 def test_families_that_mix_positions_by_attention_alone_may_be_packed(family: str) -> None:
     found = self_test(tiny(family).model, MASKED, CONTEXT)
     assert found.packing
@@ -69,6 +98,14 @@ def test_families_that_mix_positions_by_attention_alone_may_be_packed(family: st
 
 def test_models_that_cannot_be_packed_are_found(unpackable: Tiny) -> None:
     assert not self_test(unpackable.model, MASKED, CONTEXT).packing
+
+
+def test_a_switch_at_positions_beyond_the_tests_own_text_is_found() -> None:
+    rope = UNPACKABLE["phi3"]["rope_parameters"] | {"original_max_position_embeddings": 600}
+    changes = UNPACKABLE["phi3"] | {"original_max_position_embeddings": 600, "rope_parameters": rope}
+    model = tiny("phi3", **changes, max_position_embeddings=1024).model
+    assert self_test(model, MASKED, 600).packing
+    assert not self_test(model, MASKED, 1024).packing
 
 
 def test_packing_would_change_the_losses_of_these_models(unpackable: Tiny) -> None:
