@@ -72,7 +72,7 @@ def test_large_files_are_cut_and_small_ones_share_a_unit(sources: tuple[Source, 
 
 def test_units_are_numbered_from_the_biggest_to_the_smallest(sources: tuple[Source, ...]) -> None:
     units = make_plan(sources, 2000, first=7)
-    assert [unit.name for unit in units] == [f"{number:06d}" for number in range(7, 7 + len(units))]
+    assert [unit.name[:6] for unit in units] == [f"{number:06d}" for number in range(7, 7 + len(units))]
     plain = [unit for unit in units if all(part.source.compression is None for part in unit.slices)]
 
     def size(unit: Unit) -> int:

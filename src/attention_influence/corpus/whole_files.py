@@ -6,11 +6,14 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeVar
 
 from fsspec.implementations.local import LocalFileSystem
 
 from attention_influence.corpus.filesystems import is_passing, open_filesystem
 from attention_influence.errors import StoreError
+
+Answer = TypeVar("Answer")
 
 
 def write_whole(url: str, content: bytes) -> None:
@@ -27,7 +30,8 @@ def write_whole(url: str, content: bytes) -> None:
     try:
         os.replace(building, path)
     except BaseException:
-        os.unlink(building)
+        with suppress(FileNotFoundError):  # an interrupt may come just after the rename
+            os.unlink(building)
         raise
     _sync_folder(posixpath.dirname(path))
 
@@ -41,7 +45,11 @@ def create_whole(url: str, content: bytes) -> bool:
     if not isinstance(filesystem, LocalFileSystem):
         try:
             filesystem.pipe_file(path, content, mode="create")
-        except FileExistsError:
+        except OSError:
+            # Stores have several words for "it exists".
+            filesystem.invalidate_cache()
+            if not filesystem.exists(path):
+                raise
             return False
         return True
     building = _written_beside(path, content)
@@ -55,17 +63,20 @@ def create_whole(url: str, content: bytes) -> bool:
     return True
 
 
-def patiently(write: Callable[[], None], what: str) -> None:
-    """Does a write, again after a pause when the store fails it; StoreError when it cannot be done."""
-    for pause in (1.0, 4.0, 16.0, None):
+def patiently(do: Callable[[], Answer], what: str) -> Answer:
+    """What `do` returns, tried again after a pause when storage fails it; StoreError when it cannot be done."""
+    waits = iter((1.0, 4.0, 16.0))
+    while True:
         try:
-            write()
-            return
+            return do()
+        except StoreError:
+            raise
         except Exception as error:
-            if pause is None or not is_passing(error):
+            pause = next(waits, None) if is_passing(error) else None
+            if pause is None:
                 raise StoreError(
-                    f"cannot write {what}: {error}. What was written before is whole; mend this and run the same "
-                    "command again to go on"
+                    f"cannot {what}: {error}. What was written before is whole; mend this and run the same command "
+                    "again to go on"
                 ) from error
             time.sleep(pause)
 

@@ -15,6 +15,7 @@ import torch.multiprocessing as processes
 from attention_influence.engines.work import Worker
 from attention_influence.errors import AttentionInfluenceError
 from attention_influence.model.language_model import LanguageModel
+from attention_influence.scoring.canary import BrokenDevice
 from attention_influence.scoring.plan import Unit
 from attention_influence.scoring.run_store import RunStore
 from attention_influence.scoring.scorer import Scorer
@@ -57,14 +58,16 @@ def _run_processes(job: Job, mine: Sequence[Unit], workers: int, progress: Progr
     messages = context.Queue()
     on_cuda = job.model.device.type == "cuda"
     threads = max(1, torch.get_num_threads() // workers)
-    children = []
-    for number in range(workers):
-        device = f"cuda:{number}" if on_cuda else None
-        child = context.Process(target=_child, args=(job, mine[number::workers], device, threads, messages))
-        child.start()
-        children.append(child)
+    children: list[Any] = []
     error: AttentionInfluenceError | None = None
     try:
+        for number in range(workers):
+            device = f"cuda:{number}" if on_cuda else None
+            own = (job, mine[number::workers], device, threads, messages, os.getpid())
+            child = context.Process(target=_child, args=own)
+            children.append(child)
+            with _interrupts_held():
+                child.start()
         while any(child.is_alive() for child in children) or not messages.empty():
             try:
                 message = messages.get(timeout=0.5)
@@ -72,6 +75,8 @@ def _run_processes(job: Job, mine: Sequence[Unit], workers: int, progress: Progr
                 continue
             if isinstance(message, AttentionInfluenceError):
                 error = message
+                if isinstance(message, BrokenDevice):
+                    continue  # the others go on, and do its units, too
                 break
             progress(*message)
     finally:
@@ -86,11 +91,11 @@ def _run_processes(job: Job, mine: Sequence[Unit], workers: int, progress: Progr
         )
 
 
-def _child(job: Job, mine: Sequence[Unit], device: str | None, threads: int, messages: Any) -> None:
+def _child(job: Job, mine: Sequence[Unit], device: str | None, threads: int, messages: Any, parent: int) -> None:
     """A worker's process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     signal.signal(signal.SIGTERM, _raise_interrupt)
-    threading.Thread(target=_follow_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_follow_parent, args=(parent,), daemon=True).start()
     torch.set_num_threads(threads)
     try:
         model = job.model if device is None else job.model.on(device)
@@ -108,11 +113,23 @@ def _follow_parent(parent: int) -> None:
     os._exit(1)
 
 
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Ctrl-C waits; a process that is started meanwhile never sees it until it chooses to ignore it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _stop(children: Sequence[Any]) -> None:
     for child in children:
-        if child.is_alive():
+        if child.pid is not None and child.is_alive():
             child.terminate()
     for child in children:
+        if child.pid is None:
+            continue
         child.join(_PATIENCE)
         if child.is_alive():
             child.kill()

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 
 from attention_influence.corpus.filesystems import is_passing
+from attention_influence.corpus.whole_files import patiently
 from attention_influence.errors import StoreError, TooManyBadRows
-from attention_influence.scoring.canary import check_canaries
-from attention_influence.scoring.claims import EXPIRY, Claims, worker_name
+from attention_influence.scoring.canary import BrokenDevice, check_canaries
+from attention_influence.scoring.claims import EXPIRY, Claim, Claims, worker_name
 from attention_influence.scoring.failures import Failure, parked, read_failures, record_failure
 from attention_influence.scoring.plan import Unit
 from attention_influence.scoring.run_store import RunStore
@@ -48,39 +49,60 @@ class Worker:
         first = list(mine)
         names = {unit.name for unit in first}
         order = first + [unit for unit in self.store.units if unit.name not in names]
-        waiting_since = time.time()
+        seen: dict[str, Claim] = {}
+        waiting_since = time.monotonic()
         while True:
-            done = self.store.published() | set(parked(read_failures(self.store.url)))
+            done = patiently(self._done, f"read {self.store.url}")
             left = [unit for unit in order if unit.name not in done]
-            taken = [unit for unit in left if self._attempt(unit, claims)]
-            if taken:
-                waiting_since = time.time()
+            if [unit for unit in left if self._attempt(unit, claims)]:
+                seen, waiting_since = {}, time.monotonic()
                 continue
-            standing = [claims.read(unit.name) for unit in left]
-            if all(claim is not None and claim.renewed > waiting_since for claim in standing):
+            standing = patiently(claims.standing, f"read {self.store.url}")
+            # A claim that changes is alive, whatever clocks say.
+            if all(
+                unit.name in standing and seen.setdefault(unit.name, standing[unit.name]) != standing[unit.name]
+                for unit in left
+            ):
                 return
-            if time.time() - waiting_since > 2 * EXPIRY:
+            if time.monotonic() - waiting_since > 2 * EXPIRY:
                 return
             time.sleep(_POLL_SECONDS)
 
+    def _done(self) -> set[str]:
+        return self.store.published() | set(parked(read_failures(self.store.url)))
+
     def _attempt(self, unit: Unit, claims: Claims) -> bool:
         """Whether the unit was this worker's to do, whatever came of it."""
-        if self.store.is_published(unit) or not claims.take(unit.name):
+        where = f"{self.store.url}, unit {unit.name}"
+        if patiently(lambda: self.store.is_published(unit) or not claims.take(unit.name), f"claim {where}"):
             return False
         with claims.kept(unit.name):
+            if patiently(lambda: self.store.is_published(unit), f"read {where}"):
+                return False  # by its last holder, a moment ago
+            # Before the unit, and none of its failures: a device that has gone wrong would fail, and park, all of them.
+            self._check_device()
             try:
                 began = time.monotonic()
-                check_canaries(self.scorer, self.store.run["canaries"], self.store.run["fingerprint"]["precision"])
                 scores = self._score(unit)
                 about = {**scores.about(), **self._circumstances(time.monotonic() - began)}
             except (TooManyBadRows, StoreError):
                 raise
             except Exception as error:  # whatever it is, it is this unit's; the others go on
                 failure = Failure(unit.name, self.name, f"{type(error).__name__}: {error}", time.time())
-                record_failure(self.store.url, failure)
+                patiently(lambda: record_failure(self.store.url, failure), f"write the failure of {where} ({error})")
             else:
                 self.store.publish(unit, scores.table, about)
         return True
+
+    def _check_device(self) -> None:
+        """Raises BrokenDevice when fixed texts do not get the losses that the run began with."""
+        try:
+            check_canaries(self.scorer, self.store.run["canaries"], self.store.run["fingerprint"]["precision"])
+        except RuntimeError as error:  # CUDA's errors stay for as long as the process lives
+            raise BrokenDevice(
+                f"{self.scorer.model.device} fails on a fixed text ({error}). Start again, on another device if this "
+                "one goes on to fail"
+            ) from error
 
     def _score(self, unit: Unit) -> UnitScores:
         """The unit's scores, tried again when storage fails, and with half the packing budget when memory does."""

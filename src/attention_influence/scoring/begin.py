@@ -1,14 +1,14 @@
 """A run's store, begun or found again: the fingerprint must be the same, the inputs what was planned."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from attention_influence.corpus.sources import Listing, Source
+from attention_influence.corpus.sources import Listing
 from attention_influence.corpus.whole_files import patiently, remove, write_whole
 from attention_influence.errors import StoreError
-from attention_influence.scoring.plan import Unit, make_plan, plan_to_bytes
+from attention_influence.scoring.plan import make_plan, make_unit, plan_to_bytes
 from attention_influence.scoring.run_store import RunStore, create, open_run
 
 # Raised when scores change beyond rounding; part of the fingerprint.
@@ -22,7 +22,7 @@ class Changes:
     extend: bool = False
     """New files join the plan."""
     rescore_changed: bool = False
-    """Units of files that changed are planned again; files that are gone leave the plan."""
+    """Files that changed, or failed, are planned again; files that are gone leave the plan."""
 
 
 def begin_or_resume(
@@ -34,8 +34,8 @@ def begin_or_resume(
     not allow, naming the field or a file.
     """
     store = open_run(url)
-    if store is None:
-        return create(url, {**record, "roots": listing.roots}, make_plan(listing.sources, unit_tokens))
+    if store is None:  # what comes back may be the store of another run that began at the same moment
+        store = create(url, {**record, "roots": listing.roots}, make_plan(listing.sources, unit_tokens))
     check_fingerprint(store, record["fingerprint"])
     return _with_changes(store, listing, unit_tokens, changes)
 
@@ -70,24 +70,23 @@ def _with_changes(store: RunStore, listing: Listing, unit_tokens: int, changes: 
                 f"{store.url}: {names[0]} is {what} ({len(names)} such files). Give the inputs that the run began "
                 f"with, or {option}, or a new --out"
             )
-    if not new and not different:
+    changed = set(different)
+    if changes.rescore_changed:  # a file that failed may be whole again, and look as it did when it was planned
+        changed |= {name for about in store.records().values() for name in about["failed_files"]}
+    if not new and not changed:
         return store
-    stale = {unit.name for unit in store.units if any(part.source.name in different for part in unit.slices)}
-    # A stale unit may hold slices of files that did not change: they are planned again, whole, with the others.
-    again = {part.source.name for unit in store.units if unit.name in stale for part in unit.slices}
-    stale |= {unit.name for unit in store.units if any(part.source.name in again for part in unit.slices)}
-    kept = [unit for unit in store.units if unit.name not in stale]
-    held = {part.source.name for unit in kept for part in unit.slices}
-    return _replan(store, kept, [source for source in listing.sources if source.name not in held], unit_tokens)
-
-
-def _replan(store: RunStore, kept: Sequence[Unit], sources: Sequence[Source], unit_tokens: int) -> RunStore:
-    first = 1 + max((int(unit.name) for unit in store.units), default=-1)
-    units = [*kept, *make_plan(sources, unit_tokens, first)]
-    names = {unit.name for unit in kept}
-    patiently(lambda: write_whole(f"{store.url}/plan.parquet", plan_to_bytes(units)), store.url)
+    stale = [unit for unit in store.units if any(part.source.name in changed for part in unit.slices)]
+    gone = {unit.name for unit in stale}
+    kept = [unit for unit in store.units if unit.name not in gone]
+    # Slices of files that did not change stay as they were cut, in units of their own.
+    rests = [[part for part in unit.slices if part.source.name not in changed] for unit in stale]
+    first = 1 + max((int(unit.name.partition("-")[0]) for unit in store.units), default=-1)
+    again = [make_unit(number, rest) for number, rest in enumerate(filter(None, rests), start=first)]
+    wanted = [source for name, source in now.items() if name not in planned or name in changed]
+    units = [*kept, *again, *make_plan(wanted, unit_tokens, first + len(again))]
+    patiently(lambda: write_whole(f"{store.url}/plan.parquet", plan_to_bytes(units)), f"write {store.url}")
     # The plan says what counts: what is removed only now was no part of the store any more.
-    for unit in store.units:
-        if unit.name not in names:
-            remove(f"{store.url}/scores/{unit.name}.parquet")
+    for unit in stale:
+        url = f"{store.url}/scores/{unit.name}.parquet"
+        patiently(lambda url=url: remove(url), f"remove {url}")  # type: ignore[misc]
     return RunStore(store.url, store.run, tuple(units))

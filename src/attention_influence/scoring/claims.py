@@ -3,6 +3,7 @@
 A claim only saves work. Units are idempotent, so two workers on one unit cost time and nothing else.
 """
 
+import functools
 import json
 import os
 import socket
@@ -10,8 +11,9 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from attention_influence.corpus.filesystems import open_filesystem
@@ -19,6 +21,8 @@ from attention_influence.corpus.whole_files import create_whole, remove, write_w
 
 # A claim that was not renewed for so long is dead (seconds); renewed four times as often.
 EXPIRY = 120.0
+# Several workers may find a claim dead at the same moment: after so long the last of them has written (seconds).
+_SETTLED = 0.5
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Claim:
 
     def is_live(self) -> bool:
         """Whether its worker may still be at work."""
-        if self.host == socket.gethostname() and not _runs(self.pid):
+        if self.host == _this_host() and not _runs(self.pid):
             return False
         return time.time() - self.renewed < EXPIRY
 
@@ -56,23 +60,43 @@ class Claims:
 
     def take(self, unit: str) -> bool:
         """Whether the unit is this worker's now: it was free, or its claim was dead."""
-        if create_whole(self._url(unit), self._mine()):
+        for _ in range(2):
+            if create_whole(self._url(unit), self._mine()):
+                return True
+            standing = self.read(unit)
+            if standing is not None:
+                break  # else it was given up between the two calls, or cannot be read
+        if standing is not None and standing.worker == self.worker:
             return True
-        standing = self.read(unit)
-        if standing is not None and standing.worker != self.worker and standing.is_live():
+        if standing is not None and standing.is_live():
             return False
         write_whole(self._url(unit), self._mine())
+        time.sleep(_SETTLED)
         now = self.read(unit)
         return now is not None and now.worker == self.worker
 
+    def standing(self) -> dict[str, Claim]:
+        """Unit → its claim, live or not, for all units that have one."""
+        filesystem, path = open_filesystem(self._folder)
+        filesystem.invalidate_cache()
+        if not filesystem.isdir(path):
+            return {}
+        names = [name.rpartition("/")[2] for name in filesystem.ls(path, detail=False)]
+        units = [name.removesuffix(".json") for name in names if name.endswith(".json")]
+        return {unit: claim for unit in units if (claim := self.read(unit)) is not None}
+
     @contextmanager
     def kept(self, unit: str) -> Iterator[None]:
-        """Renews the claim from a thread for as long as the context lasts, and removes it at the end."""
+        """Renews the claim from a thread for as long as the context lasts, and removes it at the end.
+
+        A store that fails it is none of the unit's business: a claim that cannot be renewed or removed expires.
+        """
         finished = threading.Event()
 
         def renew() -> None:
             while not finished.wait(EXPIRY / 4):
-                write_whole(self._url(unit), self._mine())
+                with suppress(Exception):
+                    write_whole(self._url(unit), self._mine())
 
         thread = threading.Thread(target=renew, daemon=True)
         thread.start()
@@ -81,13 +105,14 @@ class Claims:
         finally:
             finished.set()
             thread.join()
-            remove(self._url(unit))
+            with suppress(Exception):
+                remove(self._url(unit))
 
     def _url(self, unit: str) -> str:
         return f"{self._folder}/{unit}.json"
 
     def _mine(self) -> bytes:
-        claim = Claim(self.worker, socket.gethostname(), os.getpid(), time.time())
+        claim = Claim(self.worker, _this_host(), os.getpid(), time.time())
         return json.dumps(asdict(claim)).encode()
 
 
@@ -99,6 +124,16 @@ def read_claim(url: str) -> Claim | None:
         return Claim(**record)
     except (FileNotFoundError, ValueError, TypeError):
         return None
+
+
+@functools.cache
+def _this_host() -> str:
+    """Names what process ids are unique in: on Linux the boot and the container, for hosts may share a name."""
+    name = socket.gethostname()
+    with suppress(OSError):
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        name = f"{name} {boot} {os.readlink('/proc/self/ns/pid')}"
+    return name
 
 
 def _runs(pid: int) -> bool:

@@ -39,7 +39,10 @@ def read_failures(store_url: str) -> dict[str, list[Failure]]:
     failures: dict[str, list[Failure]] = {}
     for file in filesystem.ls(path, detail=False):
         if file.endswith(".json") and not file.rpartition("/")[2].startswith("."):
-            failure = Failure(**json.loads(filesystem.cat_file(file)))
+            try:
+                failure = Failure(**json.loads(filesystem.cat_file(file)))
+            except (FileNotFoundError, ValueError, TypeError):
+                continue  # forgotten a moment ago, or damaged: nothing to tell
             failures.setdefault(failure.unit, []).append(failure)
     return {unit: sorted(attempts, key=lambda attempt: attempt.at) for unit, attempts in failures.items()}
 

@@ -1,6 +1,8 @@
 """The plan of a run: its input files, frozen, cut into units of work of about equal size."""
 
+import hashlib
 import io
+import json
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -32,7 +34,14 @@ class Unit:
     """What one worker scores and publishes as one object; a unit done twice is harmless."""
 
     name: str
+    """A number, and a digest of the slices: an object can never be taken for a unit of another plan."""
     slices: tuple[Slice, ...]
+
+
+def make_unit(number: int, slices: Sequence[Slice]) -> Unit:
+    """The unit of those slices; equal slices with the same number give the same name everywhere."""
+    content = json.dumps([asdict(part) for part in slices]).encode()
+    return Unit(f"{number:06d}-{hashlib.sha256(content).hexdigest()[:8]}", tuple(slices))
 
 
 @dataclass(frozen=True)
@@ -62,9 +71,7 @@ def make_plan(sources: Iterable[Source], unit_tokens: int, first: int = 0) -> li
                     f"more than {MOST_UNITS:,} units of {unit_tokens:,} tokens; give a larger --unit-tokens"
                 )
     groups.sort(key=lambda group: -sum(piece.bytes for piece in group))
-    return [
-        Unit(f"{number:06d}", tuple(piece.slice for piece in group)) for number, group in enumerate(groups, start=first)
-    ]
+    return [make_unit(number, [piece.slice for piece in group]) for number, group in enumerate(groups, start=first)]
 
 
 def _pieces(source: Source, unit_bytes: int) -> Iterator[_Piece]:

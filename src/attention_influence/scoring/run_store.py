@@ -7,6 +7,7 @@ scores/<unit>.parquet    see `schema`
 
 import io
 import json
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,9 @@ from attention_influence.corpus.filesystems import open_bytes, open_filesystem
 from attention_influence.corpus.whole_files import create_whole, patiently, write_whole
 from attention_influence.errors import StoreError
 from attention_influence.scoring.plan import Unit, plan_from_bytes, plan_to_bytes
+
+# Time between a plan and its record, at most, in a run that is alive (seconds).
+_RECORD_FOLLOWS = 1.0
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ class RunStore:
         sink = io.BytesIO()
         metadata = {b"attention_influence": json.dumps(dict(about)).encode()}
         pq.write_table(scores.replace_schema_metadata(metadata), sink, compression="zstd")
-        patiently(lambda: write_whole(self._object(unit), sink.getvalue()), f"unit {unit.name} in {self.url}")
+        patiently(lambda: write_whole(self._object(unit), sink.getvalue()), f"write unit {unit.name} in {self.url}")
 
     def records(self) -> dict[str, dict[str, Any]]:
         """Unit → what was recorded with its scores, for the units that are done."""
@@ -51,8 +55,14 @@ class RunStore:
 
         def record(unit: str) -> dict[str, Any]:
             with open_bytes(filesystem, f"{path}/{unit}.parquet", sequential=False) as raw:
-                metadata = pq.read_metadata(raw).metadata
-            return json.loads(metadata[b"attention_influence"])  # type: ignore[no-any-return]
+                try:
+                    metadata = pq.read_metadata(raw).metadata
+                    return json.loads(metadata[b"attention_influence"])  # type: ignore[no-any-return]
+                except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
+                    raise StoreError(
+                        f"{path}/{unit}.parquet: this unit of the score store cannot be read ({error}). "
+                        "Delete it and resume scoring: only this unit is done again."
+                    ) from error
 
         done = sorted(self.published())
         with ThreadPoolExecutor(16) as pool:
@@ -78,11 +88,14 @@ def create(url: str, run: Mapping[str, Any], units: list[Unit]) -> RunStore:
     record = (json.dumps(dict(run), indent=1) + "\n").encode()
 
     def write() -> None:
-        if not create_whole(f"{url}/plan.parquet", plan) and open_run(url) is None:
-            write_whole(f"{url}/plan.parquet", plan)  # left by a run that was stopped before its record
+        if not create_whole(f"{url}/plan.parquet", plan):
+            # Another run's that is about to write its record, or left by one that was stopped before it.
+            time.sleep(_RECORD_FOLLOWS)
+            if open_run(url) is None:
+                write_whole(f"{url}/plan.parquet", plan)
         create_whole(f"{url}/run.json", record)
 
-    patiently(write, url)
+    patiently(write, f"write {url}")
     store = open_run(url)
     assert store is not None
     return store

@@ -12,7 +12,7 @@ from attention_influence.config import ScoreConfig
 from attention_influence.corpus import Columns, Listing, list_sources, read_rows
 from attention_influence.engines.local import Job, run_locally
 from attention_influence.engines.shard import own_units
-from attention_influence.errors import CorruptFile
+from attention_influence.errors import AttentionInfluenceError, CorpusError, CorruptFile
 from attention_influence.heads.head_set import load_heads
 from attention_influence.model.loading import load_model
 from attention_influence.progress import progress
@@ -25,6 +25,8 @@ from attention_influence.scoring.worker import Reading
 from attention_influence.verbs.result import Result
 from attention_influence.verbs.store_text import domains_and_reasons, failed_files
 
+# Without a named column in any of so many files, its name is taken for wrong.
+_FILES_LOOKED_AT = 20
 _UNIT_TOKENS = {"cpu": 200_000, "cuda": 20_000_000}
 
 
@@ -57,7 +59,12 @@ def score(config: ScoreConfig) -> Result:
             scorer.model,
             {**_scorer_options(config), "heads": scorer.heads, "tested": scorer.tested},
         )
-        run_locally(job, mine, _workers(config, scorer), more)
+        try:
+            run_locally(job, mine, _workers(config, scorer), more)
+        except KeyboardInterrupt:
+            raise AttentionInfluenceError(
+                f"interrupted. What was published in {store.url} is whole: run the same command again to go on"
+            ) from None
     seconds = time.monotonic() - began
     stuck = parked(read_failures(store.url))
     data: dict[str, Any] = {
@@ -124,13 +131,20 @@ def _record(config: ScoreConfig, columns: Columns, scorer: Scorer) -> dict[str, 
 
 
 def _check_columns(listing: Listing, columns: Columns) -> None:
-    """Raises CorpusError, before anything is loaded, when the first readable file lacks a column."""
+    """Raises CorpusError, before anything is loaded, when the first readable files all lack a column."""
+    lacking: list[CorpusError] = []
     for source in listing.sources:
         try:
             next(read_rows(source, columns), None)
             return
         except CorruptFile:  # costs that file, later
             continue
+        except CorpusError as error:
+            lacking.append(error)
+            if len(lacking) == _FILES_LOOKED_AT:
+                break
+    if lacking:
+        raise lacking[0]
 
 
 def _expected_tokens(listing: Listing) -> int:

@@ -20,8 +20,8 @@ def status(config: StatusConfig) -> Result:
     records = store.records()
     stuck = parked(read_failures(store.url))
     left = [unit.name for unit in store.units if unit.name not in records and unit.name not in stuck]
-    claims = Claims(store.url, worker="status")
-    claimed = {name: claim for name in left if (claim := claims.read(name)) is not None and claim.is_live()}
+    standing = Claims(store.url, worker="status").standing()
+    claimed = {name: standing[name] for name in left if name in standing and standing[name].is_live()}
     reasons: Counter[str] = Counter()
     for about in records.values():
         reasons.update(about["reasons"])
