@@ -52,7 +52,6 @@ MORE = [
     "helium",
     "hunyuan_v1_dense",
     "internlm3",
-    "llama4_text",
     "nanochat",
     "nemotron",
     "olmo",
