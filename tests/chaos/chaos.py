@@ -36,7 +36,10 @@ _KEY = ("source", "row")
 _PATIENCE = 300.0
 # Of a run's start: before it nothing can be lost.
 _IMPORTS = 4.0
-_WORDS = ["the", "tide", "rose", "over", "bridge", "and", "tower", "while", "keeper", "wrote", "numbers", "in", "a", "notebook", "of", "seven", "harbours"]
+_WORDS = (
+    *("the", "tide", "rose", "over", "bridge", "and", "tower", "while", "keeper", "wrote"),
+    *("numbers", "in", "a", "notebook", "of", "seven", "harbours"),
+)
 
 
 @dataclass
