@@ -12,8 +12,10 @@ from attention_influence.errors import UsageError
 # Large enough that a sequential read of a remote file is bound by bandwidth, not by round trips.
 BLOCK_BYTES = 8 << 20
 
-# Errors that no waiting mends: no space, no permission, read-only.
-_LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR)
+# Errors that no waiting mends.
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_WRONG_PATH = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG)
 # Their errors are not OSErrors.
 _REMOTE_CLIENTS = ("aiohttp", "aiobotocore", "botocore", "gcsfs", "requests", "s3fs", "urllib3")
 
@@ -60,5 +62,7 @@ def version_of(filesystem: fsspec.AbstractFileSystem, path: str, info: Mapping[s
 def is_passing(error: BaseException) -> bool:
     """Whether the same call may well succeed in a moment: a network's or an object store's error, not the file's."""
     if isinstance(error, OSError):
-        return error.errno not in _LASTING and not isinstance(error, FileNotFoundError | PermissionError)
+        return error.errno not in (*_NO_ROOM, *_FORBIDDEN, *_WRONG_PATH) and not isinstance(
+            error, FileNotFoundError | PermissionError
+        )
     return type(error).__module__.partition(".")[0] in _REMOTE_CLIENTS

@@ -126,7 +126,8 @@ class Worker:
         if self._rows >= _JUDGED_AFTER and self._bad > self.max_bad_rate * self._rows:
             raise TooManyBadRows(
                 f"{self._bad:,} of {self._rows:,} rows could not be scored, more than --max-bad-rate "
-                f"{self.max_bad_rate}; `attention-influence status {self.store.url}` lists the reasons"
+                f"{self.max_bad_rate}. With --max-bad-rate 1 they are kept, and `attention-influence status` lists the "
+                "reasons"
             )
 
     def _circumstances(self, seconds: float) -> Mapping[str, Any]:

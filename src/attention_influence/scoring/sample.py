@@ -1,42 +1,56 @@
 """A random sample of a corpus's rows, without reading all of it."""
 
 import random
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
 
 from attention_influence.corpus.byte_streams import expansion
 from attention_influence.corpus.parquet import row_groups
 from attention_influence.corpus.sources import Source
+from attention_influence.errors import CorruptFile
 from attention_influence.scoring.plan import BYTES_PER_TOKEN, Slice
 
 # Bytes of text that one draw covers: about one document, so that draws are nearly independent.
 _DRAW_BYTES = 4096
 
 
-def draw_slices(sources: Sequence[Source], tokens: int, seed: int) -> tuple[list[Slice], float]:
-    """Random slices that hold about `tokens` tokens together, and the share of the corpus that they cover.
+def draw_slices(sources: Sequence[Source], tokens: int, seed: int) -> tuple[list[list[Slice]], float]:
+    """Random draws, slices that hold about `tokens` tokens together, and the share of the corpus that they cover.
 
-    Each row of the corpus is equally likely to be among them: a slice owns the rows that begin in it.
+    Each row of the corpus is equally likely to be among them: a slice owns the rows that begin in it, and a draw that
+    reaches the end of a file goes on in the next one, after the last in the first. Damaged Parquet files hold none.
     """
     sizes = [_bytes_and_keys(source) for source in sources]
     ends = list(accumulate(size for size, _ in sizes))
-    draws = max(1, int(min(tokens * BYTES_PER_TOKEN, ends[-1]) / _DRAW_BYTES))
+    total = ends[-1]
+    length = min(_DRAW_BYTES, total)
+    count = max(1, round(min(tokens * BYTES_PER_TOKEN, total) / max(length, 1)))
     rng = random.Random(seed)
-    slices = []
-    for _ in range(draws):
-        point = rng.random() * ends[-1]
-        index = next(i for i, end in enumerate(ends) if point < end)
-        size, keys = sizes[index]
-        start = point - (ends[index] - size)
-        low, high = (int(x * keys / size) for x in (start, start + _DRAW_BYTES))
-        slices.append(Slice(sources[index], low, high))
-    return slices, draws * _DRAW_BYTES / ends[-1]
+    draws = []
+    for _ in range(count):
+        at, left = rng.randrange(max(total, 1)), length
+        slices = []
+        while left:
+            index = bisect_right(ends, at)
+            size, keys = sizes[index]
+            start = at - (ends[index] - size)
+            taken = min(left, size - start)
+            slices.append(Slice(sources[index], start * keys // size, (start + taken) * keys // size))
+            at, left = (at + taken) % total, left - taken
+        draws.append(slices)
+    return draws, count * length / max(total, 1)
 
 
-def _bytes_and_keys(source: Source) -> tuple[float, float]:
+def _bytes_and_keys(source: Source) -> tuple[int, int]:
     """Bytes of text, about, and the range of row keys: rows of Parquet, bytes of JSON lines."""
     if source.format == "parquet":
-        groups = row_groups(source)
-        return max(1, sum(group.size for group in groups)), sum(group.rows for group in groups)
-    size = max(1.0, source.size * expansion(source))
+        try:
+            groups = row_groups(source)
+        except CorruptFile:  # costs that file
+            return 0, 0
+        rows = sum(group.rows for group in groups)
+        # No fewer bytes than rows, lest several rows share a byte.
+        return max(rows, sum(group.size for group in groups)), rows
+    size = round(source.size * expansion(source))
     return size, size

@@ -5,7 +5,7 @@ import resource
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,17 @@ import torch
 
 from attention_influence.config import EstimateConfig
 from attention_influence.corpus import Columns, list_sources, read_rows
-from attention_influence.errors import CorpusError
+from attention_influence.corpus.rows import Row
+from attention_influence.errors import CorpusError, CorruptFile
 from attention_influence.progress import progress
+from attention_influence.scoring.plan import Slice
 from attention_influence.scoring.sample import draw_slices
 from attention_influence.verbs.result import Result, table
-from attention_influence.verbs.score import make_scorer
+from attention_influence.verbs.score import make_scorer, workers_of
 
 _RESAMPLES = 1000
+# Characters scored together, for each token of a pack.
+_CHARS_PER_PACK_TOKEN = 64
 _INTERVAL = (5, 95)
 
 # One draw's documents of one domain: (influence, tokens) of each.
@@ -30,38 +34,57 @@ def estimate(config: EstimateConfig) -> Result:
     columns = Columns(config.text_column, config.id_column, config.domain_column)
     listing = list_sources(config.corpus, config.domain)
     scorer = make_scorer(config)
-    slices, share = draw_slices(listing.sources, config.sample_tokens, config.seed)
-    draws: dict[str, list[_Draw]] = defaultdict(lambda: [[] for _ in slices])
+    drawn, share = draw_slices(listing.sources, config.sample_tokens, config.seed)
+    draws: dict[str, list[_Draw]] = defaultdict(lambda: [[] for _ in drawn])
     tokens = rows = bad = 0
     seconds = 0.0
-    with progress("sampling", len(slices), "draws") as advance:
-        for number, part in enumerate(slices):
-            documents = [row for batch in read_rows(part.source, columns, part.start, part.end) for row in batch]
+    with progress("sampling", len(drawn), "draws") as advance:
+        for together in _together(drawn, columns, scorer.pack_tokens * _CHARS_PER_PACK_TOKEN):
             began = time.monotonic()
-            scores = scorer.score([row.text for row in documents])
+            scores = scorer.score([row.text for _, row in together])
             seconds += time.monotonic() - began
-            for row, score in zip(documents, scores, strict=True):
+            for (number, row), score in zip(together, scores, strict=True):
                 rows += 1
                 bad += score.reason is not None
                 tokens += score.n_tokens or 0
                 if score.influence is not None:
                     draws[row.domain][number].append((score.influence, score.n_tokens or 0))
-            advance(1)
+            advance(1 + together[-1][0] - together[0][0])
     if not tokens:
         raise CorpusError("the sample holds no text to score; raise --sample-tokens, or check --text-column")
+    devices = workers_of(config, scorer) if scorer.model.device.type == "cuda" else 1
     data: dict[str, Any] = {
         "sampled_documents": rows,
         "sampled_tokens": tokens,
         "share_without_score": bad / rows,
         "documents": round(rows / share),
         "tokens": round(tokens / share),
-        "hours": tokens / share / (tokens / seconds) / 3600,
-        "tokens_per_second": tokens / seconds,
+        "hours": seconds / share / devices / 3600,
+        "tokens_per_second": tokens / seconds * devices,
         "peak_memory_bytes": _peak_memory(),
         "top": config.top,
         "domains": [_domain(name, draws[name], share, config) for name in sorted(draws)],
     }
     return Result(_text(data), data)
+
+
+def _together(drawn: Sequence[Sequence[Slice]], columns: Columns, chars: int) -> Iterator[list[tuple[int, Row]]]:
+    """(number of its draw, row) in lists that fill whole packs, as they are filled when everything is scored."""
+    held: list[tuple[int, Row]] = []
+    waiting = 0
+    for number, slices in enumerate(drawn):
+        for part in slices:
+            try:
+                for batch in read_rows(part.source, columns, part.start, part.end):
+                    held += [(number, row) for row in batch]
+                    waiting += sum(len(row.text or "") for row in batch)
+            except CorruptFile:  # costs that file
+                continue
+        if waiting >= chars:
+            yield held
+            held, waiting = [], 0
+    if held:
+        yield held
 
 
 def _domain(name: str, draws: Sequence[_Draw], share: float, config: EstimateConfig) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def score(config: ScoreConfig) -> Result:
             {**_scorer_options(config), "heads": scorer.heads, "tested": scorer.tested},
         )
         try:
-            run_locally(job, mine, _workers(config, scorer), more)
+            run_locally(job, mine, workers_of(config, scorer), more)
         except KeyboardInterrupt:
             raise AttentionInfluenceError(
                 f"interrupted. What was published in {store.url} is whole: run the same command again to go on"
@@ -151,7 +151,8 @@ def _expected_tokens(listing: Listing) -> int:
     return sum(source.size for source in listing.sources) // BYTES_PER_TOKEN
 
 
-def _workers(config: ScoreConfig, scorer: Scorer) -> int:
+def workers_of(config: ScoreConfig, scorer: Scorer) -> int:
+    """Processes that a configuration asks for."""
     workers = config.workers
     if workers is None:
         one_device = scorer.model.device.type != "cuda" or config.device is not None

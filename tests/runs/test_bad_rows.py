@@ -1,0 +1,46 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from runs.runs import Command, rows_of, texts, write_lines
+
+
+def test_a_bad_row_that_is_an_error_is_named_by_file_and_row(cli: Command, tmp_path: Path) -> None:
+    corpus = write_lines(tmp_path / "c.jsonl", ["good", "", "good"])
+    said = cli.score(corpus, tmp_path / "scores", "--on-bad-row", "error")
+    assert said.code == 3
+    assert "c.jsonl, row 17: empty" in said.err
+    assert "--on-bad-row keep" in said.err
+
+
+@pytest.mark.parametrize(("bad", "good", "code"), [(990, 0, 0), (990, 9, 0), (990, 11, 3), (49, 951, 0), (51, 949, 3)])
+def test_the_share_of_bad_rows_is_judged_from_a_thousand_rows_on(
+    cli: Command, tmp_path: Path, bad: int, good: int, code: int
+) -> None:
+    corpus = write_lines(tmp_path / "c.jsonl", [""] * bad + ["good"] * good)
+    said = cli.score(corpus, tmp_path / "scores", "--unit-tokens", 10_000)
+    assert said.code == code, said.err
+    if code:
+        assert "--max-bad-rate 0.05" in said.err
+        assert cli.score(corpus, tmp_path / "scores", "--max-bad-rate", 1, "--unit-tokens", 10_000).code == 0
+
+
+def test_reasons_and_duplicate_ids_are_counted(cli: Command, tmp_path: Path) -> None:
+    corpus = tmp_path / "c.jsonl"
+    lines = [json.dumps({"text": text, "id": number % 7}) for number, text in enumerate(texts(10))]
+    lines += ['{"text": null}', '{"text": "\\ud800 alone"}', '{"text": ""}', '{"text": ""}', "{", '{"id": 3}']
+    corpus.write_text("\n".join(lines) + "\n")
+    assert cli.score(corpus, tmp_path / "scores", "--id-column", "id").code == 0
+    said = cli.verb("status", tmp_path / "scores", "--json")
+    assert said.data["reasons"] == {"empty": 2, "null_text": 1, "invalid_utf8": 1, "invalid_json": 1, "missing_text": 1}
+    assert said.data["duplicate_ids"] == 4
+    assert said.data["rows"] == 16
+
+
+def test_a_nul_byte_is_a_character_like_any_other(cli: Command, tmp_path: Path) -> None:
+    corpus = write_lines(tmp_path / "c.jsonl", ["the tide\0rose \0\0", "\0"])
+    assert cli.score(corpus, tmp_path / "scores").code == 0
+    rows = [*rows_of(tmp_path / "scores").values()]
+    assert [row["n_chars"] for row in rows] == [16, 1]
+    assert all(row["reason"] is None and row["loss_base"] > 0 for row in rows)
