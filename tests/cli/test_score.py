@@ -164,7 +164,7 @@ def test_a_missing_column_names_those_there_are(score: Cli, tmp_path: Path, opti
     ("content", "words"),
     [
         ("{", "cannot be read as JSON"),
-        ("[]", "empty"),
+        ("[]", "names no head"),
         ("[[1, 1], [1, 1]]", "twice"),
         ("[[1, -1]]", "not a pair"),
         ('{"heads": 5}', "none of heads.json"),

@@ -60,7 +60,7 @@ def test_a_window_shorter_than_the_context_cuts_documents_sooner(family: str) ->
 
 @pytest.mark.parametrize("bos", [True, False])
 def test_a_long_document_is_scored_whole(bos: bool) -> None:
-    context = 512
+    context = 256
     made = tiny(bos=bos, context=context)
     document = text(50_000)
     score = Scorer(made.model, HEADS).score([document])[0]
