@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from attention_influence.errors import ModelError
@@ -36,7 +37,7 @@ def load_model(
             folder, dtype=DTYPES[dtype], trust_remote_code=trust_remote_code, low_cpu_mem_usage=True
         )
         network = network.to(device)
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"cannot load a causal language model and its tokenizer from {name}: {error}") from error
     return LanguageModel(network, tokenizer, name, weights_hash or _hash_files(folder))
 
