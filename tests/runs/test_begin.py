@@ -169,7 +169,7 @@ def race(corpus: Path, store: Path, starts: list[tuple[int, int]]) -> list[objec
 
 
 def test_runs_that_begin_one_store_at_once_get_one_plan(corpus: Path, tmp_path: Path) -> None:
-    for attempt in range(5):
+    for attempt in range(2):
         got = race(corpus, tmp_path / f"scores-{attempt}", [(20, 64), (50, 64), (100, 64), (1000, 64)])
         store = open_run(str(tmp_path / f"scores-{attempt}"))
         assert store is not None
@@ -179,7 +179,7 @@ def test_runs_that_begin_one_store_at_once_get_one_plan(corpus: Path, tmp_path: 
 def test_of_runs_with_other_fingerprints_that_begin_one_store_at_once_one_is_refused(
     corpus: Path, tmp_path: Path
 ) -> None:
-    for attempt in range(5):
+    for attempt in range(2):
         got = race(corpus, tmp_path / f"scores-{attempt}", [(50, 64), (50, 65)])
         refused = [answer for answer in got if isinstance(answer, str)]
         assert len(refused) == 1

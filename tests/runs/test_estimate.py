@@ -39,7 +39,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_row_is_equally_likely_to_be_drawn(mixed: Path) -> None:
-    """Each row's count is nearly Poisson with one mean; first rows of files, and rows of all sizes, are no exception."""
+    """Each row's count is nearly Poisson with one mean; first rows and rows of all sizes are no exception."""
     sources = [source for source in list_sources([str(mixed)]).sources if "damaged" not in source.name]
     keys = {
         source.name: sorted(row.row for batch in read_rows(source, Columns()) for row in batch) for source in sources
