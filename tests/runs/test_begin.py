@@ -1,4 +1,6 @@
+import shutil
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -184,3 +186,14 @@ def test_of_runs_with_other_fingerprints_that_begin_one_store_at_once_one_is_ref
         refused = [answer for answer in got if isinstance(answer, str)]
         assert len(refused) == 1
         assert "another window" in refused[0]
+
+
+def test_a_plan_whose_record_is_about_to_follow_is_not_replaced(corpus: Path, tmp_path: Path) -> None:
+    [first] = race(corpus, tmp_path / "first", [(20, 64)])
+    (tmp_path / "scores").mkdir()
+    shutil.copy(tmp_path / "first" / "plan.parquet", tmp_path / "scores")
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(race, corpus, tmp_path / "scores", [(1000, 64)])
+        time.sleep(0.3)
+        shutil.copy(tmp_path / "first" / "run.json", tmp_path / "scores")
+        assert second.result() == [first]
