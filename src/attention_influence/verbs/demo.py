@@ -40,7 +40,7 @@ def demo(config: DemoConfig) -> Result:
     model = str(assets.model)
     detect(
         DetectConfig(
-            model, (str(sentences),), out=str(heads), samples=200, context=1024, until_stable=True, dtype=config.dtype
+            model, (str(sentences),), out=str(heads), samples=60, context=1024, until_stable=True, dtype=config.dtype
         )
     )
     scored = score(
