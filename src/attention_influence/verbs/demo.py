@@ -21,7 +21,7 @@ from attention_influence.verbs.score import score
 from attention_influence.verbs.select import select_verb
 
 # Small enough that each domain is a unit of its own, whose time is known.
-_UNIT_TOKENS = 60_000
+_UNIT_TOKENS = 20_000
 _MADE = ("corpus", "heads.json", "heads.png", "scores", "selected", "report.html")
 
 
