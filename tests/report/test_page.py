@@ -86,7 +86,7 @@ def report(
 
 
 def cut(domain: str, value: float | None, chosen: int = 1, tokens_chosen: int = 1) -> dict[str, object]:
-    return {"domain": domain, "value": value, "chosen": chosen, "tokens_chosen": tokens_chosen}
+    return {"domain": domain, "threshold": value, "chosen": chosen, "tokens_chosen": tokens_chosen}
 
 
 HOSTILE = [
