@@ -33,7 +33,7 @@ def write_whole(url: str, content: bytes) -> None:
         with suppress(FileNotFoundError):  # an interrupt may come just after the rename
             os.unlink(building)
         raise
-    _sync_folder(posixpath.dirname(path))
+    flush(posixpath.dirname(path))
 
 
 def create_whole(url: str, content: bytes) -> bool:
@@ -59,7 +59,7 @@ def create_whole(url: str, content: bytes) -> bool:
         return False
     finally:
         os.unlink(building)
-    _sync_folder(posixpath.dirname(path))
+    flush(posixpath.dirname(path))
     return True
 
 
@@ -105,9 +105,9 @@ def _written_beside(path: str, content: bytes) -> str:
     return building
 
 
-def _sync_folder(folder: str) -> None:
-    """Makes the names in a local folder survive a power cut."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def flush(path: str) -> None:
+    """Makes a local file's content, or the names in a local folder, survive a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

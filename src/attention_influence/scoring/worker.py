@@ -19,7 +19,7 @@ from attention_influence.scoring.scorer import Scorer
 
 # Characters scored together, for each token of a pack: enough packs (about 16) that the last, part-filled one costs
 # little; few enough that their tokens stay small in memory.
-_CHARS_PER_PACK_TOKEN = 64
+CHARS_PER_PACK_TOKEN = 64
 
 _OF_ROW = ("row", "id", "domain")
 _OF_SCORE = [name for name in SCORE_SCHEMA.names if name not in ("source", *_OF_ROW)]
@@ -97,7 +97,7 @@ def _score_slice(scorer: Scorer, part: Slice, reading: Reading) -> Iterator[pa.T
     rows = read_rows(part.source, reading.columns, part.start, part.end)
     prepared = (
         (together, scorer.prepare([row.text for row in together]))
-        for together in _together(rows, scorer.pack_tokens * _CHARS_PER_PACK_TOKEN)
+        for together in _together(rows, scorer.pack_tokens * CHARS_PER_PACK_TOKEN)
     )
     for together, documents in ahead(prepared):
         scores = scorer.score_prepared(documents)

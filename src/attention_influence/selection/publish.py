@@ -12,6 +12,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from attention_influence.corpus.filesystems import open_filesystem
+from attention_influence.corpus.whole_files import flush
 from attention_influence.errors import UsageError
 
 # The last file to be published where folders cannot be renamed, and the mark of a folder that may be replaced.
@@ -73,17 +74,17 @@ def published_folder(out: str, overwrite: bool = False) -> Iterator[StagedFolder
 def _rename(staged: str, path: str, parent: str) -> None:
     for folder, _, files in os.walk(staged):
         for name in files:
-            _flush(os.path.join(folder, name))
-        _flush(folder)
+            flush(os.path.join(folder, name))
+        flush(folder)
     if os.path.isdir(path) and os.listdir(path):
         replaced = f"{staged}.old"
         os.rename(path, replaced)
         os.rename(staged, path)
-        _flush(parent)
+        flush(parent)
         shutil.rmtree(replaced)
     else:
         os.rename(staged, path)
-        _flush(parent)
+        flush(parent)
 
 
 def _move(filesystem: fsspec.AbstractFileSystem, staged: str, path: str) -> None:
@@ -96,11 +97,3 @@ def _move(filesystem: fsspec.AbstractFileSystem, staged: str, path: str) -> None
         target = path + file[len(staged) :]
         filesystem.makedirs(target.rpartition("/")[0], exist_ok=True)
         filesystem.mv(file, target)
-
-
-def _flush(path: str) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -38,11 +38,7 @@ def demo(config: DemoConfig) -> Result:
     began = time.monotonic()
     heads, store, selected = out / "heads.json", out / "scores", out / "selected"
     model = str(assets.model)
-    detect(
-        DetectConfig(
-            model, (str(sentences),), out=str(heads), samples=60, context=1024, until_stable=True, dtype=config.dtype
-        )
-    )
+    detect(DetectConfig(model, (str(sentences),), out=str(heads), samples=60, context=1024, dtype=config.dtype))
     scored = score(
         ScoreConfig(
             tuple(map(str, corpus)),

@@ -18,12 +18,11 @@ from attention_influence.errors import CorpusError, CorruptFile
 from attention_influence.progress import progress
 from attention_influence.scoring.plan import Slice
 from attention_influence.scoring.sample import draw_slices
+from attention_influence.scoring.worker import CHARS_PER_PACK_TOKEN
 from attention_influence.verbs.result import Result, table
 from attention_influence.verbs.score import make_scorer, workers_of
 
 _RESAMPLES = 1000
-# Characters scored together, for each token of a pack.
-_CHARS_PER_PACK_TOKEN = 64
 _INTERVAL = (5, 95)
 
 # One draw's documents of one domain: (influence, tokens) of each.
@@ -39,7 +38,7 @@ def estimate(config: EstimateConfig) -> Result:
     tokens = rows = bad = 0
     seconds = 0.0
     with progress("sampling", len(drawn), "draws") as advance:
-        for together in _together(drawn, columns, scorer.pack_tokens * _CHARS_PER_PACK_TOKEN):
+        for together in _together(drawn, columns, scorer.pack_tokens * CHARS_PER_PACK_TOKEN):
             began = time.monotonic()
             scores = scorer.score([row.text for _, row in together])
             seconds += time.monotonic() - began
