@@ -120,7 +120,7 @@ def test_rows_and_scores_are_the_same_however_the_units_are_cut(scorer: Scorer, 
     assert cut_rows.keys() == whole_rows.keys()
     for key, row in whole_rows.items():
         other = cut_rows[key]
-        for name in SCORE_SCHEMA.names:
+        for name in set(SCORE_SCHEMA.names) - {"unigram_surprisal"}:  # which compares with the unit's other documents
             close = pytest.approx(row[name], abs=EXACT) if name in LOSSES and row[name] is not None else row[name]
             assert other[name] == close, (key, name)
 

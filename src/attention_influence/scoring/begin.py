@@ -12,7 +12,7 @@ from attention_influence.scoring.plan import make_plan, make_unit, plan_to_bytes
 from attention_influence.scoring.run_store import RunStore, create, open_run
 
 # Raised when scores change beyond rounding; part of the fingerprint.
-SCORING_VERSION = 1
+SCORING_VERSION = 2
 
 
 @dataclass(frozen=True)

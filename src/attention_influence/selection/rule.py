@@ -45,14 +45,22 @@ class Rule:
         if self.tokens is not None:
             return _largest_remainder(self.tokens, tokens)
         assert self.top is not None
-        # The share as written: as a binary fraction 0.07 of 100 documents would be a little more than 7, so 8.
-        share = Fraction(repr(float(self.top)))
         if self.counts_tokens:
-            return [math.floor(share * count) for count in tokens]
-        return [math.ceil(share * count) for count in documents]
+            return [math.floor(_as_written(self.top) * count) for count in tokens]
+        return [documents_in(self.top, count) for count in documents]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def documents_in(share: float, documents: int) -> int:
+    """The documents of a share, rounded up."""
+    return math.ceil(_as_written(share) * documents)
+
+
+def _as_written(share: float) -> Fraction:
+    """As a binary fraction 0.07 of 100 documents would be a little more than 7, so 8."""
+    return Fraction(repr(float(share)))
 
 
 def _largest_remainder(total: int, weights: Sequence[int]) -> list[int]:

@@ -1,0 +1,52 @@
+"""How far two rankings of the same documents agree: rank correlation, and the overlap of their top shares."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+
+from attention_influence.selection.rule import documents_in
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """The documents in the top share of both of two rankings."""
+
+    documents: int
+    """In all."""
+    chosen: int
+    """In each top share."""
+    both: int
+
+    @property
+    def share(self) -> float:
+        """Of one top share, the part that the other holds, too."""
+        return self.both / self.chosen
+
+    @property
+    def chance(self) -> float:
+        """What `share` is on average when the two rankings have nothing to do with each other."""
+        return self.chosen / self.documents
+
+
+def spearman(a: ArrayLike, b: ArrayLike) -> float | None:
+    """Spearman's rank correlation, equal values at their mean rank; None where one side is constant or too short."""
+    ranks_a, ranks_b = rankdata(np.asarray(a)), rankdata(np.asarray(b))
+    if len(ranks_a) < 2 or np.ptp(ranks_a) == 0 or np.ptp(ranks_b) == 0:
+        return None
+    return float(np.corrcoef(ranks_a, ranks_b)[0, 1])
+
+
+def in_top(values: ArrayLike, share: float, ties: ArrayLike | None = None) -> NDArray[np.bool_]:
+    """Whether each document is in the top share, rounded up, by highest value; equal values by smallest tie."""
+    numbers = np.asarray(values)
+    order = np.lexsort((np.arange(len(numbers)) if ties is None else np.asarray(ties), -numbers))
+    chosen = np.zeros(len(numbers), dtype=np.bool_)
+    chosen[order[: documents_in(share, len(numbers))]] = True
+    return chosen
+
+
+def overlap(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> Overlap:
+    """Of two choices of equal size among the same documents."""
+    return Overlap(len(a), int(a.sum()), int((a & b).sum()))
