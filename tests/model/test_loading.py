@@ -1,5 +1,6 @@
 """Models from a directory and from memory: the same weights, identity, dtype."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,20 @@ def test_the_identity_is_that_of_the_weights_and_the_tokenizer(tmp_path: Path) -
     assert first.weights == words.weights
     assert first.tokenizer != words.tokenizer
     assert first.name == str(tmp_path / "a")
+
+
+@pytest.mark.parametrize(("key", "value", "same"), [("rope_parameters", None, False), ("use_cache", False, True)])
+def test_the_identity_follows_what_the_configuration_makes_of_the_weights(
+    tmp_path: Path, key: str, value: object, same: bool
+) -> None:
+    folder = save("llama", tmp_path)
+    before = load_model(folder, device="cpu").identity
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config[key] != value
+    config[key] = {**config[key], "rope_theta": 5000.0} if value is None else value
+    (tmp_path / "config.json").write_text(json.dumps(config | {"transformers_version": "5.99"}))
+    after = load_model(folder, device="cpu").identity
+    assert (after.weights == before.weights) == same
 
 
 def test_the_identity_of_a_network_in_memory_is_that_of_its_tensors() -> None:

@@ -1,3 +1,4 @@
+import os
 import shutil
 import threading
 import time
@@ -197,3 +198,20 @@ def test_a_plan_whose_record_is_about_to_follow_is_not_replaced(corpus: Path, tm
         time.sleep(0.3)
         shutil.copy(tmp_path / "first" / "run.json", tmp_path / "scores")
         assert second.result() == [first]
+
+
+def test_what_killed_writers_left_is_removed_and_what_may_still_be_written_is_not(
+    corpus: Path, tmp_path: Path, scorer: Scorer
+) -> None:
+    store = begin(corpus, tmp_path / "scores", scorer)
+    work(store, scorer)
+    before = objects(tmp_path / "scores")
+    old, young = (tmp_path / "scores" / "scores" / f".building-{name}" for name in ("old", "young"))
+    for file in (old, young):
+        file.write_bytes(b"PAR1")
+    os.utime(old, (time.time() - 4000, time.time() - 4000))
+    begin(corpus, tmp_path / "scores", scorer)
+    assert young.exists()
+    assert not old.exists()
+    young.unlink()
+    assert objects(tmp_path / "scores") == before

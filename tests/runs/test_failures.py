@@ -8,9 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from attention_influence import Scorer
+from attention_influence.corpus import Columns
+from attention_influence.engines import work as work_module
+from attention_influence.engines.work import Worker
 from attention_influence.errors import StoreError
 from attention_influence.scoring.failures import Failure, forget_failures, parked, read_failures, record_failure
+from attention_influence.scoring.plan import Unit
 from attention_influence.scoring.run_store import open_run
+from attention_influence.scoring.worker import Reading
 from runs.runs import Command, begin, count_by_file, objects, texts, work, write_lines
 
 
@@ -181,3 +186,24 @@ def test_a_store_that_vanishes_under_a_run_is_an_error_of_the_library(
     (tmp_path / "scores" / "claims").write_text("in the way")
     with pytest.raises(StoreError, match="cannot claim"):
         work(run, scorer)
+
+
+def test_rows_of_a_unit_that_is_tried_again_are_counted_once(
+    corpus: Path, tmp_path: Path, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = begin(corpus, tmp_path / "scores", scorer)
+    worker = Worker(store, scorer, Reading(Columns()))
+    whole_unit, failed = work_module.score_unit, []
+
+    def fails_at_its_end_once(scorer: Scorer, unit: Unit, reading: Reading, progress: Any) -> Any:
+        scores = whole_unit(scorer, unit, reading, progress)
+        if unit.name not in failed:
+            failed.append(unit.name)
+            raise TimeoutError("the network")
+        return scores
+
+    monkeypatch.setattr(work_module, "score_unit", fails_at_its_end_once)
+    monkeypatch.setattr(work_module, "_BACKOFF", (0.0,))
+    worker.work(store.units)
+    assert len(failed) == len(store.units) > 1
+    assert worker._rows == sum(count_by_file(tmp_path / "scores").values()) == 18

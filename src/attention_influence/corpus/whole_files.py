@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import TypeVar
 
 from fsspec.implementations.local import LocalFileSystem
@@ -14,6 +15,9 @@ from attention_influence.corpus.filesystems import is_passing, open_filesystem
 from attention_influence.errors import StoreError
 
 Answer = TypeVar("Answer")
+
+_BUILDING = ".building-"
+_ABANDONED = 3600.0  # seconds
 
 
 def write_whole(url: str, content: bytes) -> None:
@@ -81,6 +85,17 @@ def patiently(do: Callable[[], Answer], what: str) -> Answer:
             time.sleep(pause)
 
 
+def remove_unfinished(folder_url: str) -> None:
+    """Removes what writers that were killed left in a folder; what is younger than an hour may still be written."""
+    filesystem, path = open_filesystem(folder_url)
+    if not isinstance(filesystem, LocalFileSystem) or not os.path.isdir(path):
+        return
+    for building in Path(path).glob(f"{_BUILDING}*"):
+        with suppress(FileNotFoundError):
+            if time.time() - building.stat().st_mtime > _ABANDONED:
+                building.unlink()
+
+
 def remove(url: str) -> None:
     """Removes a file if it is there."""
     filesystem, path = open_filesystem(url)
@@ -92,7 +107,7 @@ def _written_beside(path: str, content: bytes) -> str:
     """The hidden file beside `path` that holds `content`, flushed to disk."""
     folder = posixpath.dirname(path)
     os.makedirs(folder, exist_ok=True)
-    building = posixpath.join(folder, f".building-{uuid.uuid4().hex}")
+    building = posixpath.join(folder, f"{_BUILDING}{uuid.uuid4().hex}")
     descriptor = os.open(building, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(descriptor, "wb") as stream:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from operator import add
 from typing import Any
 
 import torch
@@ -108,9 +109,16 @@ class Worker:
         """The unit's scores, tried again when storage fails, and with half the packing budget when memory does."""
         waits = iter(_BACKOFF)
         while True:
+            counted = [0, 0, 0]
+
+            def count(*more: int, counted: list[int] = counted) -> None:
+                counted[:] = map(add, counted, more)
+                self._count(*more)
+
             try:
-                return score_unit(self.scorer, unit, self.reading, self._count)
+                return score_unit(self.scorer, unit, self.reading, count)
             except Exception as error:
+                self._count(*(-number for number in counted))  # the unit is done again, now or later
                 if is_passing(error) and (pause := next(waits, None)):
                     time.sleep(pause)
                 elif _is_out_of_memory(error) and self.scorer.pack_tokens > _SMALLEST_PACK:

@@ -24,7 +24,7 @@ class Identity:
 
     name: str
     weights: str
-    """sha256 over the weight files, or over the tensors of a model made in memory."""
+    """sha256 over the weight files and the configuration, or over the tensors of a model made in memory."""
     tokenizer: str
     """sha256 of the tokenizer's definition."""
 

@@ -1,6 +1,7 @@
 """Loading a model from a hub id, a directory or a .gguf file."""
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from attention_influence.model.language_model import LanguageModel
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
+# Of config.json: who wrote it, and what the caller decides.
+_NO_PART_OF_A_MODEL = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache"}
 _NEEDED_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 
 
@@ -76,8 +79,11 @@ def _find(name: str, trust_remote_code: bool) -> tuple[Path, str | None]:
 
 
 def _hash_files(folder: Path) -> str:
+    """Of the weights, and of what the configuration makes of them."""
     files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
-    digest = hashlib.sha256()
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    said = {key: value for key, value in config.items() if key not in _NO_PART_OF_A_MODEL}
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     for file in files:
         digest.update(file.name.encode())
         with file.open("rb") as stream:

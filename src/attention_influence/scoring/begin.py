@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 from attention_influence.corpus.sources import Listing
-from attention_influence.corpus.whole_files import patiently, remove, write_whole
+from attention_influence.corpus.whole_files import patiently, remove, remove_unfinished, write_whole
 from attention_influence.errors import StoreError
 from attention_influence.scoring.plan import make_plan, make_unit, plan_to_bytes
 from attention_influence.scoring.run_store import RunStore, create, open_run
@@ -37,6 +37,8 @@ def begin_or_resume(
     if store is None:  # what comes back may be the store of another run that began at the same moment
         store = create(url, {**record, "roots": listing.roots}, make_plan(listing.sources, unit_tokens))
     check_fingerprint(store, record["fingerprint"])
+    for folder in ("", "/scores", "/claims", "/log"):
+        remove_unfinished(f"{store.url}{folder}")
     return _with_changes(store, listing, unit_tokens, changes)
 
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,9 @@ from attention_influence.scoring.unigrams import unigram_surprisals
 
 # Characters scored together, for each token of a pack: enough packs (about 16) that the last, part-filled one costs
 # little; few enough that their tokens stay small in memory.
-CHARS_PER_PACK_TOKEN = 64
+_CHARS_PER_PACK_TOKEN = 64
+
+Item = TypeVar("Item")
 
 _OF_ROW = ("row", "id", "domain")
 _OF_UNIT = "unigram_surprisal"
@@ -101,14 +103,14 @@ def score_unit(
 
 def _score_slice(scorer: Scorer, part: Slice, reading: Reading) -> Iterator[tuple[pa.Table, list[NDArray[np.int32]]]]:
     """Tables of scored rows, and the tokens of each; rows are read and tokenized ahead while the model runs."""
-    rows = read_rows(part.source, reading.columns, part.start, part.end)
+    read = read_rows(part.source, reading.columns, part.start, part.end)
     prepared = (
-        (together, scorer.prepare([row.text for row in together]))
-        for together in _together(rows, scorer.pack_tokens * CHARS_PER_PACK_TOKEN)
+        (rows, scorer.prepare([row.text for row in rows]))
+        for rows in in_lots(read, lambda row: row.text, scorer.pack_tokens)
     )
-    for together, documents in ahead(prepared):
+    for rows, documents in ahead(prepared):
         scores = scorer.score_prepared(documents)
-        for row, score in zip(together, scores, strict=True):
+        for row, score in zip(rows, scores, strict=True):
             score.reason = row.reason or score.reason
             if score.reason is not None and reading.on_bad_row == "error":
                 raise TooManyBadRows(
@@ -116,7 +118,7 @@ def _score_slice(scorer: Scorer, part: Slice, reading: Reading) -> Iterator[tupl
                     "score: --on-bad-row keep"
                 )
         tokens = [np.asarray(document.tokens, dtype=np.int32) for document in documents]
-        yield _table(part.source.name, together, scores), tokens
+        yield _table(part.source.name, rows, scores), tokens
 
 
 def _must_be_unchanged(part: Slice) -> None:
@@ -127,15 +129,17 @@ def _must_be_unchanged(part: Slice) -> None:
         )
 
 
-def _together(batches: Iterable[Sequence[Row]], chars: int) -> Iterator[list[Row]]:
-    """The rows in lists of about `chars` characters: a function of the rows alone, so that packs are."""
-    held: list[Row] = []
+def in_lots(
+    batches: Iterable[Sequence[Item]], text_of: Callable[[Item], str | None], pack_tokens: int
+) -> Iterator[list[Item]]:
+    """What is scored together: lists that fill about 16 packs, a function of the texts alone, so that packs are."""
+    held: list[Item] = []
     waiting = 0
     for batch in batches:
-        for row in batch:
-            held.append(row)
-            waiting += len(row.text or "")
-            if waiting >= chars:
+        for item in batch:
+            held.append(item)
+            waiting += len(text_of(item) or "")
+            if waiting >= pack_tokens * _CHARS_PER_PACK_TOKEN:
                 yield held
                 held, waiting = [], 0
     if held:

@@ -18,7 +18,7 @@ from attention_influence.errors import CorpusError, CorruptFile
 from attention_influence.progress import progress
 from attention_influence.scoring.plan import Slice
 from attention_influence.scoring.sample import draw_slices
-from attention_influence.scoring.worker import CHARS_PER_PACK_TOKEN
+from attention_influence.scoring.worker import in_lots
 from attention_influence.verbs.result import Result, table
 from attention_influence.verbs.score import make_scorer, workers_of
 
@@ -38,17 +38,19 @@ def estimate(config: EstimateConfig) -> Result:
     tokens = rows = bad = 0
     seconds = 0.0
     with progress("sampling", len(drawn), "draws") as advance:
-        for together in _together(drawn, columns, scorer.pack_tokens * CHARS_PER_PACK_TOKEN):
+        advanced = 0
+        for lot in in_lots(_numbered_rows(drawn, columns), lambda item: item[1].text, scorer.pack_tokens):
             began = time.monotonic()
-            scores = scorer.score([row.text for _, row in together])
+            scores = scorer.score([row.text for _, row in lot])
             seconds += time.monotonic() - began
-            for (number, row), score in zip(together, scores, strict=True):
+            for (number, row), score in zip(lot, scores, strict=True):
                 rows += 1
                 bad += score.reason is not None
                 tokens += score.n_tokens or 0
                 if score.influence is not None:
                     draws[row.domain][number].append((score.influence, score.n_tokens or 0))
-            advance(1 + together[-1][0] - together[0][0])
+            advance(lot[-1][0] + 1 - advanced)
+            advanced = lot[-1][0] + 1
     if not tokens:
         raise CorpusError("the sample holds no text to score; raise --sample-tokens, or check --text-column")
     devices = workers_of(config, scorer) if scorer.model.device.type == "cuda" else 1
@@ -67,23 +69,15 @@ def estimate(config: EstimateConfig) -> Result:
     return Result(_text(data), data)
 
 
-def _together(drawn: Sequence[Sequence[Slice]], columns: Columns, chars: int) -> Iterator[list[tuple[int, Row]]]:
-    """(number of its draw, row) in lists that fill whole packs, as they are filled when everything is scored."""
-    held: list[tuple[int, Row]] = []
-    waiting = 0
+def _numbered_rows(drawn: Sequence[Sequence[Slice]], columns: Columns) -> Iterator[list[tuple[int, Row]]]:
+    """(number of its draw, row), some at a time."""
     for number, slices in enumerate(drawn):
         for part in slices:
             try:
-                for batch in read_rows(part.source, columns, part.start, part.end):
-                    held += [(number, row) for row in batch]
-                    waiting += sum(len(row.text or "") for row in batch)
+                for rows in read_rows(part.source, columns, part.start, part.end):
+                    yield [(number, row) for row in rows]
             except CorruptFile:  # costs that file
                 continue
-        if waiting >= chars:
-            yield held
-            held, waiting = [], 0
-    if held:
-        yield held
 
 
 def _domain(name: str, draws: Sequence[_Draw], share: float, config: EstimateConfig) -> dict[str, Any]:

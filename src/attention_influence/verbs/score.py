@@ -87,6 +87,8 @@ def score(config: ScoreConfig) -> Result:
         f"noise floor of influence {scorer.tested.noise:.1e}"
     )
     lines.append(f"{data['units_done']:,} of {len(store.units):,} units are done; written: {store.url}")
+    if held := len(store.units) - data["units_done"] - len(stuck):
+        lines.append(f"{held:,} units are held by other workers, which are alive: see `attention-influence status`")
     lines += [f"error: unit {name} is parked: {error}" for name, error in stuck.items()]
     lines += [f"error: {name}: {error}" for name, error in data["failed_files"].items()]
     return Result("\n".join(lines), data, exit_code=1 if stuck or data["failed_files"] else 0)

@@ -1,0 +1,58 @@
+"""What the processor can do: the model's own matrix products, timed, and the operations that a scoring pass needs."""
+
+import time
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from attention_influence.model.language_model import LanguageModel
+
+
+def linear_shapes(model: LanguageModel) -> list[list[tuple[int, int]]]:
+    """(out, in) of the linear layers of each layer, then of the output layer."""
+    layers = [
+        [tuple(part.weight.shape) for part in layer.modules() if isinstance(part, nn.Linear)] for layer in model.layers
+    ]
+    return [*layers, [tuple(model.network.get_output_embeddings().weight.shape)]]  # type: ignore[list-item]
+
+
+def useful_operations(model: LanguageModel, fork_layer: int, lengths: Sequence[int]) -> float:
+    """Floating-point operations of both losses of windows of these lengths.
+
+    Trunk once, branches twice, the output layer twice; of attention the causal half (2 · T²/2 · D for each of the two
+    products and each head), once up to and including the fork layer, whose rows share it.
+    """
+    *layers, [output] = linear_shapes(model)
+    tokens = sum(lengths)
+    total = 2 * 2.0 * tokens * output[0] * output[1]
+    text_config = model.network.config.get_text_config()
+    head_size = getattr(text_config, "head_dim", None) or text_config.hidden_size // text_config.num_attention_heads
+    for layer, shapes in enumerate(layers):
+        rows = 1 if layer < fork_layer else 2
+        total += rows * sum(2.0 * tokens * out * into for out, into in shapes)
+        attention_rows = 1 if layer <= fork_layer else 2
+        total += attention_rows * model.heads.get(layer, 0) * 2.0 * head_size * sum(n * n for n in lengths)
+    return total
+
+
+def operations_a_second(model: LanguageModel, rows: int, seconds: float = 2.0) -> float:
+    """Of the products of one plain pass: `rows` tokens through all linear layers, and through the output layer."""
+    *layers, [output] = linear_shapes(model)
+    chunk = 512
+    times = [_seconds(model.dtype, rows, shape, seconds / len(layers[0])) * len(layers) for shape in layers[0]]
+    times.append(_seconds(model.dtype, chunk, output, seconds) * rows / chunk)
+    operations = 2.0 * rows * (len(layers) * sum(out * into for out, into in layers[0]) + output[0] * output[1])
+    return operations / sum(times)
+
+
+@torch.inference_mode()
+def _seconds(dtype: torch.dtype, rows: int, shape: tuple[int, int], at_least: float) -> float:
+    """Of one product of `rows` inputs."""
+    x, weight = torch.randn(rows, shape[1]).to(dtype), torch.randn(shape).to(dtype)
+    nn.functional.linear(x, weight)
+    began, rounds = time.monotonic(), 0
+    while time.monotonic() - began < at_least:
+        nn.functional.linear(x, weight)
+        rounds += 1
+    return (time.monotonic() - began) / rounds
