@@ -75,7 +75,15 @@ class ScoreConfig:
     max_document_tokens: int = 2**18
     """longer documents are kept without a score, reason too_long"""
     workers: int | None = None
-    """processes on this machine (default: one for each CUDA device, one on a CPU)"""
+    """processes (default: one for each CUDA device, one on a CPU; with Ray, as many as the cluster has room for)"""
+    engine: Literal["local", "ray"] = "local"
+    """who starts the workers: this command, or Ray on one machine or a cluster"""
+    address: str | None = None
+    """of the Ray cluster (default: RAY_ADDRESS, or a cluster on this machine, or a new one)"""
+    worker_cpus: float = field(default=1.0, metadata=RARELY)
+    """CPUs that Ray reserves for a worker"""
+    worker_gpus: float | None = field(default=None, metadata=RARELY)
+    """cards, or a part of one, that Ray reserves for a worker (default: 1 where this machine has one, else 0)"""
     shard: str | None = None
     """i/n: begin with every n-th unit from the i-th on, then steal others (default: from Slurm's array variables)"""
     extend: bool = False

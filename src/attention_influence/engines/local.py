@@ -46,7 +46,7 @@ def run_locally(job: Job, mine: Sequence[Unit], workers: int, progress: Progress
     CPU workers share the cores and the weights; on CUDA worker i has device i. SIGTERM ends it like SIGINT, with
     KeyboardInterrupt, within seconds. Raises what a worker raised.
     """
-    with _terminated_like_interrupted():
+    with terminated_like_interrupted():
         if workers == 1:
             job.worker(job.model, progress).work(mine)
         else:
@@ -137,7 +137,7 @@ def _stop(children: Sequence[Any]) -> None:
 
 
 @contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
+def terminated_like_interrupted() -> Iterator[None]:
     """SIGTERM raises KeyboardInterrupt in the main thread; a second signal of either kind ends the process at once."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from attention_influence.config import ScoreConfig
 from attention_influence.corpus import Columns, Listing, list_sources, read_rows
 from attention_influence.engines.local import Job, run_locally
+from attention_influence.engines.ray_engine import Actors, run_on_ray
 from attention_influence.engines.shard import own_units
 from attention_influence.errors import AttentionInfluenceError, CorpusError, CorruptFile
 from attention_influence.heads.head_set import load_heads
@@ -19,9 +21,9 @@ from attention_influence.progress import progress
 from attention_influence.scoring.begin import SCORING_VERSION, Changes, begin_or_resume, library_versions
 from attention_influence.scoring.canary import canary_losses
 from attention_influence.scoring.failures import forget_failures, parked, read_failures
-from attention_influence.scoring.plan import BYTES_PER_TOKEN
+from attention_influence.scoring.plan import BYTES_PER_TOKEN, Unit
 from attention_influence.scoring.scorer import Scorer
-from attention_influence.scoring.worker import Reading
+from attention_influence.scoring.worker import Progress, Reading
 from attention_influence.verbs.result import Result
 from attention_influence.verbs.store_text import domains_and_reasons, failed_files
 
@@ -60,7 +62,7 @@ def score(config: ScoreConfig) -> Result:
             {**_scorer_options(config), "heads": scorer.heads, "tested": scorer.tested},
         )
         try:
-            run_locally(job, mine, workers_of(config, scorer), more)
+            _run(config, job, mine, scorer, more)
         except KeyboardInterrupt:
             raise AttentionInfluenceError(
                 f"interrupted. What was published in {store.url} is whole: run the same command again to go on"
@@ -92,6 +94,14 @@ def score(config: ScoreConfig) -> Result:
     lines += [f"error: unit {name} is parked: {error}" for name, error in stuck.items()]
     lines += [f"error: {name}: {error}" for name, error in data["failed_files"].items()]
     return Result("\n".join(lines), data, exit_code=1 if stuck or data["failed_files"] else 0)
+
+
+def _run(config: ScoreConfig, job: Job, mine: Sequence[Unit], scorer: Scorer, more: Progress) -> None:
+    if config.engine == "local":
+        run_locally(job, mine, workers_of(config, scorer), more)
+        return
+    gpus = float(scorer.model.device.type == "cuda") if config.worker_gpus is None else config.worker_gpus
+    run_on_ray(job, mine, Actors(config.workers, config.worker_cpus, gpus), config.address, more)
 
 
 def make_scorer(config: ScoreConfig) -> Scorer:
