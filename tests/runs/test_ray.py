@@ -77,17 +77,16 @@ def test_a_node_that_is_killed_costs_no_row(
     assert cli.score(corpus, whole, *CUT).code == 0
     port = free_port()
     address = f"127.0.0.1:{port}"
-    with node("--head", "--port", str(port), "--include-dashboard", "false"):
-        with node("--address", address) as second:
-            time.sleep(8)
-            arguments = [*score_arguments(cli.model, corpus, store), *CUT, "--engine", "ray", "--address", address]
-            run = start([*arguments, "--workers", "2"])
-            until = time.monotonic() + 120
-            while not list((store / "scores").glob("*.parquet")) and time.monotonic() < until:
-                time.sleep(0.05)
-            kill(second)
-            before = len(list((store / "scores").glob("*.parquet")))
-            out, err = run.communicate(timeout=300)
+    with node("--head", "--port", str(port), "--include-dashboard", "false"), node("--address", address) as second:
+        time.sleep(8)
+        arguments = [*score_arguments(cli.model, corpus, store), *CUT, "--engine", "ray", "--address", address]
+        run = start([*arguments, "--workers", "2"])
+        until = time.monotonic() + 120
+        while not list((store / "scores").glob("*.parquet")) and time.monotonic() < until:
+            time.sleep(0.05)
+        kill(second)
+        before = len(list((store / "scores").glob("*.parquet")))
+        out, err = run.communicate(timeout=300)
     assert run.returncode == 0, out + err
     assert 0 < before < len(list((whole / "scores").glob("*.parquet")))
     assert rows_of(store) == rows_of(whole)
