@@ -135,7 +135,10 @@ class SelectConfig:
     tokens: int | None = None
     """tokens to select in all, instead of --top"""
     rank_by: str = "influence"
-    """numeric column of the store to rank by, highest first"""
+    """a numeric column of the store, highest first (--rank-by=-COLUMN: lowest first), or delta, perplexity, length,
+    random, controlled"""
+    seed: int = 0
+    """of the rankings random and controlled"""
     manifest: bool = False
     """write (source, row, weight) instead of the documents"""
     format: Literal["parquet", "jsonl"] | None = None
@@ -146,6 +149,29 @@ class SelectConfig:
     """select from a store that is not finished"""
     shard_bytes: int = field(default=512 * 2**20, metadata=RARELY)
     """size of the dataset's files"""
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Say how far two rankings of a store, or two stores, agree, and what only one of them picks."""
+
+    store: str = field(metadata=POSITIONAL)
+    """score store"""
+    other: str | None = field(default=None, metadata=POSITIONAL)
+    """another store of the same corpus: another model, other heads, another precision"""
+    rank_by: str = "influence"
+    """ranking of the first store, as in `select`"""
+    against: tuple[str, ...] = ()
+    """rankings to compare it with, of the other store if there is one; several by commas or again
+    (default: controlled, or with another store the same ranking)"""
+    top: float = 0.2
+    """share of each domain that each ranking picks"""
+    examples: int = 5
+    """documents to show that only one of the two picks"""
+    sample: int = 1_000_000
+    """documents to compare at most; of more, a random sample by key, the same of both stores"""
+    seed: int = 0
+    """of the rankings random and controlled"""
 
 
 @dataclass(frozen=True)

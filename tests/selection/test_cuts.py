@@ -17,6 +17,7 @@ from attention_influence.scoring.schema import SCORE_SCHEMA
 from attention_influence.scoring.score_store import open_store
 from attention_influence.selection import Rule
 from attention_influence.selection.cuts import find_cuts
+from attention_influence.selection.ranking import open_ranking
 from attention_influence.selection.ranking_key import order_keys, tie_hashes
 from attention_influence.selection.ranks import rank_chosen
 
@@ -77,7 +78,7 @@ def reference(units, rule):
 
 def selected(folder, rule):
     store = open_store(str(folder))
-    with rank_chosen(store, find_cuts(store, rule)) as chosen:
+    with rank_chosen(store, find_cuts(store, rule, open_ranking(store, rule.rank_by))) as chosen:
         rows = [row for batch in chosen.batches() for row in batch.to_pylist()]
         return rows, chosen.thresholds
 
@@ -217,7 +218,7 @@ def test_rules_that_mean_nothing_are_usage_errors(options):
 def test_only_numeric_scores_rank(tmp_path, rank_by):
     store = open_store(str(write_store(tmp_path, [[score_row("x/a", 0, 0.5)]])))
     with pytest.raises(UsageError, match="numeric columns"):
-        find_cuts(store, Rule(top=0.5, rank_by=rank_by))
+        open_ranking(store, rank_by)
 
 
 def test_stores_that_are_none_say_so(tmp_path):

@@ -13,9 +13,9 @@ from attention_influence.errors import CorpusError
 _HUGGING_FACE = b"huggingface"
 
 
-def added_names(rank_by: str) -> list[str]:
-    """'influence', `rank_by` when it is another column, and '<rank_by>_rank'."""
-    return [*dict.fromkeys(["influence", rank_by]), f"{rank_by}_rank"]
+def added_names(ranked: str) -> list[str]:
+    """'influence', `ranked` when it is another column, and '<ranked>_rank'."""
+    return [*dict.fromkeys(["influence", ranked]), f"{ranked}_rank"]
 
 
 def check_free(source: Source, present: Iterable[str], added: Sequence[str]) -> None:

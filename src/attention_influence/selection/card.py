@@ -17,8 +17,17 @@ _LIMITS = """\
 """
 
 
-def card(rule: Rule, thresholds: Sequence[Threshold], shard_sets: Sequence[Sequence[str]], complete: bool) -> str:
-    """The text of README.md; `shard_sets` are the files written, empty for a manifest."""
+def card(
+    rule: Rule,
+    order: str,
+    thresholds: Sequence[Threshold],
+    shard_sets: Sequence[Sequence[str]],
+    complete: bool,
+    warnings: Sequence[str],
+) -> str:
+    """The text of README.md; `order`: which documents came first, in words; `shard_sets`: the files written, empty for
+    a manifest.
+    """
     documents = sum(t.documents for t in thresholds)
     chosen = sum(t.chosen for t in thresholds)
     tokens = sum(t.tokens_chosen for t in thresholds)
@@ -26,14 +35,15 @@ def card(rule: Rule, thresholds: Sequence[Threshold], shard_sets: Sequence[Seque
         _front_matter(shard_sets),
         "# Selected documents\n",
         f"{chosen:,} of {documents:,} documents ({tokens:,} tokens), chosen by attention influence: "
-        f"{_in_words(rule)}, the highest `{rule.rank_by}` first within each domain. Equal scores are ordered by a "
+        f"{_in_words(rule)}, {order} within each domain. Equal scores are ordered by a "
         "stable hash of the row's key, so the same scores always give the same selection.\n",
     ]
     if not complete:
         parts.append("**Partial.** The corpus was not scored to its end when this was selected.\n")
     if shard_sets:
         parts.append(
-            "Every row has its own columns, followed by `influence` and its rank in the domain (1 is the highest).\n"
+            "Every row has its own columns, followed by `influence`, the value that ranked it, and its rank in the "
+            "domain (1 is the first).\n"
         )
     else:
         parts.append(
@@ -44,6 +54,7 @@ def card(rule: Rule, thresholds: Sequence[Threshold], shard_sets: Sequence[Seque
         "`influence` = (loss of the reference model − loss of the base model) / loss of the base model, where the "
         "reference is the base model with its retrieval heads attending evenly (arXiv 2505.07293).\n",
         _table(thresholds),
+        "\n".join(f"- Warning: {_line(warning)}." for warning in warnings) + "\n" if warnings else "",
         _unranked(thresholds),
         "Thresholds, counts and the fingerprint of the scores are in `selection.json`.\n",
         _LIMITS,
@@ -96,6 +107,11 @@ def _unranked(thresholds: Sequence[Threshold]) -> str:
         return ""
     listed = ", ".join(f"{count:,} {_cell(reason)}" for reason, count in sorted(totals.items()))
     return f"Not ranked, for want of a finite score: {listed}.\n"
+
+
+def _line(text: str) -> str:
+    """The text on one line, without what Markdown would take for markup."""
+    return "".join(f"\\{sign}" if sign in "\\`*_[]<>#|" else sign for sign in " ".join(text.split()))
 
 
 def _cell(text: str) -> str:

@@ -14,17 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from attention_influence.errors import StoreError, UsageError
+from attention_influence.errors import StoreError
 from attention_influence.scoring.score_store import ScoreStore
-from attention_influence.selection.ranking_key import (
-    DIGIT_BITS,
-    HASH_DIGITS,
-    Keys,
-    is_ranked,
-    order_keys,
-    tie_hashes,
-    value_digits,
-)
+from attention_influence.selection.ranking import Ranking
+from attention_influence.selection.ranking_key import DIGIT_BITS, HASH_DIGITS, Keys, tie_hashes, value_digits
 from attention_influence.selection.rule import Rule
 from attention_influence.selection.tally import Domain, check_ranked, tally
 
@@ -34,48 +27,51 @@ _ALL_ONES = (1 << _HASH_BITS) - 1
 
 @dataclass(frozen=True)
 class Cuts:
-    """The domains by name order of appearance, and how many digits the score has."""
+    """The domains by name order of appearance, and the ranking that was cut."""
 
     domains: dict[str, Domain]
-    rank_by: str
-    value_digits: int
+    ranking: Ranking
 
     def chosen(self, store: ScoreStore) -> Iterator[pa.RecordBatch]:
         """The chosen rows, in the store's order: source, row, domain, n_tokens, influence, value, key, tie_hash."""
-        names = list(self.domains)
+        columns = dict.fromkeys(["source", "row", "domain", "n_tokens", "influence", *self.ranking.columns])
+        for batch in store.batches(list(columns)):
+            values = self.ranking.values(batch)
+            inside = pa.array(self.inside(batch, values))
+            batch, values = batch.filter(inside), values.filter(inside)
+            hashes = tie_hashes(batch.column("source"), batch.column("row").to_numpy())
+            filled = [batch.column("n_tokens").fill_null(0), batch.column("influence"), values]
+            filled += [pa.array(self.ranking.keys(values)), pa.array(hashes)]
+            keys = [batch.column(name) for name in ("source", "row", "domain")]
+            yield pa.RecordBatch.from_arrays(keys + filled, names=CHOSEN_COLUMNS)
+
+    def inside(self, batch: pa.RecordBatch, values: pa.Array) -> npt.NDArray[np.bool_]:
+        """Which rows of a batch are chosen; `values` are the ranking's."""
         floors = [domain.floor or 0 for domain in self.domains.values()]
         value_floor = np.array([floor >> _HASH_BITS for floor in floors], dtype=object)
         # A floor above every key chooses nothing; it does not fit in 64 bits, and is told apart here.
         nothing = value_floor > np.iinfo(np.uint64).max
         value_floor = np.where(nothing, 0, value_floor).astype(np.uint64)
         hash_floor = np.array([floor & _ALL_ONES for floor in floors], dtype=np.uint64)
-        for batch in store.batches(
-            list(dict.fromkeys(["source", "row", "domain", "n_tokens", "influence", self.rank_by]))
-        ):
-            codes = _codes(batch.column("domain"), {name: i for i, name in enumerate(names)})
-            keys = order_keys(batch.column(self.rank_by))
-            near = _ranked(batch, self.rank_by) & ~nothing[codes] & (keys >= value_floor[codes])
-            batch, codes, keys = batch.filter(pa.array(near)), codes[near], keys[near]
-            hashes = tie_hashes(batch.column("source"), batch.column("row").to_numpy())
-            inside = (keys > value_floor[codes]) | (~hashes >= hash_floor[codes])
-            columns = [batch.column(name) for name in ("source", "row", "domain")]
-            columns += [batch.column("n_tokens").fill_null(0), batch.column("influence"), batch.column(self.rank_by)]
-            columns += [pa.array(keys), pa.array(hashes)]
-            yield pa.RecordBatch.from_arrays(columns, names=CHOSEN_COLUMNS).filter(pa.array(inside))
+        codes = _codes(batch.column("domain"), {name: i for i, name in enumerate(self.domains)})
+        keys = self.ranking.keys(values)
+        inside = self.ranking.ranked(batch, values) & ~nothing[codes] & (keys >= value_floor[codes])
+        level = np.flatnonzero(inside & (keys == value_floor[codes]))
+        tied = batch.take(pa.array(level))
+        hashes = tie_hashes(tied.column("source"), tied.column("row").to_numpy())
+        inside[level] = ~hashes >= hash_floor[codes[level]]
+        return inside
 
 
 CHOSEN_COLUMNS = ["source", "row", "domain", "n_tokens", "influence", "value", "key", "tie_hash"]
 
 
-def find_cuts(store: ScoreStore, rule: Rule) -> Cuts:
-    """The cut of each domain under a rule.
-
-    A document is ranked when its influence and its `rank_by` are both finite. Raises UsageError when the store cannot
-    be ranked by that column, StoreError when no document is ranked.
-    """
-    digits = _digits(store, rule.rank_by)
+def find_cuts(store: ScoreStore, rule: Rule, ranking: Ranking) -> Cuts:
+    """The cut of each domain under a rule. Raises StoreError when no document is ranked."""
+    digits = value_digits(ranking.type)
+    assert digits is not None
     domains: dict[str, Domain] = {}
-    histogram = _count_digit(store, rule, domains, 0, digits)
+    histogram = _count_digit(store, ranking, domains, 0, digits)
     check_ranked(store, domains)
     in_order = [domains[name] for name in sorted(domains)]
     budgets = rule.budgets([domain.ranked for domain in in_order], [domain.tokens for domain in in_order])
@@ -83,12 +79,12 @@ def find_cuts(store: ScoreStore, rule: Rule) -> Cuts:
         domain.left = budget
     for digit in range(digits + HASH_DIGITS):
         if digit:
-            histogram = _count_digit(store, rule, domains, digit, digits)
+            histogram = _count_digit(store, ranking, domains, digit, digits)
         for code, domain in enumerate(domains.values()):
             if domain.floor is None:
                 _settle(domain, histogram[code], (digits + HASH_DIGITS - 1 - digit) * DIGIT_BITS, rule)
         if all(domain.floor is not None for domain in domains.values()):
-            return Cuts(domains, rule.rank_by, digits)
+            return Cuts(domains, ranking)
     name = next(domain.name for domain in domains.values() if domain.floor is None)
     raise StoreError(
         f"{store.url}: domain {name!r} holds the same (source, row) more than once, at the threshold. "
@@ -116,13 +112,13 @@ def _settle(domain: Domain, buckets: dict[int, tuple[int, int]], rest: int, rule
 
 
 def _count_digit(
-    store: ScoreStore, rule: Rule, domains: dict[str, Domain], digit: int, digits: int
+    store: ScoreStore, ranking: Ranking, domains: dict[str, Domain], digit: int, digits: int
 ) -> dict[int, dict[int, tuple[int, int]]]:
     """Domain's place → digit → (documents, tokens), over the ranked rows that share the domain's prefix.
 
     The pass over the first digit also makes the domains and their counts.
     """
-    columns = ["domain", "n_tokens", "influence", rule.rank_by]
+    columns = ["domain", "n_tokens", "influence", *ranking.columns]
     columns += ["flag", "reason"] if digit == 0 else []
     columns += ["source", "row"] if digit >= digits else []
     codes_of = {name: code for code, name in enumerate(domains)}
@@ -133,11 +129,12 @@ def _count_digit(
     hash_prefix = np.array([prefix & ((1 << below) - 1) for prefix in prefixes], dtype=np.uint64)
     active = np.array([domain.floor is None for domain in domains.values()], dtype=np.bool_)
     for batch in store.batches(list(dict.fromkeys(columns))):
-        ranked = _ranked(batch, rule.rank_by)
+        values = ranking.values(batch)
+        ranked = ranking.ranked(batch, values)
         if digit == 0:
-            tally(batch, ranked, rule.rank_by, domains, codes_of)
+            tally(batch, ranked, values, domains, codes_of)
         codes = _codes(batch.column("domain"), codes_of)
-        keys = order_keys(batch.column(rule.rank_by))
+        keys = ranking.keys(values)
         if digit == 0:
             here = ranked
         elif digit < digits:
@@ -173,10 +170,6 @@ def _add(
         of_domain[bucket & 0xFFFF] = (before[0] + count, before[1] + total)
 
 
-def _ranked(batch: pa.RecordBatch, rank_by: str) -> npt.NDArray[np.bool_]:
-    return is_ranked(batch.column("influence")) & is_ranked(batch.column(rank_by))
-
-
 def _codes(domain: pa.Array, codes_of: dict[str, int]) -> npt.NDArray[np.int64]:
     encoded = domain.dictionary_encode()
     codes = np.array([codes_of[name] for name in encoded.dictionary.to_pylist()], dtype=np.int64)
@@ -186,12 +179,3 @@ def _codes(domain: pa.Array, codes_of: dict[str, int]) -> npt.NDArray[np.int64]:
 
 def _shifted(keys: Keys, digits: int) -> Keys:
     return keys >> np.uint64(digits * DIGIT_BITS)
-
-
-def _digits(store: ScoreStore, rank_by: str) -> int:
-    numeric = [f.name for f in store.schema if f.name != "row" and value_digits(f.type) is not None]
-    if rank_by not in numeric:
-        raise UsageError(f"--rank-by is {rank_by!r}; the numeric columns of {store.url} are: {', '.join(numeric)}.")
-    digits = value_digits(store.schema.field(rank_by).type)
-    assert digits is not None
-    return digits

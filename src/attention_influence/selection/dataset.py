@@ -78,7 +78,7 @@ def write_dataset(
     chosen: ChosenRows,
     sources: Mapping[str, Source],
     folder: StagedFolder,
-    rank_by: str,
+    value_name: str,
     output_format: OutputFormat | None,
     shard_bytes: int,
 ) -> list[list[str]]:
@@ -88,7 +88,7 @@ def write_dataset(
     stay what they are, compressed as they were. Raises CorpusError when a row cannot be read or written.
     """
     sets = _ShardSets(folder, shard_bytes)
-    for run in _runs(chosen, sources, rank_by):
+    for run in _runs(chosen, sources, value_name):
         # Parquet names its own; for lines the input's own compression.
         target = output_format or ("parquet" if run.source.format == "parquet" else None)
         if run.source.format == "parquet":
@@ -155,18 +155,18 @@ def _line_batches(run: _Run) -> Iterator[list[bytes]]:
         yield lines
 
 
-def _runs(chosen: ChosenRows, sources: Mapping[str, Source], rank_by: str) -> Iterator[_Run]:
+def _runs(chosen: ChosenRows, sources: Mapping[str, Source], value_name: str) -> Iterator[_Run]:
     """The chosen rows source by source, a large source in several runs."""
     held: list[pa.RecordBatch] = []
     count = 0
     for part in _by_source(chosen):
         if held and (part.column("source")[0] != held[0].column("source")[0] or count >= _LOOKUP_ROWS):
-            yield _run(held, sources, rank_by)
+            yield _run(held, sources, value_name)
             held, count = [], 0
         held.append(part)
         count += part.num_rows
     if held:
-        yield _run(held, sources, rank_by)
+        yield _run(held, sources, value_name)
 
 
 def _by_source(chosen: ChosenRows) -> Iterator[pa.RecordBatch]:
@@ -177,9 +177,9 @@ def _by_source(chosen: ChosenRows) -> Iterator[pa.RecordBatch]:
             yield batch.slice(low, high - low)
 
 
-def _run(parts: Sequence[pa.RecordBatch], sources: Mapping[str, Source], rank_by: str) -> _Run:
+def _run(parts: Sequence[pa.RecordBatch], sources: Mapping[str, Source], value_name: str) -> _Run:
     table = pa.Table.from_batches(parts)
-    columns = {"influence": table["influence"], rank_by: table["value"]}
+    columns = {"influence": table["influence"], value_name: table["value"]}
     columns = {name: columns[name] for name in dict.fromkeys(columns)}
-    added = pa.table([*columns.values(), table["rank"].cast(pa.int64())], names=added_names(rank_by))
+    added = pa.table([*columns.values(), table["rank"].cast(pa.int64())], names=added_names(value_name))
     return _Run(sources[table["source"][0].as_py()], table["row"].to_numpy(), added)

@@ -9,10 +9,10 @@ from attention_influence.selection.ranks import ChosenRows
 MANIFEST = "manifest.parquet"
 
 
-def write_manifest(chosen: ChosenRows, folder: StagedFolder, rank_by: str) -> str:
+def write_manifest(chosen: ChosenRows, folder: StagedFolder, value_name: str) -> str:
     """The name of the file written: source, row, weight (1.0), domain, influence, rank, by source and row.
 
-    Ranked by another column than influence, that column comes before its rank.
+    Ranked by something else than influence, that value comes before its rank.
     """
     writer: pq.ParquetWriter | None = None
     with folder.open(MANIFEST) as sink:
@@ -23,8 +23,8 @@ def write_manifest(chosen: ChosenRows, folder: StagedFolder, rank_by: str) -> st
                 "weight": pa.array([1.0] * batch.num_rows, pa.float64()),
                 "domain": batch.column("domain"),
                 "influence": batch.column("influence"),
-                rank_by: batch.column("value"),
-                f"{rank_by}_rank": batch.column("rank"),
+                value_name: batch.column("value"),
+                f"{value_name}_rank": batch.column("rank"),
             }
             table = pa.table(columns)
             writer = writer or pq.ParquetWriter(sink, table.schema, compression="zstd")

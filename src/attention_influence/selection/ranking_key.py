@@ -62,7 +62,16 @@ def tie_hashes(sources: pa.Array, rows: npt.NDArray[np.int64]) -> Keys:
         ],
         dtype=np.uint64,
     )
-    state = seeds[encoded.indices.to_numpy()] + (rows.astype(np.uint64) + np.uint64(1)) * _GOLDEN
+    return _mixed(seeds[encoded.indices.to_numpy()] + (rows.astype(np.uint64) + np.uint64(1)) * _GOLDEN)
+
+
+def salted(hashes: Keys, salt: str) -> Keys:
+    """Other hashes of the same rows, unrelated to these and to those of another salt; one to one."""
+    seed = int.from_bytes(hashlib.blake2b(salt.encode("utf-8"), digest_size=8).digest(), "little")
+    return _mixed((hashes ^ np.uint64(seed)) + _GOLDEN)
+
+
+def _mixed(state: Keys) -> Keys:
     state = (state ^ (state >> np.uint64(30))) * _MIX_1
     state = (state ^ (state >> np.uint64(27))) * _MIX_2
     return np.asarray(state ^ (state >> np.uint64(31)), dtype=np.uint64)

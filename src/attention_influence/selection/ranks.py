@@ -23,12 +23,13 @@ _BATCH_ROWS = 1 << 16
 class Threshold:
     """One domain's share in a selection.
 
-    A ranked document is chosen when its score is above `value`, or equals it and its tie hash is at most `tie_hash`.
+    A ranked document is chosen when its value comes before `value` (is above it; for a ranking with the lowest first,
+    below), or equals it and its tie hash is at most `tie_hash`.
     """
 
     domain: str
     value: float | int | None
-    """Score of the last chosen document; None when none is."""
+    """The ranking's value of the last chosen document; None when none is."""
     tie_hash: int | None
     documents: int
     ranked: int

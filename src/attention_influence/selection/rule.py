@@ -11,7 +11,7 @@ from attention_influence.errors import UsageError
 
 @dataclass(frozen=True)
 class Rule:
-    """Exactly one of `top` and `tokens`; ranked by `rank_by`, highest first, within each domain."""
+    """Exactly one of `top` and `tokens`; ranked by `rank_by` within each domain."""
 
     top: float | None = None
     """Share in (0, 1] of each domain's ranked documents (rounded up) or of their tokens (never above)."""
@@ -20,7 +20,7 @@ class Rule:
     by: Literal["documents", "tokens"] = "documents"
     """What `top` is a share of."""
     rank_by: str = "influence"
-    """A numeric column of the score store."""
+    """The name of a ranking (see `ranking`)."""
 
     def __post_init__(self) -> None:
         if (self.top is None) == (self.tokens is None):

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from attention_influence.corpus.sources import Source, is_unchanged
@@ -15,7 +15,9 @@ from attention_influence.selection.cuts import find_cuts
 from attention_influence.selection.dataset import OutputFormat, check_format, write_dataset
 from attention_influence.selection.manifest import write_manifest
 from attention_influence.selection.publish import DONE_MARK, StagedFolder, check_target, published_folder
+from attention_influence.selection.ranking import open_ranking
 from attention_influence.selection.ranks import Threshold, rank_chosen
+from attention_influence.selection.repetitive import Repetition, repetition_of
 from attention_influence.selection.rule import Rule
 
 SHARD_BYTES = 512 << 20
@@ -36,6 +38,11 @@ class Selection:
     """The store's own; None where its run recorded none."""
     complete: bool
     """Whether the whole corpus had been scored."""
+    ranking: dict[str, Any]
+    """The ranking's name, which end comes first, its seed, and what was fitted for controlled influence."""
+    repetition: tuple[Repetition, ...]
+    """How repetitive a choice by influence is, by domain; empty for other rankings."""
+    warnings: tuple[str, ...]
 
     @property
     def documents(self) -> int:
@@ -49,10 +56,13 @@ class Selection:
         return {
             "rule": self.rule.to_json(),
             "rank_by": self.rule.rank_by,
+            "ranking": self.ranking,
             "documents": self.documents,
             "tokens": self.tokens,
             "thresholds": [threshold.to_json() for threshold in self.thresholds],
             "unranked": _summed(threshold.unranked for threshold in self.thresholds),
+            "repetition": [asdict(repetition) for repetition in self.repetition],
+            "warnings": list(self.warnings),
             "files": list(self.files),
             "store": self.store,
             "complete": self.complete,
@@ -68,6 +78,7 @@ def select(
     tokens: int | None = None,
     by: Literal["documents", "tokens"] = "documents",
     rank_by: str = "influence",
+    seed: int = 0,
     manifest: bool = False,
     format: OutputFormat | None = None,
     shard_bytes: int = SHARD_BYTES,
@@ -77,9 +88,10 @@ def select(
 ) -> Selection:
     """The selection, written to the folder `out`: chosen rows or `manifest.parquet`, selection.json and README.md.
 
-    Of each domain, the documents with the highest `rank_by`: `top` of them (rounded up), or with by='tokens' as many
-    as stay within that share of the domain's tokens; or `tokens` in all, split over the domains in proportion to their
-    tokens. Counts and tokens are those of the documents whose scores are finite; the others are never chosen.
+    Of each domain, the documents that come first by `rank_by` (see `ranking`; `seed` is of the rankings that draw):
+    `top` of them (rounded up), or with by='tokens' as many as stay within that share of the domain's tokens; or
+    `tokens` in all, split over the domains in proportion to their tokens. Counts and tokens are those of the documents
+    whose scores are finite; the others are never chosen.
 
     `format`: parquet, jsonl, jsonl.gz or jsonl.zst; by default each input's own. `sources`: where the scored files lie
     now, by their recorded names; by default where they lay. `out` appears whole or not at all; a folder that is not
@@ -98,16 +110,21 @@ def select(
             f"{scores.url}: scoring is not complete, so shares and thresholds are not final. "
             "Resume `score`, or select with --allow-partial."
         )
-    with rank_chosen(scores, find_cuts(scores, rule)) as chosen:
+    ranking = open_ranking(scores, rank_by, seed)
+    cuts = find_cuts(scores, rule, ranking)
+    with rank_chosen(scores, cuts) as chosen:
         if not chosen.sources:
             raise UsageError(f"{rule.tokens or rule.top} is too little: no document fits. Raise --tokens or --top.")
         found = _trusted(scores, chosen.sources, sources, needed=not manifest)
+        repetition = repetition_of(scores, cuts, seed) if rank_by == "influence" else ()
+        warnings = [warning for of_domain in repetition if (warning := of_domain.warning())]
+        warnings += ranking.control.warnings() if ranking.control else []
         with published_folder(out, overwrite) as folder:
             sets: list[list[str]] = []
             if manifest:
-                files = [write_manifest(chosen, folder, rank_by)]
+                files = [write_manifest(chosen, folder, ranking.column)]
             else:
-                sets = write_dataset(chosen, found, folder, rank_by, format, shard_bytes)
+                sets = write_dataset(chosen, found, folder, ranking.column, format, shard_bytes)
                 files = [file for shards in sets for file in shards]
             selection = Selection(
                 out=out,
@@ -117,8 +134,12 @@ def select(
                 store=scores.url,
                 fingerprint=scores.run.get("fingerprint"),
                 complete=scores.is_complete,
+                ranking=ranking.to_json(),
+                repetition=repetition,
+                warnings=tuple(warnings),
             )
-            _write_text(folder, "README.md", card(rule, chosen.thresholds, sets, scores.is_complete))
+            about = card(rule, ranking.in_words(), chosen.thresholds, sets, scores.is_complete, warnings)
+            _write_text(folder, "README.md", about)
             _write_text(folder, DONE_MARK, json.dumps(selection.to_json(), indent=2, ensure_ascii=False) + "\n")
     return selection
 

@@ -34,12 +34,12 @@ class Domain:
 def tally(
     batch: pa.RecordBatch,
     ranked: npt.NDArray[np.bool_],
-    rank_by: str,
+    values: pa.Array,
     domains: dict[str, Domain],
     codes_of: dict[str, int],
 ) -> None:
-    """Adds a batch to its domains' counts, making those that are new."""
-    not_finite = pc.or_(batch.column("influence").is_valid(), batch.column(rank_by).is_valid())
+    """Adds a batch, with the ranking's `values`, to its domains' counts, making those that are new."""
+    not_finite = pc.or_(batch.column("influence").is_valid(), values.is_valid())
     why = pc.coalesce(
         batch.column("reason"), batch.column("flag"), pc.if_else(not_finite, pa.scalar("not_finite"), pa.scalar("null"))
     )

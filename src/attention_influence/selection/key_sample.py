@@ -1,0 +1,43 @@
+"""A random sample of bounded size out of a stream of rows, the same in whatever order they come."""
+
+import numpy as np
+import pyarrow as pa
+
+from attention_influence.selection.ranking_key import Keys
+
+
+class KeySample:
+    """The rows with the smallest hashes among all that were added, at most `most` of them."""
+
+    def __init__(self, most: int, bound: int = 2**64 - 1) -> None:
+        self.bound = bound
+        """Only rows up to this hash are kept; it falls as rows are added."""
+        self.is_full = False
+        """Whether rows had to be left out."""
+        self._most = most
+        self._held: list[pa.Table] = []
+        self._hashes: list[Keys] = []
+        self._count = 0
+
+    def add(self, rows: pa.Table, hashes: Keys) -> None:
+        """Adds rows of one schema, each with the hash of its key."""
+        near = hashes <= np.uint64(self.bound)
+        self._held.append(rows.filter(pa.array(near)))
+        self._hashes.append(hashes[near])
+        self._count += int(near.sum())
+        if self._count > 2 * self._most:
+            self._trim()
+
+    def rows(self) -> pa.Table:
+        """By rising hash. At least one table must have been added."""
+        self._trim()
+        return self._held[0].take(pa.array(np.argsort(self._hashes[0], kind="stable")))
+
+    def _trim(self) -> None:
+        rows, hashes = pa.concat_tables(self._held), np.concatenate(self._hashes)
+        if len(hashes) > self._most:
+            self.is_full = True
+            self.bound = int(np.partition(hashes, self._most - 1)[self._most - 1])
+            near = hashes <= np.uint64(self.bound)
+            rows, hashes = rows.filter(pa.array(near)), hashes[near]
+        self._held, self._hashes, self._count = [rows.combine_chunks()], [hashes], len(hashes)
