@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from by_sorting import hash_of, in_rank_order, reference, selected
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_files import score_row, write_store
@@ -16,10 +17,8 @@ from attention_influence.errors import StoreError, UsageError
 from attention_influence.scoring.schema import SCORE_SCHEMA
 from attention_influence.scoring.score_store import open_store
 from attention_influence.selection import Rule
-from attention_influence.selection.cuts import find_cuts
 from attention_influence.selection.ranking import open_ranking
 from attention_influence.selection.ranking_key import order_keys, tie_hashes
-from attention_influence.selection.ranks import rank_chosen
 
 few = settings(max_examples=60, deadline=None)
 scores = st.one_of(
@@ -37,58 +36,6 @@ rules = st.one_of(
     st.builds(Rule, top=st.sampled_from([0.07, 0.2, 0.5, 1.0]), by=st.just("tokens")),
     st.builds(Rule, tokens=st.integers(1, 120)),
 )
-
-
-def hash_of(source, row):
-    return int(tie_hashes(pa.array([source]), np.array([row]))[0])
-
-
-def reference(units, rule):
-    """What the rule means, by sorting everything: domain → keys in rank order."""
-    ranked, parts = {}, {}
-    for row in (row for unit in units for row in unit):
-        value = row[rule.rank_by]
-        if row["influence"] is not None and math.isfinite(row["influence"]) and value is not None:
-            ranked.setdefault(row["domain"], []).append(row)
-    for domain_rows in ranked.values():
-        domain_rows.sort(key=lambda r: (-np.float32(r[rule.rank_by]), hash_of(r["source"], r["row"])))
-    totals = {name: sum(r["n_tokens"] for r in ranked[name]) for name in sorted(ranked)}
-    whole = sum(totals.values())
-    if rule.tokens is not None:
-        exact = {name: Fraction(rule.tokens * total, whole or 1) for name, total in totals.items()}
-        parts = {name: math.floor(part) for name, part in exact.items()}
-        order = sorted(exact, key=lambda name: (-(exact[name] - parts[name]), name))
-        for name in order[: rule.tokens - sum(parts.values()) if whole else 0]:
-            parts[name] += 1
-    chosen = {}
-    for name, domain_rows in ranked.items():
-        if rule.counts_tokens:
-            limit = parts[name] if rule.tokens is not None else Fraction(str(rule.top)) * totals[name]
-            taken, spent = [], 0
-            for row in domain_rows:
-                spent += row["n_tokens"]
-                if spent > limit:
-                    break
-                taken.append(row)
-        else:
-            taken = domain_rows[: math.ceil(Fraction(str(rule.top)) * len(domain_rows))]
-        chosen[name] = [(r["source"], r["row"]) for r in taken]
-    return chosen
-
-
-def selected(folder, rule):
-    store = open_store(str(folder))
-    with rank_chosen(store, find_cuts(store, rule, open_ranking(store, rule.rank_by))) as chosen:
-        rows = [row for batch in chosen.batches() for row in batch.to_pylist()]
-        return rows, chosen.thresholds
-
-
-def in_rank_order(rows):
-    found = {}
-    for row in sorted(rows, key=lambda row: row["rank"]):
-        found.setdefault(row["domain"], []).append((row["source"], row["row"]))
-        assert row["rank"] == len(found[row["domain"]])
-    return found
 
 
 @few

@@ -92,7 +92,7 @@ def compare(
     """`ranking` of `a` with each of `against`, rankings of `b`, or of `a` too where `b` is None.
 
     Of more than `sample` documents, those with the smallest hashes of their keys are compared, the same from both
-    stores. Raises StoreError when a store holds a document twice.
+    stores. Raises StoreError when a store holds a document twice, or there is no document that both rank.
     """
     taken_a = KeySample(sample)
     _gather(a, [ranking, *(against if b is None else ())], "a", taken_a)
@@ -163,6 +163,10 @@ def _check_unique(store: ScoreStore, rows: pa.Table) -> None:
 
 def _agreements(rows: pa.Table, column: str, against: str, top: float, examples: int) -> list[Agreement]:
     rows = rows.filter(pc.and_(rows["a 0"].is_valid(), rows[column].is_valid()))
+    if not len(rows):
+        raise StoreError(
+            f"No document has a finite influence and a finite {against!r}, so there is nothing to compare."
+        )
     found = []
     for name in sorted(rows["domain a"].unique().to_pylist()):
         of_domain = rows.filter(pc.equal(rows["domain a"], name))
