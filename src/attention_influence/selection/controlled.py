@@ -29,7 +29,7 @@ from attention_influence.selection.ranking_key import Keys, salted, tie_hashes
 
 CONTROLS = ("n_tokens", "loss_base", "copy_share", "repeat_share", "compression", "unigram_surprisal")
 """Columns of the store that are controlled for; n_tokens by its logarithm."""
-COLUMNS = ("source", "row", "domain", "loss_ref", *CONTROLS)
+COLUMNS = ("source", "row", "domain", "influence", "loss_ref", *CONTROLS)
 """Of the store, what controlled influence needs."""
 FEWEST = 50
 """Documents of a domain, with all figures, below which nothing is fitted."""
@@ -156,6 +156,7 @@ def observed(rows: pa.RecordBatch | pa.Table) -> tuple[Array, Array, npt.NDArray
     """
     base, ref, tokens = (_numbers(rows, name) for name in ("loss_base", "loss_ref", "n_tokens"))
     known = (base > 0) & (ref > 0) & (tokens > 0) & np.isfinite(base) & np.isfinite(ref)
+    known &= np.isfinite(_numbers(rows, "influence"))
     columns = [np.log(np.where(known, tokens, 1.0)), base]
     columns += [np.nan_to_num(_numbers(rows, name), nan=0.0) for name in ("copy_share", "repeat_share")]
     columns += [_numbers(rows, name) for name in ("compression", "unigram_surprisal")]
@@ -208,10 +209,10 @@ def _linear(controls: Array, log_ratio: Array) -> Model:
 
 
 def _trees(controls: Array, log_ratio: Array) -> Model:
-    """Histogram gradient boosting, 100 trees; the same bits with any number of threads."""
+    """Gradient boosting on histograms, 100 trees of 8 leaves: 31 explained less of 1,500 to 30,000 documents."""
     from sklearn.ensemble import HistGradientBoostingRegressor  # takes a second; not every selection needs it
 
-    trees = HistGradientBoostingRegressor(early_stopping=False, random_state=0)
+    trees = HistGradientBoostingRegressor(max_leaf_nodes=8, early_stopping=False, random_state=0)
     with threadpool_limits(1, user_api="openmp"):
         trees.fit(controls, log_ratio)
     return lambda controls: np.asarray(trees.predict(controls), dtype=np.float64) if len(controls) else np.zeros(0)

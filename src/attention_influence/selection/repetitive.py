@@ -93,8 +93,9 @@ def repetition_of(store: ScoreStore, cuts: Cuts, seed: int) -> tuple[Repetition,
         for name, rows in (("ranked", cuts.ranking.ranked(batch, values)), ("chosen", chosen)):
             _add_tokens(tokens[name], batch, rows)
             _add_tokens(repeated[name], batch, rows & repeats)
-        hashes = salted(tie_hashes(batch.column("source"), batch.column("row").to_numpy()), f"repetition {seed}")
-        add_by_domain(samples, batch.append_column("chosen", pa.array(chosen)), hashes)
+        if samples:
+            hashes = salted(tie_hashes(batch.column("source"), batch.column("row").to_numpy()), f"repetition {seed}")
+            add_by_domain(samples, batch.append_column("chosen", pa.array(chosen)), hashes)
     rows_of = {name: sample.rows() for name, sample in samples.items()}
     control = fit_samples(rows_of, seed)
     return tuple(
