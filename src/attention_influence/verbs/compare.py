@@ -25,8 +25,8 @@ def compare_verb(config: CompareConfig) -> Result:
     against = [open_ranking(b or a, name, config.seed) for name in names]
     found = compare(a, ranking, b, against, top=config.top, examples=config.examples, sample=config.sample)
     keys = [(e.source, e.row) for one in found.agreements for e in (*one.examples_a, *one.examples_b)]
-    texts, notes = texts_at(a, keys)
-    notes += [
+    texts, unread = texts_at(a, keys)
+    notes = [
         f"{store.url} is not finished: {len(store.units)} of {store.n_planned} units"
         for store in (a, b)
         if store and not store.is_complete
@@ -40,13 +40,15 @@ def compare_verb(config: CompareConfig) -> Result:
         "fingerprints_differ_in": different,
         **{name: value for name, value in vars(found).items() if name != "agreements"},
         "agreements": [_to_json(one, texts) for one in found.agreements],
-        "warnings": notes,
+        "warnings": [*notes, *unread],
     }
     lines = [f"A: {ranking.name} of {a.url}", *(f"B: {one.name} of {(b or a).url}" for one in against)]
     if b:
         lines.append(f"fingerprints differ in: {', '.join(different) or 'nothing'}")
-    lines += [*_counts(found, config.sample, b is not None), "", *_tables(found, config.top, len(against) == 1, texts)]
-    return Result("\n".join([*lines, *(f"warning: {note}" for note in notes)]), data)
+    details = len(against) == 1
+    lines += [*_counts(found, config.sample, b is not None), "", *_tables(found, config.top, details, texts)]
+    lines += [f"warning: {note}" for note in (*notes, *(unread if details else ()))]
+    return Result("\n".join(lines), data)
 
 
 def _counts(found: Comparison, sample: int, two_stores: bool) -> Iterator[str]:
