@@ -3,11 +3,15 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor
 
+from attention_influence.model import loss
 from attention_influence.model.language_model import LanguageModel
 from model.two_passes import Masked, token_losses
 from tiny_models import HEADS, LAYERS, Tiny, random_tokens, tiny
@@ -163,3 +167,16 @@ def test_a_pass_leaves_nothing_behind(family: str) -> None:
     losses(model, [random_tokens(200, seed=1), tokens], {0: [0], 3: [1]})
     model.forward([tokens])
     assert torch.equal(losses(model, [tokens], {1: [2]})[0], before)
+
+
+@given(st.integers(1, 9), st.integers(2, 40), st.sampled_from([torch.float32, torch.bfloat16]), st.integers(0, 99))
+def test_cross_entropy_is_torchs_however_few_rows_are_taken_at_once(
+    rows: int, vocabulary: int, dtype: torch.dtype, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    logits = (30 * torch.randn(rows, vocabulary, generator=generator)).to(dtype)
+    targets = torch.randint(vocabulary, (rows,), generator=generator)
+    expected = torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
+    for at_once in (1, 2 * vocabulary, 2**19):
+        with patch.dict(loss._CACHED_LOGITS, cpu=at_once):
+            torch.testing.assert_close(loss.cross_entropy(logits, targets), expected, rtol=1e-6, atol=1e-5)

@@ -12,9 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Logits of one chunk, in elements: keeps the product, its float32 copy and the sums inside a few tens of megabytes
+# Float32 logits of which log-sum-exp is taken at once: a part of a core's cache, or all of a chunk on a card.
+_CACHED_LOGITS = {"cpu": 2**19, "cuda": 2**29}
+# Logits of one chunk, in elements: keeps the product, its float32 copy and the sums inside some hundred megabytes
 # on a CPU, and large enough to fill the card on CUDA.
-_CHUNK_LOGITS = {"cpu": 2**24, "cuda": 2**29}
+_CHUNK_LOGITS = {"cpu": 2**25, "cuda": 2**29}
 
 
 class OutputLayer:
@@ -43,15 +45,29 @@ class OutputLayer:
         """Losses [B, N] in nats, float32: row b's −log p(target_N[i]) at position predicting_N[i]."""
         hidden_BTE = body_output.last_hidden_state
         rows = hidden_BTE.shape[0]
-        chunk = max(1, _CHUNK_LOGITS.get(hidden_BTE.device.type, 2**24) // self.vocabulary)
+        chunk = max(1, _CHUNK_LOGITS.get(hidden_BTE.device.type, _CHUNK_LOGITS["cpu"]) // self.vocabulary)
         losses_BN = torch.empty(rows, len(target_N), dtype=torch.float32, device=hidden_BTE.device)
         for row in range(rows):
             for low in range(0, len(target_N), chunk):
                 part = slice(low, low + chunk)
-                logits_NV = self.logits(body_output, hidden_BTE[row, predicting_N[part]]).float()
-                at_target_N = logits_NV.gather(1, target_N[part, None])[:, 0]
-                losses_BN[row, part] = logits_NV.logsumexp(1) - at_target_N
+                logits_NV = self.logits(body_output, hidden_BTE[row, predicting_N[part]])
+                losses_BN[row, part] = cross_entropy(logits_NV, target_N[part])
         return losses_BN
+
+
+def cross_entropy(logits_NV: Tensor, target_N: Tensor) -> Tensor:
+    """−log p(target) [N], float32, of logits of any float type; a few rows at a time, so that they stay in the cache."""
+    rows, vocabulary = logits_NV.shape
+    few = max(1, _CACHED_LOGITS.get(logits_NV.device.type, _CACHED_LOGITS["cpu"]) // vocabulary)
+    losses_N = torch.empty(rows, dtype=torch.float32, device=logits_NV.device)
+    held = torch.empty(min(few, rows), vocabulary, dtype=torch.float32, device=logits_NV.device)
+    for low in range(0, rows, few):
+        part = slice(low, min(low + few, rows))
+        logits_RV = held[: part.stop - low].copy_(logits_NV[part])
+        at_target_R = logits_RV.gather(1, target_N[part, None])[:, 0]
+        largest_R = logits_RV.amax(1)
+        losses_N[part] = logits_RV.sub_(largest_R[:, None]).exp_().sum(1).log_() + largest_R - at_target_R
+    return losses_N
 
 
 class _Given(nn.Module):
