@@ -56,7 +56,7 @@ class OutputLayer:
 
 
 def cross_entropy(logits_NV: Tensor, target_N: Tensor) -> Tensor:
-    """−log p(target) [N], float32, of logits of any float type; a few rows at a time, so that they stay in the cache."""
+    """−log p(target) [N], float32, of logits of any float type; a few rows at a time, which stay in the cache."""
     rows, vocabulary = logits_NV.shape
     few = max(1, _CACHED_LOGITS.get(logits_NV.device.type, _CACHED_LOGITS["cpu"]) // vocabulary)
     losses_N = torch.empty(rows, dtype=torch.float32, device=logits_NV.device)
