@@ -28,6 +28,7 @@ VERBS = {
     "estimate": _Verb(config.EstimateConfig, "attention_influence.verbs.estimate:estimate"),
     "status": _Verb(config.StatusConfig, "attention_influence.verbs.status:status"),
     "select": _Verb(config.SelectConfig, "attention_influence.verbs.select:select_verb"),
+    "annotate": _Verb(config.AnnotateConfig, "attention_influence.verbs.annotate:annotate"),
     "compare": _Verb(config.CompareConfig, "attention_influence.verbs.compare:compare_verb"),
     "report": _Verb(config.ReportConfig, "attention_influence.verbs.report:report"),
     "demo": _Verb(config.DemoConfig, "attention_influence.verbs.demo:demo"),

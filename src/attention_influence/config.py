@@ -152,6 +152,30 @@ class SelectConfig:
 
 
 @dataclass(frozen=True)
+class AnnotateConfig:
+    """Add a column to a score store: a number of the corpus's own, or what a quality classifier says."""
+
+    store: str = field(metadata=POSITIONAL)
+    """score store"""
+    name: str = field(metadata=POSITIONAL)
+    """of the new column, one that the corpus's own columns do not have; or of one that is there, to complete it"""
+    column: str | None = None
+    """numeric column or JSON key of the corpus"""
+    positive: tuple[str, ...] = ()
+    """texts that a classifier, trained here, is to find good: file, folder, glob or URL; may be given several times"""
+    negative: tuple[str, ...] = ()
+    """texts that it is to tell them from"""
+    text_column: str = "text"
+    """column or JSON key of those texts"""
+    seed: int = 0
+    """of what is held out of them, and of the choice where there are too many"""
+    overwrite: bool = False
+    """replace a column of this name"""
+    max_examples: int = field(default=50_000, metadata=RARELY)
+    """texts of each side to train on"""
+
+
+@dataclass(frozen=True)
 class CompareConfig:
     """Say how far two rankings of a store, or two stores, agree, and what only one of them picks."""
 

@@ -67,9 +67,9 @@ def parquet_rows(source: Source, columns: Columns, start: int = 0, end: int | No
 
 
 def parquet_rows_at(
-    source: Source, rows: Sequence[int] | npt.NDArray[np.int64]
+    source: Source, rows: Sequence[int] | npt.NDArray[np.int64], columns: Sequence[str] | None = None
 ) -> Iterator[tuple[list[int], pa.Table]]:
-    """(row indexes, all columns of those rows) for ascending row indexes; opens only row groups that hold some.
+    """(row indexes, those rows) for ascending row indexes, all columns or the named; opens only row groups with some.
 
     Raises CorpusError for an index beyond the file.
     """
@@ -80,12 +80,12 @@ def parquet_rows_at(
                 f"{source.url}: row {wanted[-1]:,} is asked for, but the file has {file.metadata.num_rows:,} rows. "
                 "It is not the file that was scored; score it again."
             )
-        names = file.schema_arrow.names
-        for number, group in enumerate(_row_groups(file, names)):
+        read = None if columns is None else list(columns)
+        for number, group in enumerate(_row_groups(file, read or file.schema_arrow.names)):
             here = _between(wanted, group.start, group.start + group.rows)
             if not len(here):
                 continue
-            for first, batch in _batches(source, file, number, group, None):
+            for first, batch in _batches(source, file, number, group, read):
                 chosen = _between(here, first, first + batch.num_rows)
                 if len(chosen):
                     plain = _without_views(pa.Table.from_batches([batch]))

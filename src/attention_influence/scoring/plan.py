@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from attention_influence.corpus.byte_streams import expansion
 from attention_influence.corpus.parquet import row_groups
-from attention_influence.corpus.sources import Source
-from attention_influence.errors import CorruptFile, UsageError
+from attention_influence.corpus.sources import Source, is_unchanged
+from attention_influence.errors import CorpusError, CorruptFile, UsageError
 
 # UTF-8 bytes a token, for the size of units only: English prose has four to five, code and other scripts fewer.
 BYTES_PER_TOKEN = 4
@@ -36,6 +36,15 @@ class Unit:
     name: str
     """A number, and a digest of the slices: an object can never be taken for a unit of another plan."""
     slices: tuple[Slice, ...]
+
+
+def must_be_unchanged(part: Slice) -> None:
+    """Raises CorpusError when the slice's file is not the one that was planned."""
+    if not is_unchanged(part.source):
+        raise CorpusError(
+            f"{part.source.url} is gone or has changed since the run was planned. Put it back, or score what it is "
+            "now: --rescore-changed"
+        )
 
 
 def make_unit(number: int, slices: Sequence[Slice]) -> Unit:

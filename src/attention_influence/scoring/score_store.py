@@ -1,7 +1,7 @@
 """The score store as its readers see it: what its run recorded, and the rows of its finished units as a stream."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import fsspec
@@ -12,6 +12,7 @@ from attention_influence.corpus.filesystems import open_bytes, open_filesystem
 from attention_influence.corpus.sources import Source
 from attention_influence.errors import StoreError
 from attention_influence.scoring.run_store import open_run
+from attention_influence.scoring.side_columns import SideColumn, side_columns
 
 _BATCH_ROWS = 1 << 16
 
@@ -30,6 +31,9 @@ class ScoreStore:
     sources: dict[str, Source]
     """By name, those of the plan."""
     schema: pa.Schema
+    """Of the rows, side columns included."""
+    side: Mapping[str, SideColumn] = field(default_factory=dict)
+    """Side columns by name."""
 
     @property
     def is_complete(self) -> bool:
@@ -38,16 +42,32 @@ class ScoreStore:
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Those columns of every row, some ten thousand rows at a time, unit after unit.
 
-        Raises StoreError naming the unit that cannot be read.
+        Raises StoreError naming the unit that cannot be read, or a side column that not all finished units have.
         """
-        for unit in self.units:
+        beside = [self.side[name] for name in columns if name in self.side]
+        own = [name for name in columns if name not in self.side]
+        names = [unit.rpartition("/")[2].removesuffix(".parquet") for unit in self.units]
+        for column in beside:
+            if missing := column.missing(names):
+                raise StoreError(
+                    f"{column.folder}: {len(missing):,} of {len(names):,} finished units do not have this column yet. "
+                    f"Complete it with `annotate {self.url} {column.name}`."
+                )
+        for unit, name in zip(self.units, names, strict=True):
             with open_bytes(self.filesystem, unit, sequential=False) as raw:
                 try:
                     file = pq.ParquetFile(raw)
-                    missing = [name for name in columns if name not in file.schema_arrow.names]
+                    missing = [name for name in own if name not in file.schema_arrow.names]
                     if missing:
                         raise StoreError(f"{unit}: no column {missing[0]!r}, which other units have. Score it again.")
-                    yield from file.iter_batches(batch_size=_BATCH_ROWS, columns=list(columns))
+                    # One number for each row of a unit is little, beside the batches of the others.
+                    values = {column.field: column.values(name, file.metadata.num_rows) for column in beside}
+                    first = 0
+                    for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=own):
+                        for added, numbers in values.items():
+                            batch = batch.append_column(added, numbers.slice(first, batch.num_rows))
+                        first += batch.num_rows
+                        yield batch
                 except (pa.ArrowException, OSError) as error:
                     raise StoreError(
                         f"{unit}: this unit of the score store cannot be read ({error}). "
@@ -74,4 +94,7 @@ def open_store(url: str) -> ScoreStore:
             schema = pq.read_schema(raw)
         except (pa.ArrowException, OSError) as error:
             raise StoreError(f"{units[0]}: not a Parquet file ({error}). Delete it and resume scoring.") from error
-    return ScoreStore(run.url, filesystem, run.run, units, len(run.units), sources, schema)
+    side = side_columns(run.url)
+    for column in side.values():
+        schema = schema.append(column.field)
+    return ScoreStore(run.url, filesystem, run.run, units, len(run.units), sources, schema, side)

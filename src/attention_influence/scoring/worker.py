@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 
 from attention_influence.corpus.read import read_rows
 from attention_influence.corpus.rows import Columns, Row
-from attention_influence.corpus.sources import is_unchanged
 from attention_influence.errors import CorpusError, TooManyBadRows
 from attention_influence.scoring.document_score import DocumentScore
 from attention_influence.scoring.lookahead import ahead
-from attention_influence.scoring.plan import Slice, Unit
+from attention_influence.scoring.plan import Slice, Unit, must_be_unchanged
 from attention_influence.scoring.schema import SCORE_SCHEMA
 from attention_influence.scoring.scorer import Scorer
 from attention_influence.scoring.unigrams import unigram_surprisals
@@ -80,13 +79,13 @@ def score_unit(
     for part in unit.slices:
         of_part, tokens_of_part = [], []
         try:
-            _must_be_unchanged(part)
+            must_be_unchanged(part)
             for table, of_documents in _score_slice(scorer, part, reading):
                 of_part.append(table)
                 tokens_of_part += of_documents
                 bad = table.num_rows - table["reason"].null_count
                 progress(table.num_rows, bad, sum(n or 0 for n in table["n_tokens"].to_pylist()))
-            _must_be_unchanged(part)
+            must_be_unchanged(part)
         except CorpusError as error:
             failed_files[part.source.name] = str(error)
             continue
@@ -119,14 +118,6 @@ def _score_slice(scorer: Scorer, part: Slice, reading: Reading) -> Iterator[tupl
                 )
         tokens = [np.asarray(document.tokens, dtype=np.int32) for document in documents]
         yield _table(part.source.name, rows, scores), tokens
-
-
-def _must_be_unchanged(part: Slice) -> None:
-    if not is_unchanged(part.source):
-        raise CorpusError(
-            f"{part.source.url} is gone or has changed since the run was planned. Put it back, or score what it is "
-            "now: --rescore-changed"
-        )
 
 
 def in_lots(
