@@ -50,11 +50,13 @@ def _sdpa_per_window(
 ) -> Tensor:
     out_BTHD = torch.empty_like(query_BHTD.transpose(1, 2), memory_format=torch.contiguous_format)
     out_BHTD = out_BTHD.transpose(1, 2)
+    inner = _inner_type(query_BHTD)
     start = 0
     for length in lengths:
-        query_BHLD, key_BKLD, value_BKLD, into_BHLD = (
-            x[:, :, start : start + length] for x in (query_BHTD, key_BKTD, value_BKTD, out_BHTD)
+        query_BHLD, key_BKLD, value_BKLD = (
+            x[:, :, start : start + length].to(inner) for x in (query_BHTD, key_BKTD, value_BKTD)
         )
+        into_BHLD = out_BHTD[:, :, start : start + length]
         start += length
         if sliding_window is None or length <= sliding_window:
             into_BHLD[:] = scaled_dot_product_attention(
@@ -76,6 +78,13 @@ def _sdpa_per_window(
                 enable_gqa=True,
             )
     return out_BTHD
+
+
+def _inner_type(query_BHTD: Tensor) -> torch.dtype:
+    """What SDPA computes in: on a CPU without tile registers 16-bit products are float32 ones that take longer."""
+    if query_BHTD.device.type == "cpu" and not torch.cpu.get_capabilities().get("amx_bf16"):
+        return torch.float32
+    return query_BHTD.dtype
 
 
 def _variable_length_kernel(
