@@ -43,7 +43,7 @@ def annotate(config: AnnotateConfig) -> Result:
             f"{data['units']:,} of {len(store.units):,} units have the column. When the others are scored: "
             f"attention-influence annotate {store.url} {column.name}"
         )
-    if not data["with_value"]:
+    elif not data["with_value"]:
         refused = {**refused, column.name: "no row has a number. Check the name of the column; replace: --overwrite"}
     lines += [f"error: {name}: {why}" for name, why in refused.items()]
     return Result("\n".join(lines), data, exit_code=1 if refused else 0)

@@ -1,0 +1,55 @@
+"""Hand-made score stores of real corpus files, cut into small units, for tests of side columns."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from attention_influence.corpus import Columns, Source, list_sources, read_rows
+from attention_influence.scoring.plan import Slice, Unit, make_plan
+from attention_influence.scoring.run_store import RunStore, create
+from attention_influence.scoring.schema import SCORE_SCHEMA
+
+COLUMNS = Columns()
+
+
+def rows_of(parts: Sequence[Slice], columns: Columns = COLUMNS) -> list[dict[str, object]]:
+    """The rows of a store, without losses; influence is a function of the text."""
+    return [
+        {
+            "source": part.source.name,
+            "row": row.row,
+            "domain": row.domain,
+            "n_chars": None if row.text is None else len(row.text),
+            "n_tokens": None if row.text is None else len(row.text.split()),
+            "influence": None if row.text is None else len(row.text) / 100,
+            "reason": row.reason,
+        }
+        for part in parts
+        for rows in read_rows(part.source, columns, part.start, part.end)
+        for row in rows
+    ]
+
+
+def publish(store: RunStore, units: Sequence[Unit]) -> None:
+    for unit in units:
+        table = pa.Table.from_pylist(rows_of(unit.slices), schema=SCORE_SCHEMA)
+        store.publish(unit, table, {"rows": len(table), "reasons": {}, "failed_files": {}})
+
+
+def annotated_store(folder: Path, corpus: Path, unit_tokens: int = 20, done: int | None = None) -> RunStore:
+    """A store of the corpus of which the first `done` units are finished (default: all)."""
+    sources: tuple[Source, ...] = list_sources([str(corpus)]).sources
+    record = {"fingerprint": {"weights": "ab"}, "columns": COLUMNS.to_json()}
+    store = create(str(folder), record, make_plan(sources, unit_tokens))
+    publish(store, store.units[:done])
+    return store
+
+
+def write_lines(path: Path, rows: Sequence[object]) -> Path:
+    """JSON lines; a row that is bytes stands as it is."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [row if isinstance(row, bytes) else json.dumps(row).encode() for row in rows]
+    path.write_bytes(b"".join(line + b"\n" for line in lines))
+    return path
