@@ -4,10 +4,10 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos check clean
+.PHONY: help setup demo test chaos bench bench-full check clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP) ## make .venv with the library and its development tools, pinned by constraints.txt
 
@@ -19,6 +19,12 @@ test: setup ## run all tests; those marked e2e fetch the demo's model and texts 
 
 chaos: setup ## kill scoring runs 30 times on a disk and on a failing S3, and compare what is left
 	$(BIN)/python tests/chaos/chaos.py --kills 30
+
+bench: setup ## the scorer against plain transformers and the processor's limit (after make demo; about 15 minutes)
+	$(BIN)/python benchmarks/bench.py --heads demo-output/heads.json --json bench.json
+
+bench-full: setup ## the same with 60,000 tokens and five rounds
+	$(BIN)/python benchmarks/bench.py --heads demo-output/heads.json --tokens 60000 --rounds 5 --json bench.json
 
 check: setup ## lint, formatting and types
 	$(BIN)/ruff check .
