@@ -1,5 +1,6 @@
 """Which heads retrieve: the retrieval task run through the model, and the top share of heads taken."""
 
+import itertools
 import logging
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -53,20 +54,16 @@ def detect_heads(
     asked = Detection(**parameters)  # type: ignore[arg-type]
     if not 0 < asked.share <= 1 or asked.samples < 1:
         raise ProbeError(f"share {asked.share} and samples {asked.samples}: need 0 < share ≤ 1 and at least one sample")
-    probes = make_probes(model, texts, asked.context, asked.seed)
     scores: list[NDArray[np.float64]] = []
     accuracy: list[float] = []
     chosen: list[tuple[int, int]] = []
     unchanged = 0
-    for probe in probes:
-        sample_scores, right = score_probe(model, probe, asked.where)
+    for sample_scores, right in probe_scores(model, texts, asked):
         scores.append(sample_scores)
         accuracy.append(right)
         progress(len(scores), asked.samples)
-        if len(scores) == asked.samples:
-            break
         if asked.until_stable and len(scores) % _CHECK_EVERY == 0:
-            now = sorted(top_heads(_matrix(np.mean(scores, axis=0)), asked.share))
+            now = sorted(top_heads(as_matrix(np.mean(scores, axis=0)), asked.share))
             unchanged = unchanged + 1 if now == chosen else 0
             chosen = now
             if unchanged >= _STABLE_CHECKS:
@@ -74,20 +71,28 @@ def detect_heads(
     mean = np.mean(scores, axis=0)
     error = np.std(scores, axis=0, ddof=1) / len(scores) ** 0.5 if len(scores) > 1 else np.full_like(mean, np.nan)
     found = HeadSet(
-        heads=tuple(top_heads(_matrix(mean), asked.share)),
+        heads=tuple(top_heads(as_matrix(mean), asked.share)),
         model=asdict(model.identity),
         method="retrieval score",
         parameters={k: v for k, v in asdict(asked).items() if k != "seed"},
         seed=asked.seed,
         n_samples=len(scores),
         probe_accuracy=float(np.mean(accuracy)),
-        scores=_matrix(mean),
-        standard_errors=_matrix(error),
+        scores=as_matrix(mean),
+        standard_errors=as_matrix(error),
         versions={name: version(name) for name in ("attention-influence", "torch", "transformers")},
     )
     for warning in found.warnings():
         _log.warning(warning)
     return found
+
+
+def probe_scores(
+    model: LanguageModel, texts: Sequence[str], asked: Detection
+) -> Iterator[tuple[NDArray[np.float64], float]]:
+    """Retrieval scores [layers, heads] and accuracy of each of `asked.samples` probes in turn. Raises ProbeError."""
+    for probe in itertools.islice(make_probes(model, texts, asked.context, asked.seed), asked.samples):
+        yield score_probe(model, probe, asked.where)
 
 
 def make_probes(model: LanguageModel, texts: Sequence[str], context: int, seed: int) -> Iterator[Probe]:
@@ -138,5 +143,6 @@ def score_probe(
     return scores, right
 
 
-def _matrix(values: NDArray[np.float64]) -> Matrix:
+def as_matrix(values: NDArray[np.float64]) -> Matrix:
+    """Scores [layers, heads] as a head set holds them: to six decimals, None for NaN."""
     return [[None if np.isnan(x) else round(float(x), 6) for x in row] for row in values]

@@ -2,11 +2,13 @@
 
 import random
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 from attention_influence.corpus.byte_streams import expansion
 from attention_influence.corpus.parquet import row_groups
+from attention_influence.corpus.read import read_rows
+from attention_influence.corpus.rows import Columns, Row
 from attention_influence.corpus.sources import Source
 from attention_influence.errors import CorruptFile
 from attention_influence.scoring.plan import BYTES_PER_TOKEN, Slice
@@ -40,6 +42,17 @@ def draw_slices(sources: Sequence[Source], tokens: int, seed: int) -> tuple[list
             at, left = (at + taken) % total, left - taken
         draws.append(slices)
     return draws, count * length / max(total, 1)
+
+
+def drawn_rows(drawn: Sequence[Sequence[Slice]], columns: Columns) -> Iterator[list[tuple[int, Row]]]:
+    """(number of its draw, row), some at a time."""
+    for number, slices in enumerate(drawn):
+        for part in slices:
+            try:
+                for rows in read_rows(part.source, columns, part.start, part.end):
+                    yield [(number, row) for row in rows]
+            except CorruptFile:  # costs that file
+                continue
 
 
 def _bytes_and_keys(source: Source) -> tuple[int, int]:

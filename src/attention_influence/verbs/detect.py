@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from attention_influence.config import DetectConfig
-from attention_influence.corpus import Columns, list_sources, read_rows
+from attention_influence.corpus import list_sources
+from attention_influence.corpus.read import first_texts
 from attention_influence.heads.detect import detect_heads
 from attention_influence.heads.head_set import HeadSet
 from attention_influence.model.loading import load_model
@@ -13,7 +14,7 @@ from attention_influence.verbs.result import Result, table
 
 
 def detect(config: DetectConfig) -> Result:
-    texts = _texts(config)
+    texts = first_texts(list_sources(config.sentences).sources, config.text_column, config.max_texts)
     model = load_model(config.model, config.dtype, config.device, config.trust_remote_code)
     with progress("detecting", config.samples, "probes") as advance:
         found = detect_heads(
@@ -47,13 +48,3 @@ def describe_heads(found: HeadSet) -> str:
     lines.append(f"{found.n_samples} probes, {found.probe_accuracy:.1%} of their answer tokens predicted right")
     lines += [f"warning: {warning}" for warning in found.warnings()]
     return "\n".join(lines)
-
-
-def _texts(config: DetectConfig) -> list[str]:
-    texts: list[str] = []
-    for source in list_sources(config.sentences).sources:
-        for rows in read_rows(source, Columns(text=config.text_column)):
-            texts += [row.text for row in rows if row.text is not None]
-            if len(texts) >= config.max_texts:
-                return texts[: config.max_texts]
-    return texts

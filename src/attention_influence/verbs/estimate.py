@@ -5,19 +5,17 @@ import resource
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from attention_influence.config import EstimateConfig
-from attention_influence.corpus import Columns, list_sources, read_rows
-from attention_influence.corpus.rows import Row
-from attention_influence.errors import CorpusError, CorruptFile
+from attention_influence.corpus import Columns, list_sources
+from attention_influence.errors import CorpusError
 from attention_influence.progress import progress
-from attention_influence.scoring.plan import Slice
-from attention_influence.scoring.sample import draw_slices
+from attention_influence.scoring.sample import draw_slices, drawn_rows
 from attention_influence.scoring.worker import in_lots
 from attention_influence.verbs.result import Result, table
 from attention_influence.verbs.score import make_scorer, workers_of
@@ -39,7 +37,7 @@ def estimate(config: EstimateConfig) -> Result:
     seconds = 0.0
     with progress("sampling", len(drawn), "draws") as advance:
         advanced = 0
-        for lot in in_lots(_numbered_rows(drawn, columns), lambda item: item[1].text, scorer.pack_tokens):
+        for lot in in_lots(drawn_rows(drawn, columns), lambda item: item[1].text, scorer.pack_tokens):
             began = time.monotonic()
             scores = scorer.score([row.text for _, row in lot])
             seconds += time.monotonic() - began
@@ -67,17 +65,6 @@ def estimate(config: EstimateConfig) -> Result:
         "domains": [_domain(name, draws[name], share, config) for name in sorted(draws)],
     }
     return Result(_text(data), data)
-
-
-def _numbered_rows(drawn: Sequence[Sequence[Slice]], columns: Columns) -> Iterator[list[tuple[int, Row]]]:
-    """(number of its draw, row), some at a time."""
-    for number, slices in enumerate(drawn):
-        for part in slices:
-            try:
-                for rows in read_rows(part.source, columns, part.start, part.end):
-                    yield [(number, row) for row in rows]
-            except CorruptFile:  # costs that file
-                continue
 
 
 def _domain(name: str, draws: Sequence[_Draw], share: float, config: EstimateConfig) -> dict[str, Any]:
