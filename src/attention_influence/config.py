@@ -43,6 +43,126 @@ class DetectConfig:
 
 
 @dataclass(frozen=True)
+class StabilityConfig:
+    """Say how far the head set moves: other seeds, probe texts, context lengths, and other shares of the heads."""
+
+    model: str
+    """hub id, directory or .gguf file of a causal language model"""
+    sentences: tuple[str, ...]
+    """texts for the task, as in `detect`; given several times, each is also a probe corpus of its own"""
+    out: str = "stability.json"
+    """where to write all figures"""
+    samples: int = 100
+    """probes of each run; a run costs as many forward passes of its context's length"""
+    contexts: str = "512,1024,2048,4096"
+    """probe lengths in tokens, with commas; the longest that the model takes is the reference run's"""
+    seeds: int = 3
+    """other seeds to run"""
+    seed: int = 0
+    """of the reference run, and of all draws"""
+    share: float = 0.05
+    """share of all heads to choose, rounded up"""
+    where: Literal["needle", "anywhere"] = "needle"
+    """what counts as a hit: the value's own tokens, or an equal token anywhere"""
+    corpus: tuple[str, ...] = ()
+    """texts to score with 1, 2, 5, 10 and 20% of the heads masked: file, folder, glob or URL"""
+    sample_tokens: int = 20_000
+    """tokens of the corpus to score, once for each share"""
+    domain_column: str | None = None
+    """column that names each document's domain in the corpus"""
+    text_column: str = "text"
+    """column or JSON key of all texts"""
+    dtype: Precision = "bf16"
+    """weights"""
+    device: str | None = None
+    """cpu, cuda, cuda:1 …; by default CUDA if there is a card"""
+    trust_remote_code: bool = field(default=False, metadata=RARELY)
+    """run code that the model brings along"""
+    max_texts: int = field(default=20_000, metadata=RARELY)
+    """texts to take sentences from"""
+
+
+@dataclass(frozen=True)
+class ValidateConfig:
+    """Mask the heads on tasks that need the context, and on some that do not, beside random heads."""
+
+    model: str
+    """hub id, directory or .gguf file of a causal language model"""
+    sentences: tuple[str, ...]
+    """texts whose sentences become the values of held-out probes"""
+    heads: str = "heads.json"
+    """heads to judge, as `detect` wrote them"""
+    out: str = "validity.json"
+    """where to write all figures; a picture is written beside it"""
+    corpus: tuple[str, ...] = ()
+    """texts for plain language modelling, by domain"""
+    benchmarks: str = ""
+    """real items to download: gsm8k, mmlu, logiqa, humaneval, separated by commas, or all"""
+    items: tuple[str, ...] = ()
+    """your own items: JSON lines with task, prompt, answer, and choices where answer is an index"""
+    items_per_task: int = 50
+    """items of each task, at most"""
+    draws: int = 5
+    """sets of random heads, of any layer and again of the chosen heads' layers"""
+    context: int = 1024
+    """longest probe in tokens"""
+    text_column: str = "text"
+    """column or JSON key of the texts"""
+    domain_column: str | None = None
+    """column of the corpus that names each document's domain"""
+    seed: int = 0
+    """of items and draws"""
+    dtype: Precision = "bf16"
+    """weights"""
+    device: str | None = None
+    """cpu, cuda, cuda:1 …; by default CUDA if there is a card"""
+    trust_remote_code: bool = field(default=False, metadata=RARELY)
+    """run code that the model brings along"""
+
+
+@dataclass(frozen=True)
+class ValidateConfig:
+    """Mask the chosen heads and random ones, and say which tasks lose by it."""
+
+    model: str
+    """hub id, directory or .gguf file of a causal language model"""
+    sentences: tuple[str, ...]
+    """texts whose sentences become the values of the retrieval task, as for `detect`"""
+    heads: str = "heads.json"
+    """heads to validate, as `detect` wrote them"""
+    out: str = "validity.json"
+    """where to write all figures; a picture is written beside it"""
+    corpus: tuple[str, ...] = ()
+    """texts to measure plain language modelling on: file, folder, glob or URL; may be given several times"""
+    domain_column: str | None = None
+    """column that names each document's domain; each domain is a task"""
+    text_column: str = "text"
+    """column or JSON key of the texts"""
+    benchmarks: tuple[str, ...] = ()
+    """public benchmarks, downloaded the first time: gsm8k, mmlu, logiqa, hellaswag, humaneval, or all; several by
+    commas or again (default: none)"""
+    items: tuple[str, ...] = ()
+    """your own items, JSON lines of {"task", "prompt", "answer"} or {"task", "prompt", "choices", "answer": index}; all
+    are used"""
+    items_per_task: int = 50
+    """items of each other task"""
+    sample_tokens: int = 20_000
+    """tokens of --corpus to sample"""
+    draws: int = 5
+    """sets of random heads of each kind, at least 5"""
+    context: int = 1024
+    """longest item in tokens; retrieval probes fill it, longer documents are cut into windows"""
+    seed: int = 0
+    """of items, random heads and intervals"""
+    dtype: Precision = "bf16"
+    """weights"""
+    device: str | None = None
+    """cpu, cuda, cuda:1 …; by default CUDA if there is a card"""
+    trust_remote_code: bool = field(default=False, metadata=RARELY)
+    """run code that the model brings along"""
+
+
+@dataclass(frozen=True)
 class ScoreConfig:
     """Score every document of a corpus by the influence of the heads."""
 
