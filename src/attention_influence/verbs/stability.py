@@ -159,7 +159,7 @@ def _text(
             "({0:.4f} to {1:.4f}), overlap {overlap:.4f} ({2:.4f} to {3:.4f}), by chance {chance:.4f}"
         ).format(*halves.spearman_range, *halves.overlap_range, **asdict(halves))
     yield (
-        f"drawing the probes again 1,000 times: {sure.sure} of {sure.of} heads are chosen in at least 95% of the draws, "
+        f"probes drawn again 1,000 times: {sure.sure} of {sure.of} heads are chosen in at least 95% of the draws, "
         f"{len(sure.chosen_share)} are chosen at least once"
     )
 
