@@ -254,6 +254,8 @@ class SelectConfig:
     """what --top is a share of"""
     tokens: int | None = None
     """tokens to select in all, instead of --top"""
+    apply: str | None = None
+    """folder or selection.json of an earlier selection, whose ranking and thresholds decide, instead of --top"""
     rank_by: str = "influence"
     """a numeric column of the store, highest first (--rank-by=-COLUMN: lowest first), or delta, perplexity, length,
     random, controlled"""

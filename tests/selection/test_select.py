@@ -181,7 +181,7 @@ def test_the_record_and_the_card_tell_what_was_done(tmp_path):
     store = write_store(tmp_path / "s", [rows], fingerprint={"weights": "abc"})
     selection = select(store, out=tmp_path / "out", tokens=25, manifest=True)
     record = json.loads((tmp_path / "out" / "selection.json").read_text())
-    assert record["rule"] == {"top": None, "tokens": 25, "by": "documents", "rank_by": "influence"}
+    assert record["rule"] == {"top": None, "tokens": 25, "by": "documents", "rank_by": "influence", "apply": None}
     assert record["fingerprint"] == {"weights": "abc"}
     assert record["unranked"] == {"empty": 1}
     assert (record["documents"], record["tokens"]) == (selection.documents, selection.tokens) == (2, 20)

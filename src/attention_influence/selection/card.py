@@ -79,6 +79,8 @@ def _front_matter(shard_sets: Sequence[Sequence[str]]) -> str:
 
 
 def _in_words(rule: Rule) -> str:
+    if rule.apply is not None:
+        return f"all at or above the thresholds of an earlier selection (`{_line(rule.apply)}`)"
     if rule.tokens is not None:
         return f"at most {rule.tokens:,} tokens in all, shared out in proportion to the tokens of each domain"
     return f"the top {rule.top:.6g} of the {'tokens' if rule.counts_tokens else 'documents'} of each domain"

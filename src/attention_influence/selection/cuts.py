@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from attention_influence.errors import StoreError
 from attention_influence.scoring.score_store import ScoreStore
+from attention_influence.selection.frozen import FrozenThresholds
 from attention_influence.selection.ranking import Ranking
 from attention_influence.selection.ranking_key import DIGIT_BITS, HASH_DIGITS, Keys, tie_hashes, value_digits
 from attention_influence.selection.rule import Rule
@@ -90,6 +91,25 @@ def find_cuts(store: ScoreStore, rule: Rule, ranking: Ranking) -> Cuts:
         f"{store.url}: domain {name!r} holds the same (source, row) more than once, at the threshold. "
         "Two units overlap: score into a new folder."
     )
+
+
+def cuts_at(store: ScoreStore, frozen: FrozenThresholds, ranking: Ranking) -> Cuts:
+    """The domains cut at frozen thresholds, without a budget; nothing is chosen of a domain that has none.
+
+    Raises StoreError when no document is ranked.
+    """
+    domains: dict[str, Domain] = {}
+    codes_of: dict[str, int] = {}
+    columns = ["domain", "n_tokens", "influence", "flag", "reason", *ranking.columns]
+    for batch in store.batches(list(dict.fromkeys(columns))):
+        values = ranking.values(batch)
+        tally(batch, ranking.ranked(batch, values), values, domains, codes_of)
+    check_ranked(store, domains)
+    for domain in domains.values():
+        cut = frozen.cut(domain.name, ranking)
+        key, tie_hash = cut if cut is not None else (1 << _HASH_BITS, _ALL_ONES)
+        domain.floor = (key << _HASH_BITS) | (_ALL_ONES ^ tie_hash)
+    return Cuts(domains, ranking)
 
 
 def _settle(domain: Domain, buckets: dict[int, tuple[int, int]], rest: int, rule: Rule) -> None:

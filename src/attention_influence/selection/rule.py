@@ -1,4 +1,4 @@
-"""What to select: a share of each domain's documents or tokens, or a number of tokens over all domains."""
+"""What to select: a share of each domain's documents or tokens, a number of tokens in all, or by frozen thresholds."""
 
 import math
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from attention_influence.errors import UsageError
 
 @dataclass(frozen=True)
 class Rule:
-    """Exactly one of `top` and `tokens`; ranked by `rank_by` within each domain."""
+    """Exactly one of `top`, `tokens` and `apply`; ranked by `rank_by` within each domain."""
 
     top: float | None = None
     """Share in (0, 1] of each domain's ranked documents (rounded up) or of their tokens (never above)."""
@@ -21,10 +21,15 @@ class Rule:
     """What `top` is a share of."""
     rank_by: str = "influence"
     """The name of a ranking (see `ranking`)."""
+    apply: str | None = None
+    """The selection whose thresholds decide, so that there is no budget."""
 
     def __post_init__(self) -> None:
-        if (self.top is None) == (self.tokens is None):
-            raise UsageError("Give either --top, a share of each domain, or --tokens, a number of tokens in all.")
+        if sum(given is not None for given in (self.top, self.tokens, self.apply)) != 1:
+            raise UsageError(
+                "Give one of --top, a share of each domain; --tokens, a number of tokens in all; "
+                "and --apply, an earlier selection."
+            )
         if self.top is not None and not 0 < self.top <= 1:
             raise UsageError(f"--top is {self.top}; it is a share above 0 and at most 1, such as 0.2.")
         if self.tokens is not None and self.tokens < 1:

@@ -11,8 +11,9 @@ from attention_influence.corpus.sources import Source, is_unchanged
 from attention_influence.errors import StoreError, UsageError
 from attention_influence.scoring.score_store import ScoreStore, open_store
 from attention_influence.selection.card import card
-from attention_influence.selection.cuts import find_cuts
+from attention_influence.selection.cuts import cuts_at, find_cuts
 from attention_influence.selection.dataset import OutputFormat, check_format, write_dataset
+from attention_influence.selection.frozen import read_frozen
 from attention_influence.selection.manifest import write_manifest
 from attention_influence.selection.publish import DONE_MARK, StagedFolder, check_target, published_folder
 from attention_influence.selection.ranking import open_ranking
@@ -77,6 +78,7 @@ def select(
     top: float | None = None,
     tokens: int | None = None,
     by: Literal["documents", "tokens"] = "documents",
+    apply: str | os.PathLike[str] | None = None,
     rank_by: str = "influence",
     seed: int = 0,
     manifest: bool = False,
@@ -91,7 +93,9 @@ def select(
     Of each domain, the documents that come first by `rank_by` (see `ranking`; `seed` is of the rankings that draw):
     `top` of them (rounded up), or with by='tokens' as many as stay within that share of the domain's tokens; or
     `tokens` in all, split over the domains in proportion to their tokens. Counts and tokens are those of the documents
-    whose scores are finite; the others are never chosen.
+    whose scores are finite; the others are never chosen. Or `apply`: every document at or above the thresholds of an
+    earlier selection, given by its folder or selection.json, whose ranking and seed are used; the store may hold other
+    documents, scored in the same way.
 
     `format`: parquet, jsonl, jsonl.gz or jsonl.zst; by default each input's own. `sources`: where the scored files lie
     now, by their recorded names; by default where they lay. `out` appears whole or not at all; a folder that is not
@@ -100,7 +104,12 @@ def select(
     Raises UsageError for a wrong argument or a budget that no document fits, StoreError when the store cannot be
     trusted (empty, partial without `allow_partial`, inputs changed), CorpusError when a chosen row cannot be copied.
     """
-    rule = Rule(top, tokens, by, rank_by)
+    frozen = None if apply is None else read_frozen(apply)
+    if frozen is not None:
+        if rank_by not in ("influence", frozen.rank_by):
+            raise UsageError(f"--rank-by {rank_by}: {frozen.url} is ranked by {frozen.rank_by}. Leave --rank-by away.")
+        rank_by, seed = frozen.rank_by, frozen.seed
+    rule = Rule(top, tokens, by, rank_by, frozen.url if frozen else None)
     check_format(format, shard_bytes)
     out = os.fspath(out)
     check_target(out, overwrite)
@@ -110,15 +119,25 @@ def select(
             f"{scores.url}: scoring is not complete, so shares and thresholds are not final. "
             "Resume `score`, or select with --allow-partial."
         )
+    if frozen is not None:
+        frozen.check(scores)
     ranking = open_ranking(scores, rank_by, seed)
-    cuts = find_cuts(scores, rule, ranking)
+    cuts = find_cuts(scores, rule, ranking) if frozen is None else cuts_at(scores, frozen, ranking)
     with rank_chosen(scores, cuts) as chosen:
+        if not chosen.sources and frozen is not None:
+            raise UsageError(f"No document of {scores.url} is at or above a threshold of {frozen.url}. Look at both.")
         if not chosen.sources:
             raise UsageError(f"{rule.tokens or rule.top} is too little: no document fits. Raise --tokens or --top.")
         found = _trusted(scores, chosen.sources, sources, needed=not manifest)
         repetition = repetition_of(scores, cuts, seed) if rank_by == "influence" else ()
         warnings = [warning for of_domain in repetition if (warning := of_domain.warning())]
         warnings += ranking.control.warnings() if ranking.control else []
+        if frozen is not None:
+            warnings += [
+                f"domain {t.domain}: no threshold in {frozen.url}, so none of its {t.ranked:,} documents is chosen"
+                for t in chosen.thresholds
+                if t.ranked and frozen.by_domain.get(t.domain) is None
+            ]
         with published_folder(out, overwrite) as folder:
             sets: list[list[str]] = []
             if manifest:
