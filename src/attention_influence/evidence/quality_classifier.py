@@ -27,7 +27,7 @@ from attention_influence.evidence.examples import Digests, Examples, digest_of
 
 _PLACES = 2**18
 _WORDS = r"\w+|[^\w\s]"
-# Of the strengths 1, 10, 100 and 1,000 the best by held-out AUC on 200 to 4,000 real texts (lab notes).
+# About the best of 1, 10, 100 and 1,000 by held-out AUC, on 200 to 2,000 real texts (lab notes).
 _STRENGTH = 100.0
 _HELD_OUT = 0.2
 _Z = 1.96  # 95%
