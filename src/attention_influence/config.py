@@ -263,6 +263,8 @@ class SelectConfig:
     """of the rankings random and controlled"""
     manifest: bool = False
     """write (source, row, weight) instead of the documents"""
+    weight: float = 1.0
+    """of each row of the manifest; 2 stands for a second copy"""
     format: Literal["parquet", "jsonl"] | None = None
     """of the dataset (default: each input's own)"""
     overwrite: bool = False

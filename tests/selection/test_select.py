@@ -181,7 +181,14 @@ def test_the_record_and_the_card_tell_what_was_done(tmp_path):
     store = write_store(tmp_path / "s", [rows], fingerprint={"weights": "abc"})
     selection = select(store, out=tmp_path / "out", tokens=25, manifest=True)
     record = json.loads((tmp_path / "out" / "selection.json").read_text())
-    assert record["rule"] == {"top": None, "tokens": 25, "by": "documents", "rank_by": "influence", "apply": None}
+    assert record["rule"] == {
+        "top": None,
+        "tokens": 25,
+        "by": "documents",
+        "rank_by": "influence",
+        "apply": None,
+        "weight": 1.0,
+    }
     assert record["fingerprint"] == {"weights": "abc"}
     assert record["unranked"] == {"empty": 1}
     assert (record["documents"], record["tokens"]) == (selection.documents, selection.tokens) == (2, 20)
@@ -297,3 +304,18 @@ def test_a_selection_is_published_where_folders_cannot_be_renamed(tmp_path):
         names = sorted(memory.find("/bucket"))
         assert names == [f"/bucket/out/{name}" for name in ("README.md", "manifest.parquet", "selection.json")]
     memory.rm("/bucket", recursive=True)
+
+
+def test_the_weight_is_that_of_every_row_of_the_manifest_and_is_recorded(tmp_path):
+    store = write_store(tmp_path / "s", [[score_row("x/a", n, n / 4) for n in range(4)]])
+    select(store, out=tmp_path / "out", top=0.5, manifest=True, weight=2.5)
+    assert pq.read_table(tmp_path / "out" / "manifest.parquet")["weight"].to_pylist() == [2.5, 2.5]
+    assert json.loads((tmp_path / "out" / "selection.json").read_text())["rule"]["weight"] == 2.5
+    assert "2.5, where 1 is one copy" in (tmp_path / "out" / "README.md").read_text()
+
+
+@pytest.mark.parametrize("options", [{"weight": 2.0}, {"weight": 0.0, "manifest": True}, {"weight": float("nan")}])
+def test_a_weight_without_a_manifest_or_not_above_zero_is_refused(tmp_path, options):
+    store = write_store(tmp_path / "s", [[score_row("x/a", 0, 0.5)]])
+    with pytest.raises(UsageError, match="--weight"):
+        select(store, out=tmp_path / "out", top=0.5, **options)

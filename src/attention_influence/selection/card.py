@@ -48,7 +48,8 @@ def card(
     else:
         parts.append(
             "`manifest.parquet` lists the rows by key: `source` (file under its root) and `row` (row index in "
-            "Parquet, byte offset in JSON lines), with a `weight` of 1 for one copy.\n"
+            "Parquet, byte offset in JSON lines), with the `weight` that it has in a mix: "
+            f"{rule.weight:g}, where 1 is one copy.\n"
         )
     parts += [
         "`influence` = (loss of the reference model − loss of the base model) / loss of the base model, where the "

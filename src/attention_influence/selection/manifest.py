@@ -9,8 +9,8 @@ from attention_influence.selection.ranks import ChosenRows
 MANIFEST = "manifest.parquet"
 
 
-def write_manifest(chosen: ChosenRows, folder: StagedFolder, value_name: str) -> str:
-    """The name of the file written: source, row, weight (1.0), domain, influence, rank, by source and row.
+def write_manifest(chosen: ChosenRows, folder: StagedFolder, value_name: str, weight: float) -> str:
+    """The name of the file written: source, row, `weight`, domain, influence, rank, by source and row.
 
     Ranked by something else than influence, that value comes before its rank.
     """
@@ -20,7 +20,7 @@ def write_manifest(chosen: ChosenRows, folder: StagedFolder, value_name: str) ->
             columns = {
                 "source": batch.column("source"),
                 "row": batch.column("row"),
-                "weight": pa.array([1.0] * batch.num_rows, pa.float64()),
+                "weight": pa.array([weight] * batch.num_rows, pa.float64()),
                 "domain": batch.column("domain"),
                 "influence": batch.column("influence"),
                 value_name: batch.column("value"),

@@ -23,6 +23,8 @@ class Rule:
     """The name of a ranking (see `ranking`)."""
     apply: str | None = None
     """The selection whose thresholds decide, so that there is no budget."""
+    weight: float = 1.0
+    """Of each chosen row in a manifest: 2 stands for a second copy."""
 
     def __post_init__(self) -> None:
         if sum(given is not None for given in (self.top, self.tokens, self.apply)) != 1:
@@ -34,6 +36,8 @@ class Rule:
             raise UsageError(f"--top is {self.top}; it is a share above 0 and at most 1, such as 0.2.")
         if self.tokens is not None and self.tokens < 1:
             raise UsageError(f"--tokens is {self.tokens}; it is a number of tokens, at least 1.")
+        if not 0 < self.weight < math.inf:
+            raise UsageError(f"--weight is {self.weight}; it is a number above 0, such as 2 for a second copy.")
         if self.by not in ("documents", "tokens"):
             raise UsageError(f"--by is {self.by!r}; it is 'documents' or 'tokens'.")
 

@@ -82,6 +82,7 @@ def select(
     rank_by: str = "influence",
     seed: int = 0,
     manifest: bool = False,
+    weight: float = 1.0,
     format: OutputFormat | None = None,
     shard_bytes: int = SHARD_BYTES,
     sources: Sequence[Source] | None = None,
@@ -97,6 +98,8 @@ def select(
     earlier selection, given by its folder or selection.json, whose ranking and seed are used; the store may hold other
     documents, scored in the same way.
 
+    `weight`: of each row of the manifest, where 1 is one copy.
+
     `format`: parquet, jsonl, jsonl.gz or jsonl.zst; by default each input's own. `sources`: where the scored files lie
     now, by their recorded names; by default where they lay. `out` appears whole or not at all; a folder that is not
     empty is refused, unless `overwrite` and it holds a selection.
@@ -109,7 +112,9 @@ def select(
         if rank_by not in ("influence", frozen.rank_by):
             raise UsageError(f"--rank-by {rank_by}: {frozen.url} is ranked by {frozen.rank_by}. Leave --rank-by away.")
         rank_by, seed = frozen.rank_by, frozen.seed
-    rule = Rule(top, tokens, by, rank_by, frozen.url if frozen else None)
+    rule = Rule(top, tokens, by, rank_by, frozen.url if frozen else None, weight)
+    if weight != 1 and not manifest:
+        raise UsageError("--weight is a column of the manifest: give --manifest as well.")
     check_format(format, shard_bytes)
     out = os.fspath(out)
     check_target(out, overwrite)
@@ -141,7 +146,7 @@ def select(
         with published_folder(out, overwrite) as folder:
             sets: list[list[str]] = []
             if manifest:
-                files = [write_manifest(chosen, folder, ranking.column)]
+                files = [write_manifest(chosen, folder, ranking.column, weight)]
             else:
                 sets = write_dataset(chosen, found, folder, ranking.column, format, shard_bytes)
                 files = [file for shards in sets for file in shards]
