@@ -26,7 +26,6 @@ VERBS = {
     "detect": _Verb(config.DetectConfig, "attention_influence.verbs.detect:detect"),
     "stability": _Verb(config.StabilityConfig, "attention_influence.verbs.stability:stability"),
     "validate": _Verb(config.ValidateConfig, "attention_influence.verbs.validate:validate"),
-    "validate": _Verb(config.ValidateConfig, "attention_influence.verbs.validate:validate"),
     "score": _Verb(config.ScoreConfig, "attention_influence.verbs.score:score"),
     "estimate": _Verb(config.EstimateConfig, "attention_influence.verbs.estimate:estimate"),
     "status": _Verb(config.StatusConfig, "attention_influence.verbs.status:status"),

@@ -84,44 +84,6 @@ class StabilityConfig:
 
 @dataclass(frozen=True)
 class ValidateConfig:
-    """Mask the heads on tasks that need the context, and on some that do not, beside random heads."""
-
-    model: str
-    """hub id, directory or .gguf file of a causal language model"""
-    sentences: tuple[str, ...]
-    """texts whose sentences become the values of held-out probes"""
-    heads: str = "heads.json"
-    """heads to judge, as `detect` wrote them"""
-    out: str = "validity.json"
-    """where to write all figures; a picture is written beside it"""
-    corpus: tuple[str, ...] = ()
-    """texts for plain language modelling, by domain"""
-    benchmarks: str = ""
-    """real items to download: gsm8k, mmlu, logiqa, humaneval, separated by commas, or all"""
-    items: tuple[str, ...] = ()
-    """your own items: JSON lines with task, prompt, answer, and choices where answer is an index"""
-    items_per_task: int = 50
-    """items of each task, at most"""
-    draws: int = 5
-    """sets of random heads, of any layer and again of the chosen heads' layers"""
-    context: int = 1024
-    """longest probe in tokens"""
-    text_column: str = "text"
-    """column or JSON key of the texts"""
-    domain_column: str | None = None
-    """column of the corpus that names each document's domain"""
-    seed: int = 0
-    """of items and draws"""
-    dtype: Precision = "bf16"
-    """weights"""
-    device: str | None = None
-    """cpu, cuda, cuda:1 …; by default CUDA if there is a card"""
-    trust_remote_code: bool = field(default=False, metadata=RARELY)
-    """run code that the model brings along"""
-
-
-@dataclass(frozen=True)
-class ValidateConfig:
     """Mask the chosen heads and random ones, and say which tasks lose by it."""
 
     model: str

@@ -1,4 +1,4 @@
-"""Pictures as SVG text: the heatmap of retrieval scores and the histogram of influence.
+"""Pictures: the heatmap of retrieval scores, the histogram of influence, what tasks lose when heads are masked.
 
 The same data give the same bytes: no date, no random ids. Inline pictures take the colour of the text around them, so
 they read on light and dark pages alike. Letters of shapes: H heads, L layers.
@@ -8,7 +8,7 @@ import html
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,13 @@ from matplotlib.ticker import MaxNLocator
 from attention_influence.errors import UsageError
 
 Matrix = Sequence[Sequence[float | None]]
+Bars = Mapping[str, tuple[float, tuple[float, float] | None]]
 
 # Stands for the colour of the surrounding text until the picture is inlined; no colour map yields it.
 _INK = "#010203"
 _KEPT = "#d9822b"
 _BARS = "#5b8db8"
+_OTHERS = "#b9c3cc"
 
 
 def heatmap_svg(head_scores: Matrix, chosen: Sequence[tuple[int, int]]) -> str:
@@ -50,8 +52,7 @@ def save_heatmap(head_scores: Matrix, chosen: Sequence[tuple[int, int]], path: s
     if path.suffix == ".svg":
         path.write_text(_svg(figure, "heatmap"), encoding="utf-8")
     else:
-        FigureCanvasAgg(figure)
-        figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
+        _save_png(figure, path)
 
 
 def histogram_svg(edges: Sequence[float], counts: Sequence[int], threshold: float | None, described: str) -> str:
@@ -83,6 +84,31 @@ def histogram_svg(edges: Sequence[float], counts: Sequence[int], threshold: floa
     _paint(figure, axes, _INK)
     axes.spines[["top", "right"]].set_visible(False)
     return _inline(figure, described)
+
+
+def save_changes(tasks: Sequence[str], panels: Mapping[str, Sequence[Bars]], path: str | Path) -> None:
+    """Writes horizontal bars on white to `path`, a PNG: for each panel (label → bars of each task), what was changed.
+
+    `Bars` maps a condition to its value and its interval; None draws no interval.
+    """
+    figure = Figure(figsize=(4.6 * len(panels) + 1.6, 1.1 + 0.62 * len(tasks)), layout="constrained")
+    rows = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axes, (label, bars_of) in zip(rows, panels.items(), strict=True):
+        for number, name in enumerate(bars_of[0]):
+            at = [task + (number - (len(bars_of[0]) - 1) / 2) * 0.26 for task in range(len(tasks))]
+            colour = (_KEPT, _OTHERS, _BARS)[number % 3]
+            axes.barh(at, [bars[name][0] for bars in bars_of], height=0.24, color=colour, label=name)
+            for place, bars in zip(at, bars_of, strict=True):
+                if bars[name][1] is not None:
+                    axes.plot(bars[name][1], (place, place), color="#222222", linewidth=1)
+        axes.axvline(0, color="#222222", linewidth=0.8)
+        axes.set_xlabel(label)
+        axes.spines[["top", "right"]].set_visible(False)
+    rows[0].set_yticks(range(len(tasks)), tasks)
+    rows[0].invert_yaxis()
+    rows[-1].legend(frameon=False, title="masked heads", fontsize="small")
+    figure.set_facecolor("white")
+    _save_png(figure, path)
 
 
 def _heatmap(head_scores: Matrix, chosen: Sequence[tuple[int, int]], ink: str) -> Figure:
@@ -118,6 +144,11 @@ def _heatmap(head_scores: Matrix, chosen: Sequence[tuple[int, int]], ink: str) -
     _paint(figure, axes, ink)
     _paint(figure, bar.ax, ink)
     return figure
+
+
+def _save_png(figure: Figure, path: str | Path) -> None:
+    FigureCanvasAgg(figure)
+    figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
 
 
 def _paint(figure: Figure, axes: Any, ink: str) -> None:

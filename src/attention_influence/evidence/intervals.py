@@ -1,0 +1,34 @@
+"""Intervals of means by the bootstrap; pure numpy.
+
+Letters: R resamples, D draws of random heads, I items.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+_RESAMPLES = 2000
+_BOUNDS = (2.5, 97.5)
+_FEWEST = 5  # fewer items give intervals that are too short to believe
+
+
+def mean_interval(values_DI: ArrayLike, seed: int) -> tuple[float, float] | None:
+    """The 95% interval of the mean of values [D, I], or [I] where there is but one draw, by the percentile bootstrap.
+
+    Items are resampled, and draws where there are several, each as whole rows and columns: differences between two
+    conditions on the same items are thus paired. None for fewer than 5 items.
+    """
+    values = np.atleast_2d(np.asarray(values_DI, dtype=np.float64))
+    draws, items = values.shape
+    if items < _FEWEST:
+        return None
+    rng = np.random.default_rng(seed)
+    counts_RD = _counts(rng, draws)
+    counts_RI = _counts(rng, items)
+    means_R = ((counts_RD @ values) * counts_RI).sum(1) / (draws * items)
+    low, high = np.percentile(means_R, _BOUNDS)
+    return float(low), float(high)
+
+
+def _counts(rng: np.random.Generator, size: int) -> NDArray[np.int64]:
+    """How often each of `size` things is in each resample [R, size]."""
+    return rng.multinomial(size, np.full(size, 1 / size), _RESAMPLES)
