@@ -111,11 +111,18 @@ def test_shares_are_scored_as_single_scorers_score_them() -> None:
 
 
 def test_equal_scores_agree_wholly_and_documents_without_a_score_are_left_out() -> None:
-    values = np.array([0.1, 0.5, np.nan, 0.3, 0.2, 0.9])
-    [found] = agreements(["a"] * 6, values, values, 0)
-    assert (found.documents, found.top.share) == (5, 1.0)
+    values = np.array([0.1, 0.5, np.nan, *np.arange(1.0, 19.0)])
+    [found] = agreements(["a"] * 21, values, values, 0)
+    assert (found.documents, found.top.share) == (20, 1.0)
     assert [found.spearman, *(found.spearman_interval or ())] == pytest.approx([1.0] * 3)
     assert found.top_interval == (1.0, 1.0)
+
+
+def test_a_handful_of_documents_has_no_interval() -> None:
+    values = np.arange(9.0)
+    [found] = agreements(["a"] * 9, values, -values, 0)
+    assert found.spearman == pytest.approx(-1.0)
+    assert found.spearman_interval is found.top_interval is None
 
 
 def test_the_interval_holds_the_true_correlation_about_as_often_as_it_says() -> None:

@@ -16,6 +16,8 @@ from attention_influence.scoring.worker import in_lots
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2)
 TOP = 0.2
 _RESAMPLES = 1000
+# Drawn again, fewer documents than this agree or disagree wholly too often for an interval to mean anything.
+_FEWEST = 10
 _INTERVAL = (2.5, 97.5)
 
 Influences = NDArray[np.float64]
@@ -25,7 +27,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class DomainAgreement:
-    """Influence under a share of heads with influence under the default share, in one domain; 95% intervals."""
+    """Of influence under a share of heads and under the default one, in one domain; 95% intervals from 10 documents on."""
 
     domain: str
     documents: int
@@ -33,7 +35,7 @@ class DomainAgreement:
     spearman_interval: Interval | None
     top: Overlap
     """Of the documents in the top 20%."""
-    top_interval: Interval
+    top_interval: Interval | None
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def agreements(domains: Sequence[str], one: Influences, other: Influences, seed:
         if not len(a):
             continue
         correlations, overlaps = [], []
-        for _ in range(_RESAMPLES):
+        for _ in range(_RESAMPLES if len(a) >= _FEWEST else 0):
             drawn = rng.integers(len(a), size=len(a))
             correlations.append(spearman(a[drawn], b[drawn]))
             overlaps.append(_top(a[drawn], b[drawn]).share)
@@ -97,7 +99,7 @@ def agreements(domains: Sequence[str], one: Influences, other: Influences, seed:
                 domain,
                 len(a),
                 spearman(a, b),
-                _interval(known) if known else None,
+                _interval(known),
                 _top(a, b),
                 _interval(overlaps),
             )
@@ -118,6 +120,8 @@ def _top(a: Influences, b: Influences) -> Overlap:
     return overlap(in_top(a, TOP), in_top(b, TOP))
 
 
-def _interval(values: Sequence[float]) -> Interval:
+def _interval(values: Sequence[float]) -> Interval | None:
+    if not values:
+        return None
     low, high = np.percentile(values, _INTERVAL)
     return float(low), float(high)

@@ -168,14 +168,12 @@ def _sweep_text(shares: Sequence[ShareScores], default: float) -> Iterator[str]:
     if not shares:
         return
     yield ""
-    yield f"influence under other shares of the heads, against {default:.0%}; in brackets: 95% intervals"
+    yield f"influence under other shares of the heads, against {default:.0%}; 95% intervals from 10 documents on"
     rows = []
     for one in shares:
         for d in one.domains:
-            correlation = "–"
-            if d.spearman is not None and d.spearman_interval is not None:
-                correlation = "{:.3f} ({:.3f} to {:.3f})".format(d.spearman, *d.spearman_interval)
-            top = "{:.2f} ({:.2f} to {:.2f})".format(d.top.share, *d.top_interval)
+            correlation = _with_interval(d.spearman, d.spearman_interval)
+            top = _with_interval(d.top.share, d.top_interval)
             cost = f"{one.passes:.2f}"
             rows.append(
                 (
@@ -202,6 +200,12 @@ def _sweep_text(shares: Sequence[ShareScores], default: float) -> Iterator[str]:
         "by chance",
     )
     yield table(headings, rows)
+
+
+def _with_interval(value: float | None, interval: tuple[float, float] | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.3f}" + ("" if interval is None else " ({:.3f} to {:.3f})".format(*interval))
 
 
 def _names(heads: Sequence[Head]) -> str:
