@@ -1,7 +1,9 @@
 """What units, store and processes cost: `score` with 1 and 2 workers against the plain loop over the same documents.
 
 The plain loop reads, scores and keeps everything in this process. Rounds alternate; medians of tokens a second of the
-scoring itself (loading and the self-test are the same for all and left out). Run after `make demo`:
+scoring itself (loading and the self-test are the same for all and left out). *Whole run* counts the start of the
+processes and the end, when one of them has no unit left; *at work* only the time in units, which is what a long run
+comes to, but for the fixed texts that are scored before each unit. Run after `make demo`:
 
     .venv/bin/python benchmarks/workers.py --corpus demo-output/corpus --heads demo-output/heads.json --rounds 3
 """
@@ -17,6 +19,7 @@ import torch
 from attention_influence.config import ScoreConfig
 from attention_influence.corpus import Columns, list_sources, read_rows
 from attention_influence.demo.assets import fetch
+from attention_influence.scoring.run_store import open_run
 from attention_influence.scoring.scorer import Scorer
 from attention_influence.verbs.score import make_scorer, score
 
@@ -39,7 +42,7 @@ def main() -> None:
     options = parser.parse_args()
     model = str(fetch().model)
 
-    def with_workers(workers: int) -> float:
+    def with_workers(workers: int) -> tuple[float, float]:
         with tempfile.TemporaryDirectory() as folder:
             config = ScoreConfig(
                 (options.corpus,),
@@ -50,23 +53,30 @@ def main() -> None:
                 workers=workers,
             )
             data = score(config).data
-        return data["tokens"] / data["seconds"]
+            store = open_run(config.out)
+            assert store is not None
+            in_units = sum(about["seconds"] for about in store.records().values()) / workers
+        return data["tokens"] / data["seconds"], data["tokens"] / in_units
 
     scorer = make_scorer(ScoreConfig((options.corpus,), model, heads=options.heads))
     ways = {
-        "plain loop": lambda: plain_loop(scorer, options.corpus),
+        "plain loop": lambda: (plain_loop(scorer, options.corpus),) * 2,
         "1 worker": lambda: with_workers(1),
         "2 workers": lambda: with_workers(2),
     }
-    rates: dict[str, list[float]] = {name: [] for name in ways}
+    rates: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in range(options.rounds):
         for name, way in ways.items():
             rates[name].append(way())
-    loop = statistics.median(rates["plain loop"])
-    print(f"{torch.get_num_threads()} cores, {options.rounds} rounds")
-    for name, values in rates.items():
-        median = statistics.median(values)
-        print(f"{name:10}  {median:8,.0f} tokens/s  {median / loop:6.1%} of the plain loop")
+    medians = {name: [statistics.median(side) for side in zip(*values, strict=True)] for name, values in rates.items()}
+    loop = medians["plain loop"][0]
+    print(f"{torch.get_num_threads()} cores, {options.rounds} rounds; of the plain loop in brackets")
+    for name, (whole, at_work) in medians.items():
+        print(f"{name:10}  whole run {_share(whole, loop)}  at work {_share(at_work, loop)}")
+
+
+def _share(rate: float, loop: float) -> str:
+    return f"{rate:6,.0f} tokens/s ({rate / loop:6.1%})"
 
 
 if __name__ == "__main__":
