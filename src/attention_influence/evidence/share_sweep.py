@@ -27,7 +27,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True)
 class DomainAgreement:
-    """Of influence under a share of heads and under the default one, in one domain; 95% intervals from 10 documents on."""
+    """Of influence under a share of heads and under the default one; intervals are of 95%, from 10 documents on."""
 
     domain: str
     documents: int
