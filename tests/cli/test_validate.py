@@ -18,7 +18,7 @@ def validate(cli: Cli, files: Files, tmp_path: Path) -> Cli:
             "--model": files.model,
             "--heads": files.heads,
             "--sentences": texts,
-            "--items-per-task": 5,
+            "--items-per-task": 2,
             "--context": 900,
             "--dtype": "fp32",
             "--out": tmp_path / "validity.json",
@@ -37,7 +37,18 @@ def test_all_figures_are_written_with_the_exact_heads_and_a_picture(
         [{"task": "mine", "prompt": f"{i} is", "choices": ["odd", "even"], "answer": i % 2} for i in range(6)]
         + [{"task": "mine", "prompt": "x" * 2000, "answer": "y"}],
     )
-    said = validate("--corpus", files.corpus, "--domain-column", "kind", "--sample-tokens", 1000, "--items", own)
+    said = validate(
+        "--corpus",
+        files.corpus,
+        "--domain-column",
+        "kind",
+        "--sample-tokens",
+        1000,
+        "--items",
+        own,
+        "--items-per-task",
+        10,
+    )
     assert said.code == 0, said.err
     record = json.loads((tmp_path / "validity.json").read_text())
     tasks = {figures["task"]: figures for figures in record["tasks"]}
@@ -62,7 +73,9 @@ def test_all_figures_are_written_with_the_exact_heads_and_a_picture(
 
 def test_the_same_seed_gives_the_same_file(validate: Cli, tmp_path: Path) -> None:
     out = tmp_path / "validity.json"
-    assert validate().code == 0
+    said = validate()
+    assert said.code == 0
+    assert "too few items to say" in said.out
     first = out.read_bytes()
     assert validate().code == 0
     assert out.read_bytes() == first

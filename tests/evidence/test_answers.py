@@ -66,7 +66,7 @@ def test_the_copying_model_loses_retrieval_without_its_copying_head_only() -> No
     # The head that copies leans on the one that looks one token back; masking that one breaks it, too.
     masked = [one for one in masked if (0, 0) not in one.heads]
     assert {one.kind for one in masked} == {"chosen", "random", "matched"}
-    found = validate_heads(scorer, masked, {"retrieval": [of_probe(next(probes)) for _ in range(5)]}, seed=0)[0]
+    found = validate_heads(scorer, masked, {"retrieval": [of_probe(next(probes)) for _ in range(10)]}, seed=0)[0]
     assert isinstance(found, TaskFigures)
     assert found.accuracy > 0.8
     assert found.accuracy_changes["chosen"].worse > 0.5

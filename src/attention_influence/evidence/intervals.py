@@ -8,14 +8,14 @@ from numpy.typing import ArrayLike, NDArray
 
 _RESAMPLES = 2000
 _BOUNDS = (2.5, 97.5)
-_FEWEST = 5  # fewer items give intervals that are too short to believe
+_FEWEST = 10  # the intervals of fewer items are too short to believe
 
 
 def mean_interval(values_DI: ArrayLike, seed: int) -> tuple[float, float] | None:
     """The 95% interval of the mean of values [D, I], or [I] where there is but one draw, by the percentile bootstrap.
 
     Items are resampled, and draws where there are several, each as whole rows and columns: differences between two
-    conditions on the same items are thus paired. None for fewer than 5 items.
+    conditions on the same items are thus paired. None for fewer than 10 items.
     """
     values = np.atleast_2d(np.asarray(values_DI, dtype=np.float64))
     draws, items = values.shape
