@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
-from attention_influence.selection.rule import documents_in
+from attention_influence.shares import count_in
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def in_top(values: ArrayLike, share: float, ties: ArrayLike | None = None) -> ND
     numbers = np.asarray(values)
     order = np.lexsort((np.arange(len(numbers)) if ties is None else np.asarray(ties), -numbers))
     chosen = np.zeros(len(numbers), dtype=np.bool_)
-    chosen[order[: documents_in(share, len(numbers))]] = True
+    chosen[order[: count_in(share, len(numbers))]] = True
     return chosen
 
 

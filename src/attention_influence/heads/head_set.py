@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from attention_influence.errors import HeadsError
+from attention_influence.shares import count_in
 
 Head = tuple[int, int]
 Matrix = list[list[float | None]]
@@ -84,7 +85,7 @@ def rank_heads(scores: Matrix) -> list[Head]:
 def top_heads(scores: Matrix, share: float) -> list[Head]:
     """The ceil(share × heads) heads of highest score, in rank order."""
     ranked = rank_heads(scores)
-    return ranked[: math.ceil(share * len(ranked))]
+    return ranked[: count_in(share, len(ranked))]
 
 
 def load_heads(path: str | Path) -> HeadSet:

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 from typing import Any, Literal
 
 from attention_influence.errors import UsageError
+from attention_influence.shares import as_written, count_in
 
 
 @dataclass(frozen=True)
@@ -55,21 +55,11 @@ class Rule:
             return _largest_remainder(self.tokens, tokens)
         assert self.top is not None
         if self.counts_tokens:
-            return [math.floor(_as_written(self.top) * count) for count in tokens]
-        return [documents_in(self.top, count) for count in documents]
+            return [math.floor(as_written(self.top) * count) for count in tokens]
+        return [count_in(self.top, count) for count in documents]
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
-
-
-def documents_in(share: float, documents: int) -> int:
-    """The documents of a share, rounded up."""
-    return math.ceil(_as_written(share) * documents)
-
-
-def _as_written(share: float) -> Fraction:
-    """As a binary fraction 0.07 of 100 documents would be a little more than 7, so 8."""
-    return Fraction(repr(float(share)))
 
 
 def _largest_remainder(total: int, weights: Sequence[int]) -> list[int]:

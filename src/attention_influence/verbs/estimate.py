@@ -17,6 +17,7 @@ from attention_influence.errors import CorpusError
 from attention_influence.progress import progress
 from attention_influence.scoring.sample import draw_slices, drawn_rows
 from attention_influence.scoring.worker import in_lots
+from attention_influence.shares import count_in
 from attention_influence.verbs.result import Result, table
 from attention_influence.verbs.score import make_scorer, workers_of
 
@@ -88,7 +89,7 @@ def _domain(name: str, draws: Sequence[_Draw], share: float, config: EstimateCon
 def _cut(draws: Sequence[_Draw], top: float) -> tuple[float, int]:
     """The threshold of the top share of the documents, and the tokens that it selects."""
     ranked = sorted((document for draw in draws for document in draw), reverse=True)
-    chosen = ranked[: math.ceil(top * len(ranked))]
+    chosen = ranked[: count_in(top, len(ranked))]
     return (chosen[-1][0] if chosen else math.nan), sum(tokens for _, tokens in chosen)
 
 
