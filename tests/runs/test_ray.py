@@ -60,7 +60,7 @@ def test_a_run_that_processes_began_is_finished_by_ray_with_the_same_rows(
     for file in published[1::2]:
         file.unlink()
     missing = sum(count_by_file(whole).values()) - sum(count_by_file(store).values())
-    said = cli.score(corpus, store, *CUT, "--engine", "ray", "--workers", "1", "--json")
+    said = cli.score(corpus, store, *CUT, "--engine", "ray", "--address", "local", "--workers", "1", "--json")
     assert said.code == 0, said.err
     assert rows_of(store) == rows_of(whole)
     assert {name: objects(store)[name] for name in kept} == kept
