@@ -239,14 +239,20 @@ class SelectConfig:
 
 @dataclass(frozen=True)
 class AnnotateConfig:
-    """Add a column to a score store: a number of the corpus's own, or what a quality classifier says."""
+    """Add a column to a score store: a number of the corpus's own or of other files, or what a classifier says."""
 
     store: str = field(metadata=POSITIONAL)
     """score store"""
     name: str = field(metadata=POSITIONAL)
     """of the new column, one that the corpus's own columns do not have; or of one that is there, to complete it"""
     column: str | None = None
-    """numeric column or JSON key of the corpus"""
+    """numeric column or JSON key of the corpus, or of the files of --join; there also the name of a Dolma attribute"""
+    join: tuple[str, ...] = ()
+    """files with a number for each document: file, folder, glob or URL; may be given several times"""
+    join_on: Literal["key", "id"] = "key"
+    """what tells the document in them: its `source` and `row`, or the id that --id-column of `score` carried along"""
+    id_column: str = "id"
+    """column or JSON key of the id in the files of --join"""
     positive: tuple[str, ...] = ()
     """texts that a classifier, trained here, is to find good: file, folder, glob or URL; may be given several times"""
     negative: tuple[str, ...] = ()

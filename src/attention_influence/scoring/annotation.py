@@ -44,7 +44,7 @@ def annotate_unit(store: str, unit: Unit, numbers_of: NumbersOf) -> UnitNumbers:
     Raises CorpusError when a file changed since it was planned, or its rows are not those that were scored, StoreError
     when the unit's scores cannot be read.
     """
-    keys = _keys(store, unit)
+    keys = unit_keys(store, unit, ["source", "row", "n_chars"])
     row = keys["row"].to_numpy()
     values = np.zeros(len(row))
     reasons = np.full(len(row), NO_TEXT, dtype=object)
@@ -84,11 +84,11 @@ def column_numbers(column: str) -> NumbersOf:
                 yield rows.tolist(), [MISSING] * len(rows)
                 return
             for indexes, table in parquet_rows_at(source, rows, [column]):
-                yield indexes, [_number(value) for value in table.column(column).to_pylist()]
+                yield indexes, [number_in(value) for value in table.column(column).to_pylist()]
             return
         for offset, line in json_lines_at(source, rows.tolist()):
             record, _ = parse_object(line)
-            yield [offset], [_number((record or {}).get(column))]
+            yield [offset], [number_in((record or {}).get(column))]
 
     return numbers
 
@@ -107,7 +107,8 @@ def text_numbers(columns: Columns, numbers_of_texts: Callable[[list[str]], Seque
     return numbers
 
 
-def _number(value: Any) -> float | str:
+def number_in(value: Any) -> float | str:
+    """What is stored of a value, or the reason why it is no number."""
     if value is None:
         return MISSING
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
@@ -119,11 +120,12 @@ def _number(value: Any) -> float | str:
     return number if math.isfinite(number) else NOT_A_NUMBER
 
 
-def _keys(store: str, unit: Unit) -> pa.Table:
+def unit_keys(store: str, unit: Unit, columns: Sequence[str]) -> pa.Table:
+    """Those columns of a unit's scores. Raises StoreError when they cannot be read."""
     filesystem, path = open_filesystem(f"{store}/scores/{unit.name}.parquet")
     with open_bytes(filesystem, path, sequential=False) as raw:
         try:
-            return pq.read_table(raw, columns=["source", "row", "n_chars"]).combine_chunks()
+            return pq.read_table(raw, columns=list(columns)).combine_chunks()
         except (pa.ArrowException, OSError) as error:
             raise StoreError(
                 f"{path}: this unit of the score store cannot be read ({error}). "
