@@ -220,7 +220,7 @@ class SelectConfig:
     """folder or selection.json of an earlier selection, whose ranking and thresholds decide, instead of --top"""
     rank_by: str = "influence"
     """a numeric column of the store, highest first (--rank-by=-COLUMN: lowest first), or delta, perplexity, length,
-    random, controlled"""
+    random, controlled, or the weighted mean of percentiles of several: influence*0.7+edu*0.3"""
     seed: int = 0
     """of the rankings random and controlled"""
     manifest: bool = False
