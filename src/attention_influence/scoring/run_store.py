@@ -3,6 +3,7 @@
 run.json                 fingerprint, configuration, roots, noise floor, versions
 plan.parquet             the frozen units
 scores/<unit>.parquet    see `schema`
+selected/<unit>…         rows that were chosen as they were scored, if that was asked for
 """
 
 import io
@@ -17,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attention_influence.corpus.filesystems import open_bytes, open_filesystem
-from attention_influence.corpus.whole_files import create_whole, patiently, write_whole
+from attention_influence.corpus.whole_files import create_whole, patiently, remove, write_whole
 from attention_influence.errors import StoreError
 from attention_influence.scoring.plan import Unit, plan_from_bytes, plan_to_bytes
 
@@ -48,6 +49,22 @@ class RunStore:
         metadata = {b"attention_influence": json.dumps(dict(about)).encode()}
         pq.write_table(scores.replace_schema_metadata(metadata), sink, compression="zstd")
         patiently(lambda: write_whole(self._object(unit), sink.getvalue()), f"write unit {unit.name} in {self.url}")
+
+    def publish_selected(self, unit: Unit, files: Mapping[str, bytes]) -> None:
+        """Writes the rows that were chosen of a unit, each file whole, in place of any that were; before its scores."""
+        folder = f"{self.url}/selected"
+        filesystem, path = open_filesystem(folder)
+
+        def write() -> None:
+            for end, content in files.items():
+                write_whole(f"{folder}/{unit.name}{end}", content)
+            filesystem.invalidate_cache()
+            there = filesystem.ls(path, detail=False) if filesystem.isdir(path) else []
+            for name in (file.rpartition("/")[2] for file in there):
+                if name.startswith(unit.name) and name.removeprefix(unit.name) not in files:
+                    remove(f"{folder}/{name}")
+
+        patiently(write, f"write the chosen rows of unit {unit.name} in {self.url}")
 
     def records(self) -> dict[str, dict[str, Any]]:
         """Unit → what was recorded with its scores, for the units that are done."""
