@@ -67,7 +67,7 @@ def test_weights_are_rounded_as_asked_and_held_in_the_type_that_the_processor_co
 def test_rounded_weights_go_back_to_16_bits_where_products_are_native(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {})
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
     model = load_model(save("llama", tmp_path), device="cpu")
     tables = [buffer.dtype for buffer in model.network.buffers()]
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
