@@ -1,4 +1,4 @@
-"""What units, store and processes cost: `score` with 1 and 2 workers against the plain loop over the same documents.
+"""What units, store and processes cost: `score` with several workers against the plain loop over the same documents.
 
 The plain loop reads, scores and keeps everything in this process. Rounds alternate; medians of tokens a second of the
 scoring itself (loading and the self-test are the same for all and left out). *Whole run* counts the start of the
@@ -12,6 +12,8 @@ import argparse
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -39,6 +41,7 @@ def main() -> None:
     parser.add_argument("--heads", required=True)
     parser.add_argument("--unit-tokens", type=int, default=15_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="numbers of workers to try")
     options = parser.parse_args()
     model = str(fetch().model)
 
@@ -59,11 +62,10 @@ def main() -> None:
         return data["tokens"] / data["seconds"], data["tokens"] / in_units
 
     scorer = make_scorer(ScoreConfig((options.corpus,), model, heads=options.heads))
-    ways = {
-        "plain loop": lambda: (plain_loop(scorer, options.corpus),) * 2,
-        "1 worker": lambda: with_workers(1),
-        "2 workers": lambda: with_workers(2),
+    ways: dict[str, Callable[[], tuple[float, float]]] = {
+        "plain loop": lambda: (plain_loop(scorer, options.corpus),) * 2
     }
+    ways |= {f"{workers} workers": partial(with_workers, workers) for workers in options.workers}
     rates: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in range(options.rounds):
         for name, way in ways.items():

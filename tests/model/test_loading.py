@@ -50,10 +50,30 @@ def test_a_model_from_a_directory_has_the_losses_of_the_one_that_was_saved(famil
     assert loaded.context == CONTEXT
 
 
-def test_weights_are_of_the_dtype_asked_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("native", [True, False])
+def test_weights_are_rounded_as_asked_and_held_in_the_type_that_the_processor_computes_in(
+    native: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = save("llama", tmp_path)
-    assert load_model(folder, device="cpu").dtype == torch.bfloat16
-    assert load_model(folder, dtype="fp32", device="cpu").dtype == torch.float32
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": native})
+    exact, rounded = (load_model(folder, dtype=dtype, device="cpu") for dtype in ("fp32", "bf16"))
+    assert exact.dtype == torch.float32
+    assert rounded.dtype == (torch.bfloat16 if native else torch.float32)
+    for weights, full in zip(rounded.network.parameters(), exact.network.parameters(), strict=True):
+        assert weights.dtype == rounded.dtype
+        assert torch.equal(weights.float(), full.bfloat16().float())
+
+
+def test_rounded_weights_go_back_to_16_bits_where_products_are_native(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    model = load_model(save("llama", tmp_path), device="cpu")
+    tables = [buffer.dtype for buffer in model.network.buffers()]
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": True})
+    assert model.on("cpu").dtype == torch.bfloat16
+    assert {weights.dtype for weights in model.network.parameters()} == {torch.bfloat16}
+    assert [buffer.dtype for buffer in model.network.buffers()] == tables
 
 
 def test_the_identity_is_that_of_the_weights_and_the_tokenizer(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from attention_influence.model import loss
 from attention_influence.model.language_model import LanguageModel
 from model.two_passes import Masked, token_losses
-from tiny_models import HEADS, LAYERS, Tiny, random_tokens, tiny
+from tiny_models import HEADS, LAYERS, Tiny, random_tokens, tiny, vocabulary
 
 # Families whose logits are scaled, capped or biased stand beside plain ones.
 LOGITS: dict[str, dict[str, Any]] = {
@@ -120,10 +120,30 @@ def test_scaling_and_capping_of_logits_matter_in_these_models(family: str, neutr
     assert abs(mean_loss(with_it, tokens) - mean_loss(tiny(family, **neutral).model, tokens)) > 0.01
 
 
-def test_logits_in_chunks_give_the_same_losses(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, tokens = tiny("phi").model, random_tokens(100)
+@pytest.mark.parametrize("name", LOGITS)
+def test_the_vocabulary_in_blocks_gives_the_same_losses(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, tokens = tiny(split(name), **LOGITS[name]).model, random_tokens(100)
     whole = losses(model, [tokens], {1: [0]})[0]
-    monkeypatch.setattr("attention_influence.model.loss._CHUNK_LOGITS", {"cpu": 7 * model.output.vocabulary})
+    monkeypatch.setattr(loss, "_BLOCK_ROWS", 7)
+    monkeypatch.setattr(loss, "_BLOCK_WORDS", 77)
+    with patch.object(model.output, "logits", wraps=model.output.logits) as logits:
+        torch.testing.assert_close(losses(model, [tokens], {1: [0]})[0], whole, rtol=1e-6, atol=1e-6)
+    assert {call.args[2].stop - call.args[2].start for call in logits.call_args_list[-2:]} == {77, vocabulary() % 77}
+
+
+def test_a_vocabulary_whose_words_are_not_independent_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, tokens = tiny("llama").model, random_tokens(100)
+    plain = type(model.network).forward
+
+    def centred(self: Any, **kwargs: Any) -> Any:
+        out = plain(self, **kwargs)
+        out.logits = out.logits * out.logits.std(-1, keepdim=True)
+        return out
+
+    monkeypatch.setattr(type(model.network), "forward", centred)
+    whole = losses(model, [tokens], {1: [0]})[0]
+    monkeypatch.setattr(loss, "_BLOCK_WORDS", 77)
+    monkeypatch.setattr(loss, "_CHUNK_LOGITS", {"cpu": 7 * vocabulary()})
     torch.testing.assert_close(losses(model, [tokens], {1: [0]})[0], whole, rtol=1e-6, atol=1e-6)
 
 
@@ -170,13 +190,30 @@ def test_a_pass_leaves_nothing_behind(family: str) -> None:
 
 
 @given(st.integers(1, 9), st.integers(2, 40), st.sampled_from([torch.float32, torch.bfloat16]), st.integers(0, 99))
-def test_cross_entropy_is_torchs_however_few_rows_are_taken_at_once(
+def test_cross_entropy_is_torchs_however_the_logits_are_taken(
     rows: int, vocabulary: int, dtype: torch.dtype, seed: int
 ) -> None:
     generator = torch.Generator().manual_seed(seed)
     logits = (30 * torch.randn(rows, vocabulary, generator=generator)).to(dtype)
-    targets = torch.randint(vocabulary, (rows,), generator=generator)
+    logits[:, :1] = -torch.inf
+    targets = torch.randint(1, vocabulary, (rows,), generator=generator)
     expected = torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
     for at_once in (1, 2 * vocabulary, 2**19):
-        with patch.dict(loss._CACHED_LOGITS, cpu=at_once):
-            torch.testing.assert_close(loss.cross_entropy(logits, targets), expected, rtol=1e-6, atol=1e-5)
+        for width in (1, 3, vocabulary):
+            with patch.dict(loss._CACHED_LOGITS, cpu=at_once):
+                sums = loss.LogSumExp(targets)
+                for low in range(0, vocabulary, width):
+                    sums.add(logits[:, low : low + width], low)
+            torch.testing.assert_close(sums.losses(), expected, rtol=1e-6, atol=1e-5)
+            assert torch.equal(sums.firsts(), logits.gather(1, targets[:, None])[:, 0] == logits.amax(1))
+
+
+@pytest.mark.parametrize("width", [3, 10])
+def test_logits_that_are_not_finite_give_no_finite_loss(width: int) -> None:
+    for wrong in (torch.nan, torch.inf):
+        logits = torch.zeros(2, 10)
+        logits[1, 7] = wrong
+        sums = loss.LogSumExp(torch.tensor([2, 2]))
+        for low in range(0, 10, width):
+            sums.add(logits[:, low : low + width], low)
+        assert sums.losses().isfinite().tolist() == [True, False]

@@ -92,7 +92,8 @@ def test_families_that_mix_positions_by_attention_alone_may_be_packed(family: st
     found = self_test(tiny(family).model, MASKED, CONTEXT)
     assert found.packing
     assert found.noise < 1e-6
-    assert found.error < 1e-6
+    # A difference of two losses of up to 17 nats: half a float32 step of each.
+    assert found.error < 2**-24 * (found.loss_base + found.loss_ref)
 
 
 def test_models_that_cannot_be_packed_are_found(unpackable: Tiny) -> None:

@@ -14,14 +14,11 @@ from numpy.typing import NDArray
 
 from attention_influence.evidence.tasks.items import Question, Reading
 from attention_influence.model.language_model import LanguageModel
-from attention_influence.model.loss import cross_entropy
 from attention_influence.scoring.windows import pack
 
 Masked = Mapping[int, Sequence[int]]
 Rows = list[NDArray[np.float64]]
 """[B, targets] of each reading."""
-
-_CHUNK_LOGITS = 2**25
 
 
 def answers(
@@ -54,25 +51,16 @@ def answers(
     return outcomes[..., 0], outcomes[..., 1]
 
 
-@torch.inference_mode()
 def _measure(model: LanguageModel, readings: Sequence[Reading], masked: Masked, fork: int | None) -> tuple[Rows, Rows]:
     """Losses, and whether each target is the first guess, of readings in one row of windows."""
     body = model.forward([reading.tokens for reading in readings], masked, fork)
     starts = np.cumsum([0, *(len(reading.tokens) for reading in readings)])
     at_N = torch.tensor([start + i for start, r in zip(starts, readings, strict=False) for i in r.at])
     target_N = torch.tensor([token for reading in readings for token in reading.targets], device=model.device)
-    hidden_BNE = body.last_hidden_state[:, at_N.to(model.device)]
-    chunk = max(1, _CHUNK_LOGITS // model.output.vocabulary)
-    shape = hidden_BNE.shape[:2]
-    losses_BN, first_BN = np.empty(shape), np.empty(shape)
-    for row in range(shape[0]):
-        for low in range(0, shape[1], chunk):
-            part = slice(low, low + chunk)
-            logits_NV = model.output.logits(body, hidden_BNE[row, part])
-            losses_BN[row, part] = cross_entropy(logits_NV, target_N[part]).cpu().numpy()
-            first_BN[row, part] = (logits_NV.argmax(-1) == target_N[part]).cpu().numpy()
+    losses_BN, first_BN = model.output.losses_and_firsts(body, at_N.to(model.device), target_N)
     ends = np.cumsum([len(reading.at) for reading in readings])[:-1]
-    return np.split(losses_BN, ends, axis=1), np.split(first_BN, ends, axis=1)
+    losses, firsts = (x_BN.double().cpu().numpy() for x_BN in (losses_BN, first_BN))
+    return np.split(losses, ends, axis=1), np.split(firsts, ends, axis=1)
 
 
 def _outcomes(questions: Sequence[Question], losses: Rows, firsts: Rows) -> list[tuple[float, float]]:

@@ -13,6 +13,7 @@ from attention_influence.model import attention
 from attention_influence.model.attention_pass import Observed, Observer
 from attention_influence.model.fork import forked_forward
 from attention_influence.model.loss import OutputLayer
+from attention_influence.model.precision import product_dtype
 from attention_influence.model.tokens import Tokens
 
 _DEFAULT_CONTEXT = 2048  # where the model names no longest position
@@ -48,6 +49,9 @@ class LanguageModel:
             raise ModelError(f"{name} has no output layer over a body of its own; a causal language model is needed")
         self.device: torch.device = network.get_input_embeddings().weight.device
         self.dtype: torch.dtype = network.dtype
+        """What its products are computed in."""
+        self._weights_dtype = network.dtype
+        self._castable = [weights for weights in network.parameters() if weights.dtype == network.dtype]
         config = network.config.get_text_config()
         self.context: int = getattr(config, "max_position_embeddings", None) or _DEFAULT_CONTEXT
         try:
@@ -70,9 +74,12 @@ class LanguageModel:
         return forked_forward(self.body, self.layers, windows, masked or {}, fork_layer, observe)
 
     def on(self, device: str) -> "LanguageModel":
-        """This model, moved to another device."""
+        """This model, moved to a device, its weights held in the type that its products are computed in there."""
         self.network.to(device)
         self.device = torch.device(device)
+        self.dtype = product_dtype(self._weights_dtype, self.device)
+        for weights in self._castable:
+            weights.data = weights.data.to(self.dtype)
         self.output = OutputLayer(self.network, self.body)
         return self
 

@@ -12,8 +12,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from attention_influence.errors import ModelError
 from attention_influence.model.gguf import dense_copy
 from attention_influence.model.language_model import LanguageModel
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+from attention_influence.model.precision import DTYPES
 
 # Of config.json: who wrote it, and what the caller decides.
 _NO_PART_OF_A_MODEL = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache"}
@@ -25,8 +24,9 @@ def load_model(
 ) -> LanguageModel:
     """The model named by a hub id, a directory or a .gguf file, with weights as `dtype` ("bf16" or "fp32").
 
-    `device` is torch's name ("cpu", "cuda:1"); by default CUDA if there is a card. With fp32 weights TF32 is switched
-    off for the process. Code that a model brings along runs only if `trust_remote_code`. Raises ModelError.
+    `device` is torch's name ("cpu", "cuda:1"); by default CUDA if there is a card. A CPU without products of bfloat16
+    computes with bf16 weights in float32. With fp32 weights TF32 is switched off for the process. Code that a model
+    brings along runs only if `trust_remote_code`. Raises ModelError.
     """
     if dtype not in DTYPES:
         raise ModelError(f"dtype {dtype!r} is unknown; choose one of {', '.join(DTYPES)}")
@@ -39,10 +39,13 @@ def load_model(
         network: Any = AutoModelForCausalLM.from_pretrained(
             folder, dtype=DTYPES[dtype], trust_remote_code=trust_remote_code, low_cpu_mem_usage=True
         )
-        network = network.to(device)
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"cannot load a causal language model and its tokenizer from {name}: {error}") from error
-    return LanguageModel(network, tokenizer, name, weights_hash or _hash_files(folder))
+    model = LanguageModel(network, tokenizer, name, weights_hash or _hash_files(folder))
+    try:
+        return model.on(device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(f"{name} cannot be put on the device {device!r}: {error}") from error
 
 
 def from_network(network: Any, tokenizer: Any, name: str = "in memory") -> LanguageModel:

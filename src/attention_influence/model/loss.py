@@ -1,9 +1,10 @@
 """Cross-entropy of every token without the [tokens × vocabulary] matrix.
 
-Hidden states go through the output layer in chunks; log-sum-exp and the target's logit are taken in float32. What a
-family does to its logits (capping, scaling, a bias) is the model's own code, run on each chunk.
+Hidden states go through the output layer some rows at a time, on a CPU some words of the vocabulary at a time as well,
+so that the logits never leave the cache; log-sum-exp and the target's logit are taken in float32. What a family does to
+its logits (capping, scaling, a bias) is the model's own code, run on each block.
 
-Letters: B rows, N scored tokens, E hidden size, V vocabulary.
+Letters: B rows, N scored tokens, E hidden size, V vocabulary, W words of one block, R rows of a part.
 """
 
 import copy
@@ -12,11 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-# Float32 logits of which log-sum-exp is taken at once: a part of a core's cache, or all of a chunk on a card.
-_CACHED_LOGITS = {"cpu": 2**19, "cuda": 2**29}
-# Logits of one chunk, in elements: keeps the product, its float32 copy and the sums inside some hundred megabytes
-# on a CPU, and large enough to fill the card on CUDA.
+# Rows and words of a block on a CPU: enough for the product to run at full speed, few enough for the cache.
+_BLOCK_ROWS, _BLOCK_WORDS = 1024, 2048
+# Logits of a chunk, in elements, where the vocabulary is not cut: some hundred megabytes on a CPU, and enough to fill
+# a card.
 _CHUNK_LOGITS = {"cpu": 2**25, "cuda": 2**29}
+# Float32 logits of which log-sum-exp is taken at once: a part of a core's cache, or all of a block on a card.
+_CACHED_LOGITS = {"cpu": 2**19, "cuda": 2**29}
+# Rows on which a cut vocabulary is tried.
+_TRIED_ROWS = 4
 
 
 class OutputLayer:
@@ -28,46 +33,120 @@ class OutputLayer:
         self._body = _Given(body)
         self._network._modules[next(name for name, part in network.named_children() if part is body)] = self._body
         self.vocabulary: int = network.config.get_text_config().vocab_size
-        product = network.get_output_embeddings()
-        if type(product) is nn.Linear and product.weight.is_cuda and product.weight.dtype != torch.float32:
-            self._network.set_output_embeddings(_FullPrecisionProduct(product))
+        # None where it is no plain linear layer of the network's own.
+        self._product: _Product | None = None
+        for name, part in network.named_children():
+            if part is network.get_output_embeddings() and type(part) is nn.Linear:
+                self._product = self._network._modules[name] = _Product(part)
+        self._cut_changes_nothing: bool | None = None
 
     @torch.inference_mode()
-    def logits(self, body_output: Any, hidden_NE: Tensor) -> Tensor:
-        """Logits [N, V] of hidden states [N, E]; `body_output` is any output of the same body, for its other fields."""
+    def logits(self, body_output: Any, hidden_NE: Tensor, words: slice = slice(None)) -> Tensor:
+        """Logits [N, V] of hidden states [N, E]; `body_output` is any output of the same body, for its other fields.
+
+        Of a part of the words only where the vocabulary may be cut.
+        """
         self._body.output = copy.copy(body_output)
         self._body.output.last_hidden_state = hidden_NE[None]
+        if self._product is not None:
+            self._product.words = words
         tokens = torch.zeros(1, len(hidden_NE), dtype=torch.long, device=hidden_NE.device)
         return self._network(input_ids=tokens, use_cache=False).logits[0]  # type: ignore[no-any-return]
 
-    @torch.inference_mode()
     def losses(self, body_output: Any, predicting_N: Tensor, target_N: Tensor) -> Tensor:
         """Losses [B, N] in nats, float32: row b's −log p(target_N[i]) at position predicting_N[i]."""
+        return self.losses_and_firsts(body_output, predicting_N, target_N)[0]
+
+    @torch.inference_mode()
+    def losses_and_firsts(self, body_output: Any, predicting_N: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor]:
+        """`losses`, and whether each target has the highest logit [B, N], bool."""
         hidden_BTE = body_output.last_hidden_state
-        rows = hidden_BTE.shape[0]
-        chunk = max(1, _CHUNK_LOGITS.get(hidden_BTE.device.type, _CHUNK_LOGITS["cpu"]) // self.vocabulary)
+        rows, kind = hidden_BTE.shape[0], hidden_BTE.device.type
+        width, chunk = self.vocabulary, max(1, _CHUNK_LOGITS.get(kind, _CHUNK_LOGITS["cpu"]) // self.vocabulary)
+        if kind == "cpu" and width > _BLOCK_WORDS and self._may_be_cut(body_output, hidden_BTE[0, :_TRIED_ROWS]):
+            width, chunk = _BLOCK_WORDS, _BLOCK_ROWS
         losses_BN = torch.empty(rows, len(target_N), dtype=torch.float32, device=hidden_BTE.device)
+        first_BN = torch.empty_like(losses_BN, dtype=torch.bool)
         for row in range(rows):
             for low in range(0, len(target_N), chunk):
                 part = slice(low, low + chunk)
-                logits_NV = self.logits(body_output, hidden_BTE[row, predicting_N[part]])
-                losses_BN[row, part] = cross_entropy(logits_NV, target_N[part])
-        return losses_BN
+                hidden_NE = hidden_BTE[row, predicting_N[part]]
+                sums = LogSumExp(target_N[part])
+                for words in self._blocks(width):
+                    sums.add(self.logits(body_output, hidden_NE, words), words.start)
+                losses_BN[row, part], first_BN[row, part] = sums.losses(), sums.firsts()
+        return losses_BN, first_BN
+
+    def _blocks(self, width: int) -> list[slice]:
+        return [slice(low, min(low + width, self.vocabulary)) for low in range(0, self.vocabulary, width)]
+
+    def _may_be_cut(self, body_output: Any, hidden_NE: Tensor) -> bool:
+        """Whether the family treats each logit by itself, so that blocks of words give the same; tried once."""
+        if self._cut_changes_nothing is None:
+            self._cut_changes_nothing = False
+            if self._product is not None:
+                whole_NV = self.logits(body_output, hidden_NE)
+                blocks = [self.logits(body_output, hidden_NE, words) for words in self._blocks(_BLOCK_WORDS)]
+                cut_NV = torch.cat(blocks, dim=1)
+                # Far more than rounding, far less than what one word's logit does to another's anywhere.
+                allowed = 0.03 * whole_NV.abs().max()
+                self._cut_changes_nothing = cut_NV.shape == whole_NV.shape and bool(
+                    ((cut_NV - whole_NV).abs() <= allowed).all()
+                )
+        return self._cut_changes_nothing
 
 
-def cross_entropy(logits_NV: Tensor, target_N: Tensor) -> Tensor:
-    """−log p(target) [N], float32, of logits of any float type; a few rows at a time, which stay in the cache."""
-    rows, vocabulary = logits_NV.shape
-    few = max(1, _CACHED_LOGITS.get(logits_NV.device.type, _CACHED_LOGITS["cpu"]) // vocabulary)
-    losses_N = torch.empty(rows, dtype=torch.float32, device=logits_NV.device)
-    held = torch.empty(min(few, rows), vocabulary, dtype=torch.float32, device=logits_NV.device)
-    for low in range(0, rows, few):
-        part = slice(low, min(low + few, rows))
-        logits_RV = held[: part.stop - low].copy_(logits_NV[part])
-        at_target_R = logits_RV.gather(1, target_N[part, None])[:, 0]
-        largest_R = logits_RV.amax(1)
-        losses_N[part] = logits_RV.sub_(largest_R[:, None]).exp_().sum(1).log_() + largest_R - at_target_R
-    return losses_N
+class LogSumExp:
+    """−log p of targets, out of their logits block by block; a few rows at a time, which stay in the cache."""
+
+    def __init__(self, target_N: Tensor) -> None:
+        self._target_N = target_N
+        self._at_target_N = torch.full_like(target_N, torch.nan, dtype=torch.float32)
+        self._largest_N = torch.full_like(self._at_target_N, -torch.inf)
+        self._sum_N = torch.zeros_like(self._at_target_N)
+        """Of exp(logit − largest)."""
+
+    def add(self, logits_NW: Tensor, first_word: int) -> None:
+        rows, width = logits_NW.shape
+        few = max(1, _CACHED_LOGITS.get(logits_NW.device.type, _CACHED_LOGITS["cpu"]) // width)
+        held = torch.empty(min(few, rows), width, dtype=torch.float32, device=logits_NW.device)
+        place_N = self._target_N - first_word
+        here_N = (place_N >= 0) & (place_N < width)
+        at_place_N = logits_NW.gather(1, place_N.clamp(0, width - 1)[:, None])[:, 0].float()
+        self._at_target_N = torch.where(here_N, at_place_N, self._at_target_N)
+        for low in range(0, rows, few):
+            part = slice(low, min(low + few, rows))
+            before_R = self._largest_N[part]
+            largest_R = torch.maximum(before_R, logits_NW[part].amax(1).float())
+            # Words that are ruled out altogether, at −inf, have no largest to subtract.
+            shift_R = largest_R.masked_fill(largest_R == -torch.inf, 0)
+            exp_RW = torch.sub(logits_NW[part], shift_R[:, None], out=held[: part.stop - low]).exp_()
+            self._sum_N[part] = self._sum_N[part] * (before_R - shift_R).exp() + exp_RW.sum(1)
+            self._largest_N[part] = largest_R
+
+    def losses(self) -> Tensor:
+        """[N], float32."""
+        return self._sum_N.log() + self._largest_N - self._at_target_N
+
+    def firsts(self) -> Tensor:
+        """[N], bool: whether no logit is above the target's."""
+        return self._at_target_N >= self._largest_N
+
+
+class _Product(nn.Module):
+    """An output layer for a part of the words; a 16-bit product is delivered in float32, where the device can."""
+
+    def __init__(self, linear: nn.Linear) -> None:
+        super().__init__()
+        self.weight, self.bias = linear.weight, linear.bias
+        self.words = slice(None)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        weight, bias = self.weight[self.words], None if self.bias is None else self.bias[self.words]
+        if not weight.is_cuda or weight.dtype == torch.float32:
+            return nn.functional.linear(hidden, weight, bias)
+        product = torch.mm(hidden.flatten(0, -2), weight.T, out_dtype=torch.float32)
+        return (product if bias is None else product + bias).view(*hidden.shape[:-1], -1)
 
 
 class _Given(nn.Module):
@@ -85,15 +164,3 @@ class _Given(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         return self.output
-
-
-class _FullPrecisionProduct(nn.Module):
-    """A linear layer that delivers its 16-bit product in float32, where the device can."""
-
-    def __init__(self, linear: nn.Linear) -> None:
-        super().__init__()
-        self.weight, self.bias = linear.weight, linear.bias
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        product = torch.mm(hidden.flatten(0, -2), self.weight.T, out_dtype=torch.float32)
-        return (product if self.bias is None else product + self.bias).view(*hidden.shape[:-1], -1)

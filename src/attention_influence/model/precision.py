@@ -1,0 +1,19 @@
+"""Types of weights, and what products with them are computed in."""
+
+import torch
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+
+# Of a CPU: what it must have for products of bfloat16 to be faster than those of float32.
+_BFLOAT16_PRODUCTS = ("amx_bf16", "avx512_bf16", "bf16")
+
+
+def product_dtype(weights: torch.dtype, device: torch.device) -> torch.dtype:
+    """The type that is fastest for weights of a type: theirs, but float32 for 16 bits on a CPU that must emulate them.
+
+    Values do not change by it, so results come closer to what the weights mean.
+    """
+    if device.type != "cpu" or weights == torch.float32:
+        return weights
+    native = weights == torch.bfloat16 and any(map(torch.cpu.get_capabilities().get, _BFLOAT16_PRODUCTS))
+    return weights if native else torch.float32
