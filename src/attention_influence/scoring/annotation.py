@@ -11,15 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from attention_influence.corpus.filesystems import open_bytes, open_filesystem
 from attention_influence.corpus.json_lines import json_lines_at, parse_object
 from attention_influence.corpus.parquet import parquet_rows_at, parquet_schema
 from attention_influence.corpus.read import read_rows
 from attention_influence.corpus.rows import Columns
-from attention_influence.errors import CorpusError, StoreError
+from attention_influence.errors import CorpusError
 from attention_influence.scoring.plan import Slice, Unit, must_be_unchanged
+from attention_influence.scoring.run_store import scores_in
 
 Rows = npt.NDArray[np.int64]
 NumbersOf = Callable[[Slice, Rows], Iterator[tuple[Sequence[int], Sequence[float | str]]]]
@@ -122,12 +121,5 @@ def number_in(value: Any) -> float | str:
 
 def unit_keys(store: str, unit: Unit, columns: Sequence[str]) -> pa.Table:
     """Those columns of a unit's scores. Raises StoreError when they cannot be read."""
-    filesystem, path = open_filesystem(f"{store}/scores/{unit.name}.parquet")
-    with open_bytes(filesystem, path, sequential=False) as raw:
-        try:
-            return pq.read_table(raw, columns=list(columns)).combine_chunks()
-        except (pa.ArrowException, OSError) as error:
-            raise StoreError(
-                f"{path}: this unit of the score store cannot be read ({error}). "
-                "Delete it and resume scoring: only this unit is done again."
-            ) from error
+    with scores_in(store).open(unit.name) as found:
+        return found.read(columns).combine_chunks()

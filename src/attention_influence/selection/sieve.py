@@ -55,7 +55,7 @@ class Sieve:
         chosen &= ranking.ranked(batch, values)
         columns = {"influence": batch.column("influence"), ranking.column: values}
         added = pa.table(columns).filter(pa.array(chosen))
-        whole = [rows[place].content for place in np.flatnonzero(chosen)]
+        whole = [rows[place].content for place in np.flatnonzero(chosen).tolist()]
         if source.format == "jsonl":
             return Kept(with_keys(source, whole, added), source.compression)
         if not whole:

@@ -21,7 +21,7 @@ from attention_influence.scoring.joining import joined
 from attention_influence.scoring.number_files import NumberFiles
 from attention_influence.scoring.plan import Unit
 from attention_influence.scoring.run_store import RunStore, open_run
-from attention_influence.scoring.score_store import ScoreStore, open_store
+from attention_influence.scoring.score_store import ScoreStore, open_store, unit_name
 from attention_influence.scoring.side_columns import SideColumn, check_name, define, drop, side_columns
 from attention_influence.selection.ranking import COMPUTED
 from attention_influence.verbs.result import Result, table
@@ -164,7 +164,7 @@ def _numbers_of(store: RunStore, column: SideColumn, counts: Counter[str]) -> Nu
 def _figures(store: ScoreStore, name: str) -> tuple[dict[str, Any], list[str]]:
     """What the column holds by domain, and rows without a number by reason, of the units that have it."""
     column = store.side[name]
-    units = {unit: unit.rpartition("/")[2].removesuffix(".parquet") for unit in store.units}
+    units = {unit: unit_name(unit) for unit in store.units}
     having = replace(store, units=tuple(unit for unit, bare in units.items() if bare in column.units))
     domains: dict[str, tuple[int, int, float, float, float]] = {}
     for batch in having.batches(["domain", name]):
