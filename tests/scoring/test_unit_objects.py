@@ -150,7 +150,7 @@ def test_a_damaged_pack_is_named_and_once_deleted_its_units_are_done_again(store
     (pack,) = (Path(store.url) / "scores" / "packs").glob("*.parquet")
     whole = pack.read_bytes()
     pack.write_bytes(whole[:-20])
-    with pytest.raises(StoreError, match="these units cannot be read .* resume scoring: only what it holds"):
+    with pytest.raises(StoreError, match=r"these units cannot be read .* resume scoring: only what it holds"):
         open_store(store.url)
     pack.unlink()
     again = open_run(store.url)
