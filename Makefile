@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos bench bench-full check clean
+.PHONY: help setup demo test chaos bench bench-full fidelity check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -25,6 +25,9 @@ bench: setup ## the scorer against plain transformers and the processor's limit 
 
 bench-full: setup ## the same with 60,000 tokens and five rounds
 	$(BIN)/python benchmarks/bench.py --heads demo-output/heads.json --tokens 60000 --rounds 5 --json bench.json
+
+fidelity: setup ## what each precision does to scores, against fp32 (after make demo; about 10 minutes)
+	$(BIN)/python benchmarks/fidelity.py
 
 check: setup ## lint, formatting and types
 	$(BIN)/ruff check .
