@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 
 from attention_influence.scoring.score_store import open_store
-from attention_influence.selection.cuts import find_cuts
 from attention_influence.selection.ranking import open_ranking
 from attention_influence.selection.ranking_key import tie_hashes
 from attention_influence.selection.ranks import rank_chosen
@@ -54,7 +53,7 @@ def reference(units, rule, value=None):
 def selected(folder, rule, seed=0):
     """(the chosen rows, the thresholds) of a store."""
     store = open_store(str(folder))
-    with rank_chosen(store, find_cuts(store, rule, open_ranking(store, rule.rank_by, seed))) as chosen:
+    with rank_chosen(store, rule, open_ranking(store, rule.rank_by, seed)) as chosen:
         rows = [row for batch in chosen.batches() for row in batch.to_pylist()]
         return rows, chosen.thresholds
 

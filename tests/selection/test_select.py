@@ -187,6 +187,10 @@ def test_the_record_and_the_card_tell_what_was_done(tmp_path):
         "by": "documents",
         "rank_by": "influence",
         "apply": None,
+        "caps": {},
+        "floors": {},
+        "strata": None,
+        "temperature": None,
         "weight": 1.0,
     }
     assert record["fingerprint"] == {"weights": "abc"}

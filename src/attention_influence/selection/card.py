@@ -3,8 +3,8 @@
 import json
 from collections.abc import Sequence
 
-from attention_influence.selection.ranks import Threshold
 from attention_influence.selection.rule import Rule
+from attention_influence.selection.thresholds import Threshold
 
 _LIMITS = """\
 ## Limits

@@ -12,7 +12,7 @@ influence does.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -138,13 +138,16 @@ def add_by_domain(samples: Mapping[str, KeySample], batch: pa.RecordBatch, hashe
             samples[name].add(pa.Table.from_batches([batch.filter(pa.array(here))]), hashes[here])
 
 
-def fit_samples(samples: Mapping[str, pa.Table], seed: int) -> Control:
-    """The control fitted on the rows of each domain's sample, all of which have all figures."""
+def fit_samples(samples: Mapping[str, pa.Table], seed: int, trees: Container[str] | None = None) -> Control:
+    """The control fitted on the rows of each domain's sample, all of which have all figures.
+
+    `trees`: the domains in which trees are tried; by default all.
+    """
     domains = {}
     with progress("controlled influence", len(samples), "domains") as done:
         for name, rows in samples.items():
             controls, log_ratio, _ = observed(rows)
-            domains[name] = _fit(controls, log_ratio, _folds(rows, seed))
+            domains[name] = _fit(controls, log_ratio, _folds(rows, seed), trees is None or name in trees)
             done(1)
     return Control(domains, seed)
 
@@ -166,13 +169,15 @@ def observed(rows: pa.RecordBatch | pa.Table) -> tuple[Array, Array, npt.NDArray
     return controls, log_ratio, known
 
 
-def _fit(controls: Array, log_ratio: Array, folds: npt.NDArray[np.int64]) -> DomainControl:
+def _fit(controls: Array, log_ratio: Array, folds: npt.NDArray[np.int64], try_trees: bool) -> DomainControl:
     documents, mean = len(log_ratio), float(log_ratio.mean()) if len(log_ratio) else 0.0
     best = DomainControl(documents, "mean", 0.0, (lambda controls: np.full(len(controls), mean),) * _FOLDS)
     total = float(((log_ratio - mean) ** 2).sum())
     if documents < FEWEST or total == 0:
         return best
-    methods: dict[Method, Callable[[Array, Array], Model]] = {"linear": _linear, "trees": _trees}
+    methods: dict[Method, Callable[[Array, Array], Model]] = {"linear": _linear}
+    if try_trees:
+        methods["trees"] = _trees
     for method, fit in methods.items():
         models, rest = [], 0.0
         for fold in range(_FOLDS):
