@@ -2,19 +2,22 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from attention_influence.corpus.sources import Source, is_unchanged
+from attention_influence.engines.tasks import over_processes, over_ray
 from attention_influence.errors import StoreError, UsageError
+from attention_influence.progress import progress
 from attention_influence.scoring.score_store import ScoreStore, open_store
 from attention_influence.selection.card import card
-from attention_influence.selection.dataset import OutputFormat, check_format, write_dataset
+from attention_influence.selection.dataset import check_format, write_dataset, write_part
 from attention_influence.selection.frozen import read_frozen
-from attention_influence.selection.manifest import write_manifest
-from attention_influence.selection.publish import DONE_MARK, StagedFolder, check_target, published_folder
+from attention_influence.selection.manifest import MANIFEST, write_manifest
+from attention_influence.selection.parts import Output, OutputFormat, Part, ShardSet, parts_of
+from attention_influence.selection.publish import DONE_MARK, StagedFolder, check_target, staged
 from attention_influence.selection.ranking import open_ranking
 from attention_influence.selection.ranks import rank_chosen
 from attention_influence.selection.repetitive import Repetition, repetition_of
@@ -94,6 +97,9 @@ def select(
     format: OutputFormat | None = None,
     shard_bytes: int = SHARD_BYTES,
     sources: Sequence[Source] | None = None,
+    workers: int | None = None,
+    engine: Literal["local", "ray"] = "local",
+    address: str | None = None,
     overwrite: bool = False,
     allow_partial: bool = False,
 ) -> Selection:
@@ -135,6 +141,14 @@ def select(
     if weight != 1 and not manifest:
         raise UsageError("--weight is a column of the manifest: give --manifest as well.")
     check_format(format, shard_bytes)
+    if manifest and (workers or engine == "ray"):
+        raise UsageError("--workers and --engine read the chosen documents, and a manifest has none: leave them away.")
+
+    def spread(parts: Iterator[Part]) -> Iterator[list[ShardSet]]:
+        if engine == "ray":
+            return over_ray(write_part, parts, workers, address)
+        return over_processes(write_part, parts, workers or 1)
+
     out = os.fspath(out)
     check_target(out, overwrite)
     scores = open_store(os.fspath(store))
@@ -165,18 +179,23 @@ def select(
                 for t in chosen.thresholds
                 if t.ranked and frozen.by_domain.get(t.domain) is None
             ]
-        with published_folder(out, overwrite) as folder:
-            sets: list[list[str]] = []
+        with (
+            staged(out) as staging,
+            progress("selected", sum(t.chosen for t in chosen.thresholds), "documents") as selected,
+        ):
+            sets: list[dict[str, str]] = []
+            if not manifest:
+                parts = parts_of(chosen, found, Output(ranking.column, format, shard_bytes), staging.parts)
+                sets = write_dataset(parts, spread, selected)
+            moved = {file: name for shards in sets for file, name in shards.items()}
+            whole = staging.whole(moved)
             if manifest:
-                files = [write_manifest(chosen, folder, ranking.column, weight)]
-            else:
-                sets = write_dataset(chosen, found, folder, ranking.column, format, shard_bytes)
-                files = [file for shards in sets for file in shards]
+                write_manifest(chosen, whole, ranking.column, weight)
             selection = Selection(
                 out=out,
                 rule=rule,
                 thresholds=chosen.thresholds,
-                files=tuple(files),
+                files=(MANIFEST,) if manifest else (*moved.values(),),
                 store=scores.url,
                 fingerprint=scores.run.get("fingerprint"),
                 complete=scores.is_complete,
@@ -185,9 +204,18 @@ def select(
                 repetition=repetition,
                 warnings=tuple(warnings),
             )
-            about = card(rule, ranking.in_words(), chosen.thresholds, sets, scores.is_complete, warnings)
-            _write_text(folder, "README.md", about)
-            _write_text(folder, DONE_MARK, json.dumps(selection.to_json(), indent=2, ensure_ascii=False) + "\n")
+            files = [[*shards.values()] for shards in sets]
+            about = card(
+                rule,
+                draw.in_words(ranking) if draw else ranking.in_words(),
+                chosen.thresholds,
+                files,
+                scores.is_complete,
+                warnings,
+            )
+            _write_text(whole, "README.md", about)
+            _write_text(whole, DONE_MARK, json.dumps(selection.to_json(), indent=2, ensure_ascii=False) + "\n")
+            staging.publish(moved, overwrite)
     return selection
 
 

@@ -39,6 +39,14 @@ class Draw:
     standard_deviations: dict[str, float]
     """Of the ranking's values, by domain."""
 
+    def in_words(self, ranking: Ranking) -> str:
+        """Which documents come first, for the dataset card."""
+        leaning = "lower" if ranking.lowest_first else "higher"
+        return (
+            f"drawn without replacement, those with a {leaning} `{ranking.column}` more likely (temperature "
+            f"{self.temperature:g} in standard deviations of the domain, seed {self.seed}),"
+        )
+
 
 def drawn(ranking: Ranking, draw: Draw) -> Ranking:
     """The ranking whose first documents are a draw by that ranking's values; the noise is of the key and the seed."""
