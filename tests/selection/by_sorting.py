@@ -115,7 +115,7 @@ def _shared_out(total, weights, low, high):
     below = [level for level in [Fraction(0), *bends] if sum(parts(level).values()) <= total]
     level = max(below)
     free = [g for g, w in weights.items() if w and low[g] <= level * w < high[g]]
-    rest = total - sum(part for g, part in parts(level).items() if g not in free)
+    rest = int(total - sum(part for g, part in parts(level).items() if g not in free))
     return {g: math.floor(part) for g, part in parts(level).items()} | _by_remainder(
         rest, {g: weights[g] for g in free}
     )

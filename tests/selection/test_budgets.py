@@ -28,7 +28,7 @@ limits = st.dictionaries(st.sampled_from(["web", "code", "law"]), amounts, max_s
 budgets = st.sampled_from([{"top": 0.2}, {"top": 0.5}, {"top": 0.3, "by": "tokens"}, {"tokens": 30}, {"tokens": 150}])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     rows=rows,
     budget=budgets,
@@ -148,5 +148,6 @@ def test_a_selection_without_one_threshold_of_a_domain_is_not_applied(tmp_path, 
     select(store, out=tmp_path / "old", top=0.5, manifest=True, **option)
     with pytest.raises(UsageError, match="no threshold of a domain"):
         select(store, out=tmp_path / "new", apply=tmp_path / "old", manifest=True)
+    select(store, out=tmp_path / "cut", top=0.5, manifest=True)
     with pytest.raises(UsageError, match="have no part in --apply"):
-        select(store, out=tmp_path / "new", apply=tmp_path / "old", manifest=True, **option)
+        select(store, out=tmp_path / "new", apply=tmp_path / "cut", manifest=True, **option)

@@ -95,7 +95,8 @@ def test_parts_of_another_selection_are_not_taken_for_this_ones(tmp_path, store)
 
 def test_workers_give_equal_bytes_and_end_with_a_parent_that_is_killed(tmp_path, store):
     select(store, out=tmp_path / "undisturbed", **ALL)
-    code = f"import sys\nfrom attention_influence.selection import select\nselect(*sys.argv[1:2], out=sys.argv[2], workers=2, **{ALL})"
+    code = "import sys\nfrom attention_influence.selection import select\n"
+    code += f"select(sys.argv[1], out=sys.argv[2], workers=2, **{ALL})"
     command = [sys.executable, "-c", code, str(store), str(tmp_path / "out")]
     parent = subprocess.Popen(command, start_new_session=True)
     deadline = time.monotonic() + 60
@@ -182,7 +183,8 @@ def test_a_compressed_file_is_not_cut_into_parts(tmp_path):
     (corpus / "b.jsonl").write_bytes(b"".join(b'{"text": "line %.2f"}\n' % (n / 100) for n in range(40)))
     store = scored_store(tmp_path / "store", corpus)
     kill(store, tmp_path / "out", "publish", "_move", 1)
-    assert len(marks(tmp_path)) == 1 + 4
+    # Of the 28 chosen lines of either file all of one, and ten at a time of the other.
+    assert len(marks(tmp_path)) == 1 + 3
 
 
 def test_a_manifest_leaves_nothing_beside_it(tmp_path):

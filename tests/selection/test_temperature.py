@@ -42,7 +42,7 @@ def test_a_draw_is_the_first_by_value_and_noise_whatever_the_units(rows, tempera
     if not ranked:
         return
     expected = {}
-    for domain, of_domain in ranked.items():
+    for of_domain in ranked.values():
         deviation = statistics.pstdev(float(np.float32(row["influence"])) for row in of_domain)
 
         def key(row, deviation=deviation):

@@ -20,6 +20,7 @@ from attention_influence.selection.key_sample import KeySample
 from attention_influence.selection.passes import over_units
 from attention_influence.selection.ranking_key import salted, tie_hashes
 from attention_influence.selection.ranks import ChosenRows
+from attention_influence.selection.thresholds import Threshold
 
 MOSTLY = 0.5
 """Above this `copy_share` a document mostly repeats itself; above this share of chosen tokens in such documents, the
@@ -28,7 +29,7 @@ SAMPLE = 10_000
 """Documents of a domain on which the two rankings are compared."""
 # Of very many domains the largest are compared, and trees, which take about a second, are tried only in a few.
 _MOST_DOMAINS = 50
-_MOST_WITH_TREES = 10
+_MOST_WITH_TREES = 5
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def repetition_of(store: ScoreStore, chosen: ChosenRows, seed: int) -> tuple[Rep
     """
     controlled = set(COLUMNS) <= set(store.schema.names)
     largest = sorted(chosen.thresholds, key=lambda domain: (-domain.ranked, domain.domain))[:_MOST_DOMAINS]
-    passing = _Pass(chosen.cuts, [domain.domain for domain in largest] if controlled else [], seed)
+    passing = _Pass(chosen.cuts, largest if controlled else [], seed)
     columns = ["source", "row", "domain", "influence", "n_tokens", "copy_share", "flag", *chosen.cuts.ranking.columns]
     for _ in over_units(store, [*columns, *(COLUMNS if controlled else ())], passing.add):
         pass
@@ -107,8 +108,12 @@ def repetition_of(store: ScoreStore, chosen: ChosenRows, seed: int) -> tuple[Rep
 class _Pass:
     """What one pass over the store collects; threads add to it."""
 
-    def __init__(self, cuts: Cuts, domains: Sequence[str], seed: int) -> None:
-        self.samples = {name: KeySample(SAMPLE) for name in domains}
+    def __init__(self, cuts: Cuts, domains: Sequence[Threshold], seed: int) -> None:
+        # Twice as many as are wanted, for some lack a figure; all others are passed over by their hash alone.
+        self.samples = {
+            domain.domain: KeySample(SAMPLE, min(2**65 * SAMPLE // max(domain.ranked, 1), 2**64 - 1))
+            for domain in domains
+        }
         self.repeated: dict[str, Counter[str]] = {"ranked": Counter(), "chosen": Counter()}
         """Domain → tokens in documents that repeat themselves."""
         self._cuts = cuts
