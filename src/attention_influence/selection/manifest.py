@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from attention_influence.scoring.lookahead import ahead
 from attention_influence.selection.publish import StagedFolder
 from attention_influence.selection.ranks import ChosenRows
 
@@ -17,7 +18,7 @@ def write_manifest(chosen: ChosenRows, folder: StagedFolder, value_name: str, we
     """
     writer: pq.ParquetWriter | None = None
     with folder.open(MANIFEST) as sink:
-        for batch in chosen.batches():
+        for batch in ahead(chosen.batches()):
             columns = {
                 "source": batch.column("source"),
                 "row": batch.column("row"),

@@ -109,7 +109,7 @@ def _with_ranks(candidates: Candidates, folder: Path) -> RowsByKey:
         path = folder / f"ranks-{first // _BLOCK_ROWS}"
         if path.exists():
             placed = np.fromfile(path, dtype=_PLACED)
-            placed.sort(order="place")
+            placed = placed[np.argsort(placed["place"])]
             block = candidates.read(first, _BLOCK_ROWS)[placed["place"].astype(np.int64) - first]
             chosen = np.empty(len(block), rows.dtype)
             for field in candidates.dtype.fields or ():
