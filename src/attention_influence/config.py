@@ -209,7 +209,7 @@ class SelectConfig:
     store: str = field(metadata=POSITIONAL)
     """score store"""
     out: str = "selected"
-    """folder or URL of the selected dataset; it must be new"""
+    """folder or URL of the selected dataset; it must be new, but a selection that was killed goes on"""
     top: float | None = None
     """share of each domain, such as 0.2"""
     by: Literal["documents", "tokens"] = "documents"
@@ -222,11 +222,26 @@ class SelectConfig:
     """a numeric column of the store, highest first (--rank-by=-COLUMN: lowest first), or delta, perplexity, length,
     random, controlled"""
     seed: int = 0
-    """of the rankings random and controlled"""
+    """of the rankings random and controlled, and of --temperature"""
     manifest: bool = False
     """write (source, row, weight) instead of the documents"""
     weight: float = 1.0
     """of each row of the manifest; 2 stands for a second copy"""
+    cap: tuple[str, ...] = ()
+    """DOMAIN=N, the most of a domain: a share of it, such as web=0.1, or tokens, such as web=3e9; may be given several
+    times"""
+    floor: tuple[str, ...] = ()
+    """DOMAIN=N, the least of a domain, in the same way"""
+    strata: Literal["length"] | None = None
+    """choose from each length bin of a domain (powers of two of tokens) for itself, so not mainly long documents"""
+    temperature: float | None = None
+    """draw documents, more likely those ranked first, instead of cutting: 0.1 is nearly a cut, 10 nearly at random"""
+    workers: int | None = None
+    """processes that read the chosen documents (default: 1; with Ray, as many as the cluster has CPUs)"""
+    engine: Literal["local", "ray"] = "local"
+    """who starts them: this command, or Ray on one machine or a cluster"""
+    address: str | None = None
+    """of the Ray cluster (default: RAY_ADDRESS, or a cluster on this machine, or a new one)"""
     format: Literal["parquet", "jsonl"] | None = None
     """of the dataset (default: each input's own)"""
     overwrite: bool = False

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from attention_influence.engines.local import Job, terminated_like_interrupted
+from attention_influence.engines.tasks import import_ray
 from attention_influence.errors import AttentionInfluenceError, UsageError
 from attention_influence.scoring.canary import BrokenDevice
 from attention_influence.scoring.failures import parked, read_failures
@@ -42,7 +43,7 @@ def run_on_ray(job: Job, mine: Sequence[Unit], actors: Actors, address: str | No
     An actor that dies, alone or with its node, is started again where there is room; the unit that it was at is done
     again. Raises what a worker raised, and UsageError when there is no room for a worker.
     """
-    ray = _import_ray()
+    ray = import_ray()
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
@@ -150,11 +151,3 @@ def _room(nodes: Sequence[dict[str, Any]], actors: Actors) -> int:
             by_need = [has.get(name, 0) / need for name, need in (("CPU", actors.cpus), ("GPU", actors.gpus)) if need]
             room += int(min(by_need, default=1))
     return room
-
-
-def _import_ray() -> Any:
-    try:
-        import ray
-    except ImportError:
-        raise UsageError("--engine ray needs Ray: pip install 'attention-influence[ray]'") from None
-    return ray

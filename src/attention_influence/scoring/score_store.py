@@ -44,35 +44,49 @@ class ScoreStore:
 
         Raises StoreError naming the unit that cannot be read, or a side column that not all finished units have.
         """
+        self.check_side_columns(columns)
+        for unit in self.units:
+            yield from self.unit_batches(unit, columns)
+
+    def check_side_columns(self, columns: Sequence[str]) -> None:
+        """Raises StoreError naming a side column among those that not all finished units have."""
+        for column in (self.side[name] for name in columns if name in self.side):
+            if missing := column.missing(map(_name_of, self.units)):
+                raise StoreError(
+                    f"{column.folder}: {len(missing):,} of {len(self.units):,} finished units do not have this column "
+                    f"yet. Complete it with `annotate {self.url} {column.name}`."
+                )
+
+    def unit_batches(
+        self, unit: str, columns: Sequence[str], batch_rows: int = _BATCH_ROWS, encoded: Sequence[str] = ()
+    ) -> Iterator[pa.RecordBatch]:
+        """Those columns of a unit's rows; the `encoded` ones as dictionaries, which is how they lie on disk."""
         beside = [self.side[name] for name in columns if name in self.side]
         own = [name for name in columns if name not in self.side]
-        names = [unit.rpartition("/")[2].removesuffix(".parquet") for unit in self.units]
-        for column in beside:
-            if missing := column.missing(names):
+        with open_bytes(self.filesystem, unit, sequential=False) as raw:
+            try:
+                file = pq.ParquetFile(raw, read_dictionary=[name for name in own if name in encoded])
+                missing = [name for name in own if name not in file.schema_arrow.names]
+                if missing:
+                    raise StoreError(f"{unit}: no column {missing[0]!r}, which other units have. Score it again.")
+                # One number for each row of a unit is little, beside the batches of the others.
+                rows = file.metadata.num_rows
+                values = {column.field: column.values(_name_of(unit), rows) for column in beside}
+                first = 0
+                for batch in file.iter_batches(batch_size=batch_rows, columns=own):
+                    for added, numbers in values.items():
+                        batch = batch.append_column(added, numbers.slice(first, batch.num_rows))
+                    first += batch.num_rows
+                    yield batch
+            except (pa.ArrowException, OSError) as error:
                 raise StoreError(
-                    f"{column.folder}: {len(missing):,} of {len(names):,} finished units do not have this column yet. "
-                    f"Complete it with `annotate {self.url} {column.name}`."
-                )
-        for unit, name in zip(self.units, names, strict=True):
-            with open_bytes(self.filesystem, unit, sequential=False) as raw:
-                try:
-                    file = pq.ParquetFile(raw)
-                    missing = [name for name in own if name not in file.schema_arrow.names]
-                    if missing:
-                        raise StoreError(f"{unit}: no column {missing[0]!r}, which other units have. Score it again.")
-                    # One number for each row of a unit is little, beside the batches of the others.
-                    values = {column.field: column.values(name, file.metadata.num_rows) for column in beside}
-                    first = 0
-                    for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=own):
-                        for added, numbers in values.items():
-                            batch = batch.append_column(added, numbers.slice(first, batch.num_rows))
-                        first += batch.num_rows
-                        yield batch
-                except (pa.ArrowException, OSError) as error:
-                    raise StoreError(
-                        f"{unit}: this unit of the score store cannot be read ({error}). "
-                        "Delete it and resume scoring: only this unit is done again."
-                    ) from error
+                    f"{unit}: this unit of the score store cannot be read ({error}). "
+                    "Delete it and resume scoring: only this unit is done again."
+                ) from error
+
+
+def _name_of(unit: str) -> str:
+    return unit.rpartition("/")[2].removesuffix(".parquet")
 
 
 def open_store(url: str) -> ScoreStore:

@@ -3,8 +3,8 @@
 import json
 from collections.abc import Sequence
 
-from attention_influence.selection.ranks import Threshold
 from attention_influence.selection.rule import Rule
+from attention_influence.selection.thresholds import Threshold
 
 _LIMITS = """\
 ## Limits
@@ -35,7 +35,7 @@ def card(
         _front_matter(shard_sets),
         "# Selected documents\n",
         f"{chosen:,} of {documents:,} documents ({tokens:,} tokens), chosen by attention influence: "
-        f"{_in_words(rule)}, {order} within each domain. Equal scores are ordered by a "
+        f"{_in_words(rule)}{_limits_in_words(rule)}, {order} within each domain. Equal scores are ordered by a "
         "stable hash of the row's key, so the same scores always give the same selection.\n",
     ]
     if not complete:
@@ -85,6 +85,18 @@ def _in_words(rule: Rule) -> str:
     if rule.tokens is not None:
         return f"at most {rule.tokens:,} tokens in all, shared out in proportion to the tokens of each domain"
     return f"the top {rule.top:.6g} of the {'tokens' if rule.counts_tokens else 'documents'} of each domain"
+
+
+def _limits_in_words(rule: Rule) -> str:
+    """What else the rule says, each thing after a comma."""
+    parts = [
+        f"at {which} {f'{limit:,.0f} tokens' if limit > 1 else f'{limit:.6g}'} of {_cell(name)}"
+        for which, limits in (("least", rule.floors), ("most", rule.caps))
+        for name, limit in limits.items()
+    ]
+    if rule.strata is not None:
+        parts.append("each length bin (powers of two of tokens) for itself")
+    return "".join(f", {part}" for part in parts)
 
 
 def _table(thresholds: Sequence[Threshold]) -> str:
