@@ -3,7 +3,8 @@
 The plain loop reads, scores and keeps everything in this process. Rounds alternate; medians of tokens a second of the
 scoring itself (loading and the self-test are the same for all and left out). *Whole run* counts the start of the
 processes and the end, when one of them has no unit left; *at work* only the time in units, which is what a long run
-comes to, but for the fixed texts that are scored before each unit. Run after `make demo`:
+comes to, but for the fixed texts that are scored before each unit. With `--engine ray` as many workers of Ray's stand
+beside the processes, each time in a new cluster on this machine. Run after `make demo`:
 
     .venv/bin/python benchmarks/workers.py --corpus demo-output/corpus --heads demo-output/heads.json --rounds 3
 """
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -42,10 +44,11 @@ def main() -> None:
     parser.add_argument("--unit-tokens", type=int, default=15_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2], help="numbers of workers to try")
+    parser.add_argument("--engine", choices=("local", "ray"), default="local")
     options = parser.parse_args()
     model = str(fetch().model)
 
-    def with_workers(workers: int) -> tuple[float, float]:
+    def with_workers(workers: int, engine: Literal["local", "ray"]) -> tuple[float, float]:
         with tempfile.TemporaryDirectory() as folder:
             config = ScoreConfig(
                 (options.corpus,),
@@ -54,6 +57,8 @@ def main() -> None:
                 out=str(Path(folder) / "store"),
                 unit_tokens=options.unit_tokens,
                 workers=workers,
+                engine=engine,
+                address="local" if engine == "ray" else None,
             )
             data = score(config).data
             store = open_run(config.out)
@@ -65,7 +70,9 @@ def main() -> None:
     ways: dict[str, Callable[[], tuple[float, float]]] = {
         "plain loop": lambda: (plain_loop(scorer, options.corpus),) * 2
     }
-    ways |= {f"{workers} workers": partial(with_workers, workers) for workers in options.workers}
+    ways |= {f"{workers} workers": partial(with_workers, workers, "local") for workers in options.workers}
+    if options.engine == "ray":
+        ways |= {f"{workers} of Ray": partial(with_workers, workers, "ray") for workers in options.workers}
     rates: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in range(options.rounds):
         for name, way in ways.items():

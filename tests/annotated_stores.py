@@ -20,6 +20,7 @@ def rows_of(parts: Sequence[Slice], columns: Columns = COLUMNS) -> list[dict[str
         {
             "source": part.source.name,
             "row": row.row,
+            "id": row.id,
             "domain": row.domain,
             "n_chars": None if row.text is None else len(row.text),
             "n_tokens": None if row.text is None else len(row.text.split()),
@@ -33,15 +34,19 @@ def rows_of(parts: Sequence[Slice], columns: Columns = COLUMNS) -> list[dict[str
 
 
 def publish(store: RunStore, units: Sequence[Unit]) -> None:
+    columns = Columns.from_json(store.run["columns"])
     for unit in units:
-        table = pa.Table.from_pylist(rows_of(unit.slices), schema=SCORE_SCHEMA)
-        store.publish(unit, table, {"rows": len(table), "reasons": {}, "failed_files": {}})
+        table = pa.Table.from_pylist(rows_of(unit.slices, columns), schema=SCORE_SCHEMA)
+        about = {"rows": len(table), "tokens": 0, "reasons": {}, "failed_files": {}, "duplicate_ids": 0}
+        store.publish(unit, table, about | {"seconds": 1.0, "finished": 1.0})
 
 
-def annotated_store(folder: Path, corpus: Path, unit_tokens: int = 20, done: int | None = None) -> RunStore:
+def annotated_store(
+    folder: Path, corpus: Path, unit_tokens: int = 20, done: int | None = None, columns: Columns = COLUMNS
+) -> RunStore:
     """A store of the corpus of which the first `done` units are finished (default: all)."""
     sources: tuple[Source, ...] = list_sources([str(corpus)]).sources
-    record = {"fingerprint": {"weights": "ab"}, "columns": COLUMNS.to_json()}
+    record = {"fingerprint": {"weights": "ab"}, "columns": columns.to_json()}
     store = create(str(folder), record, make_plan(sources, unit_tokens))
     publish(store, store.units[:done])
     return store

@@ -168,6 +168,8 @@ class ScoreConfig:
     """cards, or a part of one, that Ray reserves for a worker (default: 1 where this machine has one, else 0)"""
     shard: str | None = None
     """i/n: begin with every n-th unit from the i-th on, then steal others (default: from Slurm's array variables)"""
+    select_with: str | None = None
+    """folder or selection.json of an earlier selection: rows at or above its thresholds are written while scoring"""
     extend: bool = False
     """add files that are new in the inputs to the store's plan"""
     rescore_changed: bool = False
@@ -188,6 +190,8 @@ class StatusConfig:
 
     store: str = field(metadata=POSITIONAL)
     """score store"""
+    compact: bool = False
+    """put the objects of many units into few files; the store reads the same and may be gone on with"""
 
 
 @dataclass(frozen=True)
@@ -220,7 +224,7 @@ class SelectConfig:
     """folder or selection.json of an earlier selection, whose ranking and thresholds decide, instead of --top"""
     rank_by: str = "influence"
     """a numeric column of the store, highest first (--rank-by=-COLUMN: lowest first), or delta, perplexity, length,
-    random, controlled"""
+    random, controlled, or the weighted mean of percentiles of several: influence*0.7+edu*0.3"""
     seed: int = 0
     """of the rankings random and controlled, and of --temperature"""
     manifest: bool = False
@@ -254,14 +258,20 @@ class SelectConfig:
 
 @dataclass(frozen=True)
 class AnnotateConfig:
-    """Add a column to a score store: a number of the corpus's own, or what a quality classifier says."""
+    """Add a column to a score store: a number of the corpus's own or of other files, or what a classifier says."""
 
     store: str = field(metadata=POSITIONAL)
     """score store"""
     name: str = field(metadata=POSITIONAL)
     """of the new column, one that the corpus's own columns do not have; or of one that is there, to complete it"""
     column: str | None = None
-    """numeric column or JSON key of the corpus"""
+    """numeric column or JSON key of the corpus, or of the files of --join; there also the name of a Dolma attribute"""
+    join: tuple[str, ...] = ()
+    """files with a number for each document: file, folder, glob or URL; may be given several times"""
+    join_on: Literal["key", "id"] = "key"
+    """what tells the document in them: its `source` and `row`, or the id that --id-column of `score` carried along"""
+    id_column: str = "id"
+    """column or JSON key of the id in the files of --join"""
     positive: tuple[str, ...] = ()
     """texts that a classifier, trained here, is to find good: file, folder, glob or URL; may be given several times"""
     negative: tuple[str, ...] = ()

@@ -1,6 +1,7 @@
 """Kills scoring runs at random moments and compares what is left with an undisturbed run.
 
-`python tests/chaos/chaos.py --kills 30` prints a table for a local store and for an S3 that fails 5% of requests.
+`python tests/chaos/chaos.py --kills 30` prints a table for a local store, for an S3 that fails 5% of requests, and for
+a store that Ray and processes take turns at (a third as many kills: Ray takes a while to start).
 """
 
 import argparse
@@ -16,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,6 +38,7 @@ _KEY = ("source", "row")
 _PATIENCE = 300.0
 # Of a run's start: before it nothing can be lost.
 _IMPORTS = 4.0
+_RAY_START = 8.0
 _WORDS = (
     *("the", "tide", "rose", "over", "bridge", "and", "tower", "while", "keeper", "wrote"),
     *("numbers", "in", "a", "notebook", "of", "seven", "harbours"),
@@ -76,11 +79,12 @@ def write_corpus(root: str, documents: int = 240) -> None:
     write_whole(f"{root}/b/cut.jsonl.gz", gzip.compress(lines[2])[:-40])
 
 
-def score_command(model: Path, corpus: str, store: str, workers: int) -> list[str]:
+def score_command(model: Path, corpus: str, store: str, workers: int, engine: str = "local") -> list[str]:
     return [
         *(sys.executable, "-m", "attention_influence.cli", "score", corpus),
         *("--model", str(model), "--heads", str(model / "heads.json"), "--out", store, "--dtype", "fp32"),
         *("--unit-tokens", "150", "--pack-tokens", "256", "--workers", str(workers)),
+        *(("--engine", "ray", "--address", "local") if engine == "ray" else ()),
     ]
 
 
@@ -90,14 +94,18 @@ def scores_of(store: str) -> pa.Table:
     return pa.concat_tables(tables).sort_by([(name, "ascending") for name in _KEY])
 
 
-def disturb(model: Path, corpus: str, store: str, kills: int, seed: int) -> Outcome:
-    """Starts one or two runs on `store`, kills them with SIGKILL or SIGTERM, again and again; then lets one finish."""
+def disturb(model: Path, corpus: str, store: str, kills: int, seed: int, engines: Sequence[str]) -> Outcome:
+    """Starts one or two runs on `store`, kills them with SIGKILL or SIGTERM, again and again; then lets one finish.
+
+    Each round has the next of `engines`; of Ray there is one worker in one run.
+    """
     rng = random.Random(seed)
     outcome = Outcome()
     while outcome.kills < kills:
-        workers = [rng.choice((1, 1, 2)) for _ in range(rng.choice((1, 1, 2)))]
-        runs = [_start(score_command(model, corpus, store, count)) for count in workers]
-        time.sleep(_IMPORTS + rng.random() * 6.0)
+        engine = engines[len(outcome.rounds) % len(engines)]
+        workers = [1] if engine == "ray" else [rng.choice((1, 1, 2)) for _ in range(rng.choice((1, 1, 2)))]
+        runs = [_start(score_command(model, corpus, store, count, engine)) for count in workers]
+        time.sleep(_IMPORTS + (_RAY_START if engine == "ray" else 0) + rng.random() * 6.0)
         number = rng.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM))
         for run in runs:
             if run.poll() is None:
@@ -105,7 +113,9 @@ def disturb(model: Path, corpus: str, store: str, kills: int, seed: int) -> Outc
                 outcome.kills += 1
         for run in runs:
             run.wait(60)
-        outcome.rounds.append(f"{'+'.join(map(str, workers))} workers, {number.name}")
+            with suppress(ProcessLookupError):  # of Ray's processes, those that a killed run left
+                os.killpg(run.pid, signal.SIGKILL)
+        outcome.rounds.append(f"{'+'.join(map(str, workers))} {engine} workers, {number.name}")
     finish(score_command(model, corpus, store, 1))
     return outcome
 
@@ -135,7 +145,8 @@ def _losses(table: pa.Table, name: str) -> np.ndarray:
 
 
 def _start(command: Sequence[str]) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_environment())
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command, stdout=quiet, stderr=quiet, env=_environment(), start_new_session=True)
 
 
 def _environment() -> dict[str, str]:
@@ -143,13 +154,13 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def chaos(root: str, folder: Path, kills: int, seed: int = 0) -> Outcome:
+def chaos(root: str, folder: Path, kills: int, seed: int = 0, engines: Sequence[str] = ("local",)) -> Outcome:
     """The outcome of a disturbed run on `root`, a URL that holds nothing yet; the model lies in `folder`."""
     model = save_tiny(folder / "model", "llama")
     (model / "heads.json").write_text(json.dumps(HEADS))
     write_corpus(f"{root}/corpus")
     finish(score_command(model, f"{root}/corpus", f"{root}/undisturbed", 1))
-    outcome = disturb(model, f"{root}/corpus", f"{root}/disturbed", kills, seed)
+    outcome = disturb(model, f"{root}/corpus", f"{root}/disturbed", kills, seed, engines)
     return compare(outcome, f"{root}/disturbed", f"{root}/undisturbed")
 
 
@@ -164,6 +175,8 @@ def main() -> None:
         rows.append(("local disk", chaos(str(folder / "local"), folder / "1", options.kills, options.seed)))
         with s3_server(failing=0.05):
             rows.append(("S3, 5% fail", chaos(f"s3://{BUCKET}/x", folder / "2", options.kills, options.seed + 1)))
+        root, kills = str(folder / "ray"), -(-options.kills // 3)
+        rows.append(("Ray in turn", chaos(root, folder / "3", kills, options.seed + 2, ("ray", "local"))))
     finally:
         shutil.rmtree(folder)
     print("store        kills  rounds  rows  missing or added  doubled  largest difference  rows of other bits")

@@ -42,8 +42,10 @@ def parquet_schema(source: Source) -> pa.Schema:
         return _schema_without_views(file.schema_arrow)
 
 
-def parquet_rows(source: Source, columns: Columns, start: int = 0, end: int | None = None) -> Iterator[Row]:
-    """The rows with an index in [start, end), in order; only the named columns of row groups that overlap are read.
+def parquet_rows(
+    source: Source, columns: Columns, start: int = 0, end: int | None = None, whole: bool = False
+) -> Iterator[Row]:
+    """The rows with an index in [start, end), in order; of row groups that overlap, the named columns are read, or all.
 
     Raises CorpusError for a column that is not there, CorruptFile for what is not (or is no longer) Parquet.
     """
@@ -53,7 +55,7 @@ def parquet_rows(source: Source, columns: Columns, start: int = 0, end: int | No
         missing = {option: name for option, name in named.items() if name not in present}
         if missing:
             raise missing_column(source, missing, present)
-        read = sorted(set(named.values()))
+        read = present if whole else sorted(set(named.values()))
         for number, group in enumerate(_row_groups(file, read)):
             if group.start + group.rows <= start or (end is not None and group.start >= end):
                 continue
@@ -61,7 +63,9 @@ def parquet_rows(source: Source, columns: Columns, start: int = 0, end: int | No
                 low = max(start - first, 0)
                 high = batch.num_rows if end is None else min(end - first, batch.num_rows)
                 if low < high:
-                    yield from _rows_of(batch.slice(low, high - low), first + low, columns, source.domain)
+                    asked = batch.slice(low, high - low)
+                    rows = _rows_of(asked, first + low, columns, source.domain)
+                    yield from _carrying(rows, asked) if whole else rows
                 if end is not None and first + batch.num_rows >= end:
                     break
 
@@ -153,6 +157,13 @@ def _rows_of(batch: pa.RecordBatch, first: int, columns: Columns, source_domain:
     for at, (value, identity, domain) in enumerate(zip(texts, ids, domains, strict=True)):
         text, reason = readable_text(value)
         yield Row(first + at, text, label(identity), label(domain) or UNKNOWN_DOMAIN, reason)
+
+
+def _carrying(rows: Iterator[Row], batch: pa.RecordBatch) -> Iterator[Row]:
+    (plain,) = _without_views(pa.Table.from_batches([batch])).to_batches()
+    for at, row in enumerate(rows):
+        row.content = plain.slice(at, 1)
+        yield row
 
 
 def _values(column: pa.Array, *, text_only: bool = False) -> list[object]:

@@ -42,6 +42,7 @@ def load_model(
     except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
         raise ModelError(f"cannot load a causal language model and its tokenizer from {name}: {error}") from error
     model = LanguageModel(network, tokenizer, name, weights_hash or _hash_files(folder))
+    model.loaded_by = (name, dtype, trust_remote_code)
     try:
         return model.on(device)
     except (RuntimeError, AssertionError) as error:

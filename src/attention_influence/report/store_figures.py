@@ -10,10 +10,9 @@ from itertools import accumulate
 from typing import Any
 
 import duckdb
-import pyarrow.dataset
+import pyarrow
 
 from attention_influence.errors import StoreError
-from attention_influence.scoring.schema import SCORE_SCHEMA
 from attention_influence.scoring.score_store import ScoreStore
 
 EXAMPLES = 5
@@ -94,8 +93,7 @@ def read_store(store: ScoreStore, cuts: Mapping[str, tuple[float, int]]) -> Stor
     try:
         with duckdb.connect() as database:
             # Through Arrow, because DuckDB would read signs in a path as a pattern.
-            units = pyarrow.dataset.dataset(list(store.units), schema=SCORE_SCHEMA, filesystem=store.filesystem)
-            database.register("scores", units)
+            database.register("scores", store.dataset())
             database.execute("CREATE VIEW ranked AS SELECT * FROM scores WHERE isfinite(influence)")
             totals = database.execute(
                 "SELECT domain, count(*), coalesce(sum(n_tokens), 0)::BIGINT,"

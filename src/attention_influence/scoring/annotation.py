@@ -11,15 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from attention_influence.corpus.filesystems import open_bytes, open_filesystem
 from attention_influence.corpus.json_lines import json_lines_at, parse_object
 from attention_influence.corpus.parquet import parquet_rows_at, parquet_schema
 from attention_influence.corpus.read import read_rows
 from attention_influence.corpus.rows import Columns
-from attention_influence.errors import CorpusError, StoreError
+from attention_influence.errors import CorpusError
 from attention_influence.scoring.plan import Slice, Unit, must_be_unchanged
+from attention_influence.scoring.run_store import scores_in
 
 Rows = npt.NDArray[np.int64]
 NumbersOf = Callable[[Slice, Rows], Iterator[tuple[Sequence[int], Sequence[float | str]]]]
@@ -44,7 +43,7 @@ def annotate_unit(store: str, unit: Unit, numbers_of: NumbersOf) -> UnitNumbers:
     Raises CorpusError when a file changed since it was planned, or its rows are not those that were scored, StoreError
     when the unit's scores cannot be read.
     """
-    keys = _keys(store, unit)
+    keys = unit_keys(store, unit, ["source", "row", "n_chars"])
     row = keys["row"].to_numpy()
     values = np.zeros(len(row))
     reasons = np.full(len(row), NO_TEXT, dtype=object)
@@ -84,11 +83,11 @@ def column_numbers(column: str) -> NumbersOf:
                 yield rows.tolist(), [MISSING] * len(rows)
                 return
             for indexes, table in parquet_rows_at(source, rows, [column]):
-                yield indexes, [_number(value) for value in table.column(column).to_pylist()]
+                yield indexes, [number_in(value) for value in table.column(column).to_pylist()]
             return
         for offset, line in json_lines_at(source, rows.tolist()):
             record, _ = parse_object(line)
-            yield [offset], [_number((record or {}).get(column))]
+            yield [offset], [number_in((record or {}).get(column))]
 
     return numbers
 
@@ -107,7 +106,8 @@ def text_numbers(columns: Columns, numbers_of_texts: Callable[[list[str]], Seque
     return numbers
 
 
-def _number(value: Any) -> float | str:
+def number_in(value: Any) -> float | str:
+    """What is stored of a value, or the reason why it is no number."""
     if value is None:
         return MISSING
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
@@ -119,13 +119,7 @@ def _number(value: Any) -> float | str:
     return number if math.isfinite(number) else NOT_A_NUMBER
 
 
-def _keys(store: str, unit: Unit) -> pa.Table:
-    filesystem, path = open_filesystem(f"{store}/scores/{unit.name}.parquet")
-    with open_bytes(filesystem, path, sequential=False) as raw:
-        try:
-            return pq.read_table(raw, columns=["source", "row", "n_chars"]).combine_chunks()
-        except (pa.ArrowException, OSError) as error:
-            raise StoreError(
-                f"{path}: this unit of the score store cannot be read ({error}). "
-                "Delete it and resume scoring: only this unit is done again."
-            ) from error
+def unit_keys(store: str, unit: Unit, columns: Sequence[str]) -> pa.Table:
+    """Those columns of a unit's scores. Raises StoreError when they cannot be read."""
+    with scores_in(store).open(unit.name) as found:
+        return found.read(columns).combine_chunks()

@@ -6,7 +6,7 @@ from importlib.metadata import version
 from typing import Any
 
 from attention_influence.corpus.sources import Listing
-from attention_influence.corpus.whole_files import patiently, remove, remove_unfinished, write_whole
+from attention_influence.corpus.whole_files import patiently, remove_unfinished, write_whole
 from attention_influence.errors import StoreError
 from attention_influence.scoring.plan import make_plan, make_unit, plan_to_bytes
 from attention_influence.scoring.run_store import RunStore, create, open_run
@@ -37,7 +37,7 @@ def begin_or_resume(
     if store is None:  # what comes back may be the store of another run that began at the same moment
         store = create(url, {**record, "roots": listing.roots}, make_plan(listing.sources, unit_tokens))
     check_fingerprint(store, record["fingerprint"])
-    for folder in ("", "/scores", "/claims", "/log"):
+    for folder in ("", "/scores", "/scores/packs", "/selected", "/claims", "/log"):
         remove_unfinished(f"{store.url}{folder}")
     return _with_changes(store, listing, unit_tokens, changes)
 
@@ -89,6 +89,7 @@ def _with_changes(store: RunStore, listing: Listing, unit_tokens: int, changes: 
     patiently(lambda: write_whole(f"{store.url}/plan.parquet", plan_to_bytes(units)), f"write {store.url}")
     # The plan says what counts: what is removed only now was no part of the store any more.
     for unit in stale:
-        url = f"{store.url}/scores/{unit.name}.parquet"
-        patiently(lambda url=url: remove(url), f"remove {url}")  # type: ignore[misc]
+        store.scores.remove(unit.name)
+        if store.run.get("select_with") is not None:
+            store.publish_selected(unit, {})
     return RunStore(store.url, store.run, tuple(units))

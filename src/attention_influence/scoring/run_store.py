@@ -2,24 +2,24 @@
 
 run.json                 fingerprint, configuration, roots, noise floor, versions
 plan.parquet             the frozen units
-scores/<unit>.parquet    see `schema`
+scores/<unit>.parquet    see `schema`; many units together: see `unit_objects`
+selected/<unit>…         rows that were chosen as they were scored, if that was asked for
 """
 
-import io
+import functools
 import json
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from attention_influence.corpus.filesystems import open_bytes, open_filesystem
-from attention_influence.corpus.whole_files import create_whole, patiently, write_whole
+from attention_influence.corpus.filesystems import open_filesystem
+from attention_influence.corpus.whole_files import create_whole, patiently, remove, write_whole
 from attention_influence.errors import StoreError
 from attention_influence.scoring.plan import Unit, plan_from_bytes, plan_to_bytes
+from attention_influence.scoring.unit_objects import UnitObjects
 
 # Time between a plan and its record, at most, in a run that is alive (seconds).
 _RECORD_FOLLOWS = 1.0
@@ -33,49 +33,47 @@ class RunStore:
     run: Mapping[str, Any]
     units: tuple[Unit, ...]
 
+    @functools.cached_property
+    def scores(self) -> UnitObjects:
+        """The objects of its units."""
+        return scores_in(self.url)
+
     def published(self) -> set[str]:
         """Names of the units that are done."""
-        filesystem, path = open_filesystem(f"{self.url}/scores")
-        filesystem.invalidate_cache()
-        if not filesystem.isdir(path):
-            return set()
-        names = (name.rpartition("/")[2] for name in filesystem.ls(path, detail=False))
-        return {name.removesuffix(".parquet") for name in names} & {unit.name for unit in self.units}
+        return self.scores.names() & {unit.name for unit in self.units}
 
     def publish(self, unit: Unit, scores: pa.Table, about: Mapping[str, Any]) -> None:
-        """Makes a unit's scores visible, whole; `about` goes into the object's metadata."""
-        sink = io.BytesIO()
-        metadata = {b"attention_influence": json.dumps(dict(about)).encode()}
-        pq.write_table(scores.replace_schema_metadata(metadata), sink, compression="zstd")
-        patiently(lambda: write_whole(self._object(unit), sink.getvalue()), f"write unit {unit.name} in {self.url}")
+        """Makes a unit's scores visible, whole; `about` is recorded with them."""
+        self.scores.publish(unit.name, scores, about)
+
+    def publish_selected(self, unit: Unit, files: Mapping[str, bytes]) -> None:
+        """Writes the rows that were chosen of a unit, each file whole, in place of any that were; before its scores."""
+        folder = f"{self.url}/selected"
+        filesystem, path = open_filesystem(folder)
+
+        def write() -> None:
+            for end, content in files.items():
+                write_whole(f"{folder}/{unit.name}{end}", content)
+            filesystem.invalidate_cache()
+            there = filesystem.ls(path, detail=False) if filesystem.isdir(path) else []
+            for name in (file.rpartition("/")[2] for file in there):
+                if name.startswith(unit.name) and name.removeprefix(unit.name) not in files:
+                    remove(f"{folder}/{name}")
+
+        patiently(write, f"write the chosen rows of unit {unit.name} in {self.url}")
 
     def records(self) -> dict[str, dict[str, Any]]:
         """Unit → what was recorded with its scores, for the units that are done."""
-        filesystem, path = open_filesystem(f"{self.url}/scores")
-
-        def record(unit: str) -> dict[str, Any]:
-            with open_bytes(filesystem, f"{path}/{unit}.parquet", sequential=False) as raw:
-                try:
-                    metadata = pq.read_metadata(raw).metadata
-                    return json.loads(metadata[b"attention_influence"])  # type: ignore[no-any-return]
-                except (pa.ArrowException, KeyError, TypeError, ValueError) as error:
-                    raise StoreError(
-                        f"{path}/{unit}.parquet: this unit of the score store cannot be read ({error}). "
-                        "Delete it and resume scoring: only this unit is done again."
-                    ) from error
-
-        done = sorted(self.published())
-        with ThreadPoolExecutor(16) as pool:
-            return dict(zip(done, pool.map(record, done), strict=True))
+        return self.scores.records(self.published())
 
     def is_published(self, unit: Unit) -> bool:
         """Whether the unit is done."""
-        filesystem, path = open_filesystem(self._object(unit))
-        filesystem.invalidate_cache()
-        return bool(filesystem.exists(path))
+        return self.scores.has(unit.name)
 
-    def _object(self, unit: Unit) -> str:
-        return f"{self.url}/scores/{unit.name}.parquet"
+
+def scores_in(url: str) -> UnitObjects:
+    """The objects with the scores of a store's units."""
+    return UnitObjects(f"{url}/scores", "resume scoring")
 
 
 def create(url: str, run: Mapping[str, Any], units: list[Unit]) -> RunStore:

@@ -1,18 +1,21 @@
 """The score store as its readers see it: what its run recorded, and the rows of its finished units as a stream."""
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import fsspec
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.dataset
 
-from attention_influence.corpus.filesystems import open_bytes, open_filesystem
+from attention_influence.corpus.filesystems import open_filesystem
 from attention_influence.corpus.sources import Source
 from attention_influence.errors import StoreError
-from attention_influence.scoring.run_store import open_run
+from attention_influence.scoring.run_store import open_run, scores_in
+from attention_influence.scoring.schema import SCORE_SCHEMA
 from attention_influence.scoring.side_columns import SideColumn, side_columns
+from attention_influence.scoring.unit_objects import UnitObjects
 
 _BATCH_ROWS = 1 << 16
 
@@ -25,7 +28,7 @@ class ScoreStore:
     filesystem: fsspec.AbstractFileSystem
     run: Mapping[str, Any]
     units: tuple[str, ...]
-    """Paths of the finished units."""
+    """Paths of the finished units' own objects; where `status --compact` moved them, `unit_batches` finds them."""
     n_planned: int
     """Units of the plan."""
     sources: dict[str, Source]
@@ -34,6 +37,11 @@ class ScoreStore:
     """Of the rows, side columns included."""
     side: Mapping[str, SideColumn] = field(default_factory=dict)
     """Side columns by name."""
+
+    @functools.cached_property
+    def scores(self) -> UnitObjects:
+        """The objects of its units."""
+        return scores_in(self.url)
 
     @property
     def is_complete(self) -> bool:
@@ -51,7 +59,7 @@ class ScoreStore:
     def check_side_columns(self, columns: Sequence[str]) -> None:
         """Raises StoreError naming a side column among those that not all finished units have."""
         for column in (self.side[name] for name in columns if name in self.side):
-            if missing := column.missing(map(_name_of, self.units)):
+            if missing := column.missing(map(unit_name, self.units)):
                 raise StoreError(
                     f"{column.folder}: {len(missing):,} of {len(self.units):,} finished units do not have this column "
                     f"yet. Complete it with `annotate {self.url} {column.name}`."
@@ -63,29 +71,27 @@ class ScoreStore:
         """Those columns of a unit's rows; the `encoded` ones as dictionaries, which is how they lie on disk."""
         beside = [self.side[name] for name in columns if name in self.side]
         own = [name for name in columns if name not in self.side]
-        with open_bytes(self.filesystem, unit, sequential=False) as raw:
-            try:
-                file = pq.ParquetFile(raw, read_dictionary=[name for name in own if name in encoded])
-                missing = [name for name in own if name not in file.schema_arrow.names]
-                if missing:
-                    raise StoreError(f"{unit}: no column {missing[0]!r}, which other units have. Score it again.")
-                # One number for each row of a unit is little, beside the batches of the others.
-                rows = file.metadata.num_rows
-                values = {column.field: column.values(_name_of(unit), rows) for column in beside}
-                first = 0
-                for batch in file.iter_batches(batch_size=batch_rows, columns=own):
-                    for added, numbers in values.items():
-                        batch = batch.append_column(added, numbers.slice(first, batch.num_rows))
-                    first += batch.num_rows
-                    yield batch
-            except (pa.ArrowException, OSError) as error:
-                raise StoreError(
-                    f"{unit}: this unit of the score store cannot be read ({error}). "
-                    "Delete it and resume scoring: only this unit is done again."
-                ) from error
+        as_dictionaries = [name for name in own if name in encoded]
+        with self.scores.open(unit_name(unit), read_dictionary=as_dictionaries) as found:
+            missing = [name for name in own if name not in found.file.schema_arrow.names]
+            if missing:
+                raise StoreError(f"{unit}: no column {missing[0]!r}, which other units have. Score it again.")
+            # One number for each row of a unit is little, beside the batches of the others.
+            values = {column.field: column.values(unit_name(unit), found.rows) for column in beside}
+            first = 0
+            for batch in found.batches(own, batch_rows):
+                for added, numbers in values.items():
+                    batch = batch.append_column(added, numbers.slice(first, batch.num_rows))
+                first += batch.num_rows
+                yield batch
+
+    def dataset(self) -> pyarrow.dataset.Dataset:
+        """The rows as a dataset of Arrow's, without side columns."""
+        return self.scores.dataset(map(unit_name, self.units), SCORE_SCHEMA)
 
 
-def _name_of(unit: str) -> str:
+def unit_name(unit: str) -> str:
+    """The name of a unit, given the path of its own object."""
     return unit.rpartition("/")[2].removesuffix(".parquet")
 
 
@@ -103,11 +109,8 @@ def open_store(url: str) -> ScoreStore:
     filesystem, path = open_filesystem(f"{run.url}/scores")
     units = tuple(f"{path}/{unit.name}.parquet" for unit in run.units if unit.name in done)
     sources = {part.source.name: part.source for unit in run.units for part in unit.slices}
-    with open_bytes(filesystem, units[0], sequential=False) as raw:
-        try:
-            schema = pq.read_schema(raw)
-        except (pa.ArrowException, OSError) as error:
-            raise StoreError(f"{units[0]}: not a Parquet file ({error}). Delete it and resume scoring.") from error
+    with run.scores.open(unit_name(units[0])) as first:
+        schema = first.file.schema_arrow.remove_metadata()
     side = side_columns(run.url)
     for column in side.values():
         schema = schema.append(column.field)

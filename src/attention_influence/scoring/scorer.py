@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from attention_influence.errors import HeadsError, ModelError
 from attention_influence.heads.head_set import Head, HeadSet
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.model.selftest import SelfTest, self_test
+from attention_influence.model.transit import Parts, in_parts
 from attention_influence.scoring.document_score import DocumentScore, TokenLosses
 from attention_influence.scoring.windows import cut, pack
 
@@ -63,6 +65,11 @@ class Scorer:
         self.masked = self.heads.by_layer()
         self.fork_layer = min(self.masked)
         self.tested = tested or self_test(model, self.masked, self.window)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles without weights that can be loaded again, and without the self-test, which runs where it arrives."""
+        options = {name: getattr(self, name) for name in ("window", "pack_tokens", "max_document_tokens")}
+        return _arrived, (in_parts(self.model), self.heads, options)
 
     def score(self, texts: Sequence[object], per_token: bool = False) -> list[DocumentScore]:
         """One DocumentScore for each text, in order; what is not a usable text gets a reason instead of losses.
@@ -124,6 +131,11 @@ class Scorer:
         )
         both = losses_BN.cpu().numpy()
         return np.split(both, np.cumsum([len(w) - 1 for w in windows])[:-1], axis=1)
+
+
+def _arrived(parts: Parts, heads: HeadSet, options: dict[str, Any]) -> Scorer:
+    make, arguments = parts
+    return Scorer(make(*arguments), heads, **options)
 
 
 def _readable(text: object) -> Prepared:

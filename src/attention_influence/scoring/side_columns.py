@@ -3,28 +3,27 @@
 columns/<name>/column.json     what the numbers are, and how further units get theirs
 columns/<name>/<unit>.parquet  the unit's numbers in the order of its scores; the object is the mark that they are there
 
-An object belongs to scores/<unit>.parquet row by row: both are written from the same unit, which the metadata names.
+They belong to the unit's scores row by row: both are written from the same unit, which the metadata names. Many units
+together: see `unit_objects`.
 """
 
-import io
+import functools
 import json
 import re
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import fsspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from attention_influence.corpus.filesystems import open_bytes, open_filesystem
+from attention_influence.corpus.filesystems import open_filesystem
 from attention_influence.corpus.whole_files import patiently, remove, write_whole
 from attention_influence.errors import StoreError, UsageError
 from attention_influence.scoring.schema import SCORE_SCHEMA
+from attention_influence.scoring.unit_objects import UnitObjects
 
 _DEFINITION = "column.json"
-_METADATA = b"attention_influence"
 
 
 @dataclass(frozen=True)
@@ -45,47 +44,33 @@ class SideColumn:
     def field(self) -> pa.Field:
         return side_field(self.name)
 
+    @functools.cached_property
+    def objects(self) -> UnitObjects:
+        """Its numbers by unit."""
+        return _objects(self.store, self.name)
+
     def publish(self, unit: str, values: pa.Array, about: Mapping[str, Any]) -> None:
-        """Makes a unit's numbers visible, whole; `about` goes into the object's metadata."""
-        metadata = {_METADATA: json.dumps({"unit": unit, **about}).encode()}
-        sink = io.BytesIO()
-        pq.write_table(pa.table([values], pa.schema([self.field], metadata)), sink, compression="zstd")
-        patiently(lambda: write_whole(self._object(unit), sink.getvalue()), f"write unit {unit} of {self.folder}")
+        """Makes a unit's numbers visible, whole; `about` is recorded with them."""
+        self.objects.publish(unit, pa.table([values], pa.schema([self.field])), {"unit": unit, **about})
 
     def values(self, unit: str, rows: int) -> pa.Array:
         """The unit's numbers, one for each of the `rows` of its scores. Raises StoreError naming what does not fit."""
-        table, about = self._read(unit)
+        with self.objects.open(unit) as found:
+            table, path, about = found.read(), found.path, self.objects.about(found)
         if about.get("unit") != unit or table.num_rows != rows or table.schema.names != [self.name]:
             raise StoreError(
-                f"{self._object(unit)} does not belong to the {rows:,} rows of scores/{unit}.parquet. Delete it and "
-                f"run `annotate {self.store} {self.name}`: only this unit is done again."
+                f"{path} does not belong to the {rows:,} rows of unit {unit}. Delete it and run "
+                f"`annotate {self.store} {self.name}`: only what it holds is done again."
             )
         return table.column(0).combine_chunks()
 
     def records(self) -> dict[str, dict[str, Any]]:
         """Unit → what was recorded with its numbers."""
-        units = sorted(self.units)
-        with ThreadPoolExecutor(16) as pool:
-            return dict(zip(units, pool.map(lambda unit: self._read(unit)[1], units), strict=True))
+        return self.objects.records(self.units)
 
     def missing(self, units: Iterable[str]) -> list[str]:
         """Those of the units that do not have the column yet."""
         return [unit for unit in units if unit not in self.units]
-
-    def _read(self, unit: str) -> tuple[pa.Table, dict[str, Any]]:
-        filesystem, path = open_filesystem(self._object(unit))
-        with open_bytes(filesystem, path, sequential=False) as raw:
-            try:
-                table = pq.read_table(raw)
-                return table, json.loads(table.schema.metadata[_METADATA])
-            except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-                raise StoreError(
-                    f"{path}: this unit of a side column cannot be read ({error}). Delete it and run "
-                    f"`annotate {self.store} {self.name}`: only this unit is done again."
-                ) from error
-
-    def _object(self, unit: str) -> str:
-        return f"{self.folder}/{unit}.parquet"
 
 
 def side_field(name: str) -> pa.Field:
@@ -113,7 +98,7 @@ def drop(column: SideColumn) -> None:
     """Removes a side column: its definition last, so that none of its numbers can pass for those of another."""
     filesystem, path = open_filesystem(column.folder)
     filesystem.invalidate_cache()
-    files = sorted(filesystem.ls(path, detail=False), key=lambda file: file.endswith(f"/{_DEFINITION}"))
+    files = sorted(filesystem.find(path), key=lambda file: file.endswith(f"/{_DEFINITION}"))
     for file in files:
         url = filesystem.unstrip_protocol(file)
         patiently(lambda url=url: remove(url), f"remove {url}")  # type: ignore[misc]
@@ -123,24 +108,23 @@ def side_columns(store: str) -> dict[str, SideColumn]:
     """The side columns of a store, by name. Raises StoreError when a definition is damaged."""
     filesystem, root = open_filesystem(f"{store}/columns")
     filesystem.invalidate_cache()
-    files: dict[str, set[str]] = {}
-    for file in filesystem.find(root) if filesystem.isdir(root) else []:
-        folder, _, name = file.rpartition("/")
-        files.setdefault(folder.rpartition("/")[2], set()).add(name)
+    names = (
+        [folder.rpartition("/")[2] for folder in filesystem.ls(root, detail=False)] if filesystem.isdir(root) else []
+    )
     return {
         name: SideColumn(
             store,
             name,
             _definition(filesystem, f"{root}/{name}/{_DEFINITION}"),
-            frozenset(file.removesuffix(".parquet") for file in of_column if _is_unit(file)),
+            frozenset(_objects(store, name).names()),
         )
-        for name, of_column in sorted(files.items())
-        if _DEFINITION in of_column
+        for name in sorted(names)
+        if filesystem.exists(f"{root}/{name}/{_DEFINITION}")
     }
 
 
-def _is_unit(file: str) -> bool:
-    return file.endswith(".parquet") and not file.startswith(".")
+def _objects(store: str, name: str) -> UnitObjects:
+    return UnitObjects(f"{store}/columns/{name}", f"run `annotate {store} {name}`")
 
 
 def _definition(filesystem: fsspec.AbstractFileSystem, path: str) -> dict[str, Any]:

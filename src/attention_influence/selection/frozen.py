@@ -11,7 +11,7 @@ from attention_influence.corpus.filesystems import open_bytes, open_filesystem
 from attention_influence.errors import StoreError, UsageError
 from attention_influence.scoring.score_store import ScoreStore
 from attention_influence.selection.publish import DONE_MARK
-from attention_influence.selection.ranking import Ranking
+from attention_influence.selection.ranking import Ranking, is_ensemble
 
 # What the columns are called in an input has no part in a score.
 _NO_PART_IN_SCORES = {"columns"}
@@ -45,6 +45,10 @@ class FrozenThresholds:
         column = self.rank_by.removeprefix("-")
         if reason := _OF_ONE_STORE.get(column):
             raise StoreError(f"{self.url}: ranked by {column}, which means nothing in another store: {reason}.")
+        if is_ensemble(self.rank_by):
+            raise StoreError(
+                f"{self.url}: ranked by the ensemble {self.rank_by!r}, whose percentiles are those of its own store."
+            )
         if column in store.side:
             raise StoreError(
                 f"{self.url}: ranked by the added column {column!r}, and a selection does not record what made it. "

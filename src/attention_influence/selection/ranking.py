@@ -1,10 +1,13 @@
-"""What ranks documents: a column of the store, a figure made of several, a seeded draw, or controlled influence.
+"""What ranks documents: a column of the store, a figure made of several, a draw, controlled influence, or an ensemble.
 
-All rankings choose among the same documents: those whose influence is finite, where the ranking's own value is.
+All rankings choose among the same documents: those whose influence is finite, where the ranking's own value is. An
+ensemble, such as `influence*0.7+edu*0.3`, is the weighted mean of the percentiles that its members give a document
+within its domain, among the documents that all of them rank.
 """
 
 import difflib
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +20,7 @@ from attention_influence.errors import UsageError
 from attention_influence.scoring.score_store import ScoreStore
 from attention_influence.selection.controlled import Control, fit_control
 from attention_influence.selection.groups import Numbers
+from attention_influence.selection.percentiles import percentiles
 from attention_influence.selection.ranking_key import Keys, is_ranked, order_keys, salted, tie_hashes, value_digits
 
 COMPUTED = ("delta", "perplexity", "length", "random", "controlled")
@@ -40,7 +44,9 @@ class Ranking:
     seed: int | None = None
     """Of the rankings that draw."""
     control: Control | None = None
-    """Of controlled influence: what was fitted."""
+    """Of controlled influence, alone or in an ensemble: what was fitted."""
+    members: tuple[tuple["Ranking", float], ...] = ()
+    """Of an ensemble, with their weights."""
 
     def keys(self, values: pa.Array) -> Keys:
         """Unsigned integers that rise with the rank; equal for equal values."""
@@ -64,6 +70,8 @@ class Ranking:
 
     def in_words(self) -> str:
         """Which documents come first, for the dataset card."""
+        if self.members:
+            return f"the highest `{self.column}` first, the mean percentile by `{self.name}`,"
         return f"the {'lowest' if self.lowest_first else 'highest'} `{self.column}` first"
 
     def to_json(self) -> dict[str, Any]:
@@ -72,14 +80,19 @@ class Ranking:
             record["seed"] = self.seed
         if self.control is not None:
             record["control"] = self.control.to_json()
+        if self.members:
+            record["members"] = [{"weight": weight, **member.to_json()} for member, weight in self.members]
         return record
 
 
 def open_ranking(store: ScoreStore, name: str, seed: int = 0) -> Ranking:
-    """The ranking of that name, with a leading '-' in reverse; `controlled` is fitted to the store here.
+    """The ranking of that name, with a leading '-' in reverse, or the ensemble of several, NAME*WEIGHT+NAME*WEIGHT.
 
-    Raises UsageError, with the names that there are, for any other.
+    `controlled` is fitted to the store here, and an ensemble sorted. Raises UsageError, with the names that there are,
+    for any other.
     """
+    if is_ensemble(name):
+        return _ensemble(store, name, seed)
     reverse, bare = name.startswith("-"), name.removeprefix("-")
     if bare == "delta":
         needed: tuple[str, ...] = ("loss_base", "loss_ref")
@@ -100,6 +113,63 @@ def open_ranking(store: ScoreStore, name: str, seed: int = 0) -> Ranking:
             f"its numeric columns: {', '.join(numeric)}; and {', '.join(COMPUTED)}. A '-' in front turns one round."
         )
     return Ranking(name, bare, (column,), store.schema.field(column).type, lambda batch: batch.column(column), reverse)
+
+
+def is_ensemble(name: str) -> bool:
+    """Whether a ranking's name is that of an ensemble."""
+    return "+" in name or "*" in name
+
+
+def _ensemble(store: ScoreStore, name: str, seed: int) -> Ranking:
+    members = []
+    for term in name.split("+"):
+        of_member, given, weight = (part.strip() for part in term.partition("*"))
+        members.append((open_ranking(store, of_member, seed), _weight(name, weight) if given else 1.0))
+    columns = ("domain", "influence", *(column for member, _ in members for column in member.columns))
+    columns = tuple(dict.fromkeys(columns))
+    everywhere = (_ranked_by_all(members, batch)[1:] for batch in store.batches(columns))
+    of_members = percentiles(everywhere, len(members))
+    whole = sum(weight for _, weight in members)
+
+    def values(batch: pa.RecordBatch) -> pa.Array:
+        ranked, domains, keys = _ranked_by_all(members, batch)
+        means = np.zeros(batch.num_rows)
+        for found, of_member, (_, weight) in zip(of_members, keys, members, strict=True):
+            means[ranked] += weight / whole * found.of(domains, of_member)
+        return pa.array(means, mask=~ranked)
+
+    return Ranking(
+        name,
+        "ensemble",
+        columns,
+        pa.float64(),
+        values,
+        seed=next((member.seed for member, _ in members if member.seed is not None), None),
+        control=next((member.control for member, _ in members if member.control), None),
+        members=tuple(members),
+    )
+
+
+def _weight(name: str, text: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = math.nan
+    if not 0 < weight < math.inf:
+        raise UsageError(f"{name!r}: {text!r} is no weight. Write an ensemble as NAME*0.7+NAME*0.3, weights above 0.")
+    return weight
+
+
+def _ranked_by_all(
+    members: Sequence[tuple[Ranking, float]], batch: pa.RecordBatch
+) -> tuple[npt.NDArray[np.bool_], pa.Array, list[Keys]]:
+    """Which rows of a batch all members rank; of those, the domains and each member's keys."""
+    values = [member.values(batch) for member, _ in members]
+    ranked = np.logical_and.reduce(
+        [member.ranked(batch, its) for (member, _), its in zip(members, values, strict=True)]
+    )
+    keys = [member.keys(its)[ranked] for (member, _), its in zip(members, values, strict=True)]
+    return ranked, batch.column("domain").filter(pa.array(ranked)), keys
 
 
 def _delta(batch: pa.RecordBatch) -> pa.Array:

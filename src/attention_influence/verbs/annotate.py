@@ -1,8 +1,9 @@
-"""`annotate`: one more column of a score store, read from the corpus or made by a quality classifier."""
+"""`annotate`: one more column of a score store: of the corpus, of other files, or made by a quality classifier."""
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -15,15 +16,19 @@ from attention_influence.errors import CorpusError, StoreError, UsageError
 from attention_influence.evidence.examples import read_examples
 from attention_influence.evidence.quality_classifier import load_classifier, record_of, train
 from attention_influence.progress import progress
-from attention_influence.scoring.annotation import NumbersOf, annotate_unit, column_numbers, text_numbers
+from attention_influence.scoring.annotation import NumbersOf, UnitNumbers, annotate_unit, column_numbers, text_numbers
+from attention_influence.scoring.joining import joined
+from attention_influence.scoring.number_files import NumberFiles
+from attention_influence.scoring.plan import Unit
 from attention_influence.scoring.run_store import RunStore, open_run
-from attention_influence.scoring.score_store import ScoreStore, open_store
+from attention_influence.scoring.score_store import ScoreStore, open_store, unit_name
 from attention_influence.scoring.side_columns import SideColumn, check_name, define, drop, side_columns
 from attention_influence.selection.ranking import COMPUTED
 from attention_influence.verbs.result import Result, table
 
 _CLASSIFIER = "classifier.npz"
 _EXAMPLES = "training_examples"
+_SOURCES = "--column C; --join FILES and --column C; or --positive FILES and --negative FILES"
 
 
 def annotate(config: AnnotateConfig) -> Result:
@@ -44,7 +49,10 @@ def annotate(config: AnnotateConfig) -> Result:
             f"attention-influence annotate {store.url} {column.name}"
         )
     elif not data["with_value"]:
-        refused = {**refused, column.name: "no row has a number. Check the name of the column; replace: --overwrite"}
+        refused = {
+            **refused,
+            column.name: "no row has a number. Check the names of the column and of the id; replace: --overwrite",
+        }
     lines += [f"error: {name}: {why}" for name, why in refused.items()]
     return Result("\n".join(lines), data, exit_code=1 if refused else 0)
 
@@ -52,8 +60,11 @@ def annotate(config: AnnotateConfig) -> Result:
 def _source(config: AnnotateConfig) -> dict[str, Any] | None:
     """Where the numbers come from, as it is recorded; None when it is to be what is recorded already."""
     if config.column is not None and not (config.positive or config.negative):
-        return {"column": config.column}
-    if config.positive and config.negative and config.column is None:
+        if not config.join:
+            return {"column": config.column}
+        files = list_sources(config.join).sources
+        return NumberFiles(files, config.column, config.join_on, config.id_column).to_json()
+    if config.positive and config.negative and config.column is None and not config.join:
         return {
             "positive": [_identity(s.name, s.size, s.version) for s in list_sources(config.positive).sources],
             "negative": [_identity(s.name, s.size, s.version) for s in list_sources(config.negative).sources],
@@ -61,11 +72,10 @@ def _source(config: AnnotateConfig) -> dict[str, Any] | None:
             "max_examples": config.max_examples,
             "seed": config.seed,
         }
-    if config.column is None and not (config.positive or config.negative or config.overwrite):
+    if config.column is None and not (config.positive or config.negative or config.join or config.overwrite):
         return None
     raise UsageError(
-        "Say where the numbers come from: --column C, or --positive FILES and --negative FILES; neither, to go on with "
-        "a column that was begun."
+        f"Say where the numbers come from: {_SOURCES}; none of them, to go on with a column that was begun."
     )
 
 
@@ -85,8 +95,7 @@ def _begin(config: AnnotateConfig, store: RunStore, source: Mapping[str, Any] | 
         return there
     if source is None:
         raise StoreError(
-            f"{store.url} has no side column {config.name!r} yet. Say where its numbers come from: --column C, or "
-            "--positive FILES and --negative FILES."
+            f"{store.url} has no side column {config.name!r} yet. Say where its numbers come from: {_SOURCES}."
         )
     definition: dict[str, Any] = {"name": config.name, "source": source}
     if "column" in source:
@@ -105,21 +114,38 @@ def _begin(config: AnnotateConfig, store: RunStore, source: Mapping[str, Any] | 
 def _complete(store: RunStore, column: SideColumn) -> dict[str, str]:
     """Gives the column to the finished units that lack it; unit → why it could not have it."""
     counts: Counter[str] = Counter()
-    numbers_of = _numbers_of(store, column, counts)
     done = store.published()
-    left = {unit.name: unit for unit in store.units if unit.name in done}
-    refused = {}
-    with progress("annotating", len(left), "units") as advance:
-        for name in column.missing(left):
+    lacking = set(column.missing(done))
+    left = [unit for unit in store.units if unit.name in lacking]
+    refused: dict[str, str] = {}
+    if not left:
+        return refused
+    with (
+        _numbers_by_unit(store, column, left, counts) as numbers,
+        progress("annotating", len(left), "units") as advance,
+    ):
+        for unit in left:
             counts.clear()
             try:
-                found = annotate_unit(store.url, left[name], numbers_of)
+                found = numbers(unit)
             except CorpusError as error:
-                refused[name] = str(error)
+                refused[unit.name] = str(error)
             else:
-                column.publish(name, found.values, {"without": dict(found.reasons), **counts})
+                column.publish(unit.name, found.values, {"without": dict(found.reasons), **counts})
             advance(1)
     return refused
+
+
+@contextmanager
+def _numbers_by_unit(
+    store: RunStore, column: SideColumn, units: Sequence[Unit], counts: Counter[str]
+) -> Iterator[Callable[[Unit], UnitNumbers]]:
+    if "join" in column.definition["source"]:
+        with joined(store.url, units, NumberFiles.from_json(column.definition["source"])) as of_unit:
+            yield of_unit
+        return
+    numbers_of = _numbers_of(store, column, counts)
+    yield lambda unit: annotate_unit(store.url, unit, numbers_of)
 
 
 def _numbers_of(store: RunStore, column: SideColumn, counts: Counter[str]) -> NumbersOf:
@@ -138,7 +164,7 @@ def _numbers_of(store: RunStore, column: SideColumn, counts: Counter[str]) -> Nu
 def _figures(store: ScoreStore, name: str) -> tuple[dict[str, Any], list[str]]:
     """What the column holds by domain, and rows without a number by reason, of the units that have it."""
     column = store.side[name]
-    units = {unit: unit.rpartition("/")[2].removesuffix(".parquet") for unit in store.units}
+    units = {unit: unit_name(unit) for unit in store.units}
     having = replace(store, units=tuple(unit for unit, bare in units.items() if bare in column.units))
     domains: dict[str, tuple[int, int, float, float, float]] = {}
     for batch in having.batches(["domain", name]):

@@ -8,7 +8,8 @@ from attention_influence.config import StatusConfig
 from attention_influence.errors import StoreError
 from attention_influence.scoring.claims import Claims
 from attention_influence.scoring.failures import parked, read_failures
-from attention_influence.scoring.run_store import open_run
+from attention_influence.scoring.run_store import RunStore, open_run
+from attention_influence.scoring.side_columns import side_columns
 from attention_influence.verbs.result import Result, table
 from attention_influence.verbs.store_text import failed_files
 
@@ -17,6 +18,7 @@ def status(config: StatusConfig) -> Result:
     store = open_run(config.store)
     if store is None:
         raise StoreError(f"{config.store}: no run.json, so not a score store. Give the folder that `score --out` made")
+    compacted = _compact(store) if config.compact else None
     records = store.records()
     stuck = parked(read_failures(store.url))
     left = [unit.name for unit in store.units if unit.name not in records and unit.name not in stuck]
@@ -41,7 +43,18 @@ def status(config: StatusConfig) -> Result:
         "tokens_per_second": speed,
         "seconds_left": _seconds_left(len(left), len(records), tokens, speed),
     }
+    if compacted is not None:
+        data["compacted"] = compacted
     return Result(_text(data), data)
+
+
+def _compact(store: RunStore) -> dict[str, int]:
+    """Objects that were put into files, and files."""
+    names = [unit.name for unit in store.units]
+    folders = [store.scores, *(column.objects for column in side_columns(store.url).values())]
+    done = [objects.compact(names) for objects in folders]
+    units, packs = (sum(part) for part in zip(*done, strict=True))
+    return {"objects": units, "files": packs}
 
 
 def _text(data: dict[str, Any]) -> str:
@@ -63,6 +76,8 @@ def _text(data: dict[str, Any]) -> str:
         lines.append(table(("unit at work", "worker"), list(data["claimed"].items())))
     lines += [f"parked: unit {name}: {error}" for name, error in data["parked"].items()]
     lines += [f"failed: {name}: {error}" for name, error in data["failed_files"].items()]
+    if "compacted" in data:
+        lines.append("{objects:,} objects were put into {files:,} files".format(**data["compacted"]))
     return "\n\n".join(lines)
 
 

@@ -1,0 +1,256 @@
+"""A folder that holds one object for each unit, published whole; `compact` puts many of them into few files.
+
+<unit>.parquet          the unit's rows; its metadata says what is recorded with them
+packs/<name>.parquet    the rows of many units, each unit's in row groups of its own; its metadata lists the units
+
+A pack is written before the objects that it replaces are removed, so at any moment a unit's rows are in one of the two
+or, the same, in both.
+"""
+
+import functools
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.fs
+import pyarrow.parquet as pq
+
+from attention_influence.corpus.filesystems import open_bytes, open_filesystem
+from attention_influence.corpus.whole_files import patiently, remove, write_whole
+from attention_influence.errors import StoreError
+
+_METADATA = b"attention_influence"
+_UNITS = b"attention_influence_units"
+# Of a pack: it is made, and its footer kept, in memory.
+_PACK_BYTES = 64 << 20
+_ROW_GROUP_ROWS = 1 << 20
+
+
+@dataclass(frozen=True)
+class Packed:
+    """Where a unit lies in a pack, and what is recorded with it."""
+
+    path: str
+    row_groups: tuple[int, ...]
+    about: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class UnitFile:
+    """An open file with a unit's rows."""
+
+    path: str
+    file: pq.ParquetFile
+    row_groups: tuple[int, ...]
+    packed: Packed | None
+
+    @property
+    def rows(self) -> int:
+        return sum(self.file.metadata.row_group(group).num_rows for group in self.row_groups)
+
+    def batches(self, columns: Sequence[str], batch_rows: int) -> Iterator[pa.RecordBatch]:
+        """Those columns, some rows at a time."""
+        if self.row_groups:
+            yield from self.file.iter_batches(batch_rows, row_groups=list(self.row_groups), columns=list(columns))
+
+    def read(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Those columns of all rows, or all columns."""
+        names = list(columns or self.file.schema_arrow.names)
+        if not self.row_groups:
+            return self.file.schema_arrow.empty_table().select(names)
+        return self.file.read_row_groups(list(self.row_groups), columns=names)
+
+
+class UnitObjects:
+    """The objects in a folder; `redo` says what to do when one is damaged and was deleted."""
+
+    def __init__(self, folder: str, redo: str) -> None:
+        self.folder = folder
+        self._redo = redo
+        self._packs: dict[str, Packed] | None = None
+
+    def names(self) -> set[str]:
+        """The units that are there."""
+        return self._own().keys() | self._packed(afresh=True).keys()
+
+    def has(self, unit: str) -> bool:
+        """Whether a unit is there."""
+        filesystem, path = open_filesystem(self._object(unit))
+        filesystem.invalidate_cache()
+        return bool(filesystem.exists(path)) or unit in self._packed(afresh=True)
+
+    def publish(self, unit: str, rows: pa.Table, about: Mapping[str, Any]) -> None:
+        """Makes a unit's rows visible, whole; `about` is recorded with them."""
+        sink = io.BytesIO()
+        metadata = {_METADATA: json.dumps(dict(about)).encode()}
+        pq.write_table(rows.replace_schema_metadata(metadata), sink, compression="zstd")
+        patiently(lambda: write_whole(self._object(unit), sink.getvalue()), f"write unit {unit} in {self.folder}")
+
+    @contextmanager
+    def open(self, unit: str, **how: Any) -> Iterator[UnitFile]:
+        """A unit's rows, as pyarrow's ParquetFile reads them with those options.
+
+        Raises StoreError naming the file that cannot be read.
+        """
+        filesystem, path = open_filesystem(self._object(unit))
+        packed = (self._packs or {}).get(unit)
+        try:
+            raw = open_bytes(filesystem, path if packed is None else packed.path, sequential=False)
+        except FileNotFoundError as error:  # put into a pack, maybe since this last looked
+            packed = self._packed(afresh=True).get(unit)
+            if packed is None:
+                raise StoreError(f"{path} is gone. To have it again, {self._redo}.") from error
+            raw = open_bytes(filesystem, packed.path, sequential=False)
+        path = path if packed is None else packed.path
+        with raw:
+            try:
+                file = pq.ParquetFile(raw, **how)
+                groups = tuple(range(file.metadata.num_row_groups)) if packed is None else packed.row_groups
+                yield UnitFile(path, file, groups, packed)
+            except (pa.ArrowException, OSError) as error:
+                raise self._damaged(path, error) from error
+
+    def dataset(self, units: Iterable[str], schema: pa.Schema) -> pyarrow.dataset.Dataset:
+        """The rows of the units as a dataset of Arrow's."""
+        format_, packed = pyarrow.dataset.ParquetFileFormat(), self._packed(afresh=True)
+        filesystem, _ = open_filesystem(self.folder)
+        filesystem_ = pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(filesystem))
+        fragments = [
+            format_.make_fragment(
+                packed[unit].path if unit in packed else open_filesystem(self._object(unit))[1],
+                filesystem_,
+                row_groups=list(packed[unit].row_groups) if unit in packed else None,
+            )
+            for unit in units
+            if unit not in packed or packed[unit].row_groups
+        ]
+        return pyarrow.dataset.FileSystemDataset(fragments, schema, format_, filesystem_)
+
+    def records(self, units: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Unit → what was recorded with its rows. Raises StoreError naming a file that cannot be read."""
+        packed = self._packed()
+
+        def record(unit: str) -> dict[str, Any]:
+            if unit in packed:
+                return dict(packed[unit].about)
+            with self.open(unit) as found:
+                return self.about(found)
+
+        ordered = sorted(units)
+        with ThreadPoolExecutor(16) as pool:
+            return dict(zip(ordered, pool.map(record, ordered), strict=True))
+
+    def about(self, found: UnitFile) -> dict[str, Any]:
+        """What was recorded with the rows of an open file."""
+        if found.packed is not None:
+            return dict(found.packed.about)
+        try:
+            return dict(json.loads(found.file.schema_arrow.metadata[_METADATA]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._damaged(found.path, error) from error
+
+    def remove(self, unit: str) -> None:
+        """Removes a unit's own object; in a pack it stays, and nobody asks for it."""
+        patiently(lambda: remove(self._object(unit)), f"remove unit {unit} in {self.folder}")
+
+    def compact(self, units: Iterable[str]) -> tuple[int, int]:
+        """Puts those of the units that have objects of their own into packs; how many, and into how many packs."""
+        own, packed = self._own(), self._packed(afresh=True)
+        for unit in own.keys() & packed.keys():  # a run that was stopped before it removed them
+            self.remove(unit)
+        left = own.keys() - packed.keys()
+        groups = list(self._groups([unit for unit in units if unit in left], own))
+        for group in groups:
+            name = f"{group[0]}-{len(group)}-{hashlib.sha256(' '.join(group).encode()).hexdigest()[:8]}"
+            content = self._pack(group)
+            url = f"{self.folder}/packs/{name}.parquet"
+            patiently(lambda url=url, content=content: write_whole(url, content), f"write {url}")  # type: ignore[misc]
+            for unit in group:
+                self.remove(unit)
+        return sum(map(len, groups)), len(groups)
+
+    def _groups(self, units: Sequence[str], sizes: Mapping[str, int]) -> Iterator[list[str]]:
+        """Units that share a pack; one alone stays as it is."""
+        group: list[str] = []
+        room = _PACK_BYTES
+        for unit in units:
+            if group and sizes[unit] > room:
+                if len(group) > 1:
+                    yield group
+                group, room = [], _PACK_BYTES
+            group.append(unit)
+            room -= sizes[unit]
+        if len(group) > 1:
+            yield group
+
+    def _pack(self, units: Sequence[str]) -> bytes:
+        abouts = self.records(units)
+        tables = []
+        for unit in units:
+            with self.open(unit) as found:
+                tables.append(found.read())
+        listed, first = [], 0
+        for unit, table in zip(units, tables, strict=True):
+            groups = -(-len(table) // _ROW_GROUP_ROWS)
+            listed.append({"unit": unit, "row_groups": [first, first + groups], "about": abouts[unit]})
+            first += groups
+        schema = tables[0].schema.with_metadata({_UNITS: json.dumps(listed).encode()})
+        sink = io.BytesIO()
+        with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+            for table in tables:
+                if len(table):
+                    writer.write_table(table.replace_schema_metadata(schema.metadata), row_group_size=_ROW_GROUP_ROWS)
+        return sink.getvalue()
+
+    def _own(self) -> dict[str, int]:
+        """Unit → size of its own object."""
+        return dict(_listed(self.folder))
+
+    def _packed(self, afresh: bool = False) -> dict[str, Packed]:
+        """Unit → where it lies, of those that lie in packs; as it was when this last looked, or `afresh`."""
+        if self._packs is not None and not afresh:
+            return self._packs
+        found: dict[str, Packed] = {}
+        for name, size in _listed(f"{self.folder}/packs"):
+            try:
+                found |= _units_of(f"{self.folder}/packs/{name}.parquet", size)
+            except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+                raise self._damaged(f"{self.folder}/packs/{name}.parquet", error) from error
+        self._packs = found
+        return found
+
+    def _object(self, unit: str) -> str:
+        return f"{self.folder}/{unit}.parquet"
+
+    def _damaged(self, path: str, error: Exception) -> StoreError:
+        return StoreError(
+            f"{path} cannot be read ({error}). Delete it and {self._redo}: only what it holds is done again."
+        )
+
+
+def _listed(folder: str) -> Iterator[tuple[str, int]]:
+    """Name without ending, and size, of the Parquet files in a folder that are whole."""
+    filesystem, path = open_filesystem(folder)
+    filesystem.invalidate_cache()
+    if not filesystem.isdir(path):
+        return
+    for info in filesystem.ls(path, detail=True):
+        name = info["name"].rpartition("/")[2]
+        if name.endswith(".parquet") and not name.startswith(".") and info["type"] == "file":
+            yield name.removesuffix(".parquet"), int(info["size"] or 0)
+
+
+@functools.lru_cache(maxsize=4096)
+def _units_of(url: str, size: int) -> Mapping[str, Packed]:
+    """The units of a pack, from its footer; what has a pack's name and size is that pack."""
+    filesystem, path = open_filesystem(url)
+    with open_bytes(filesystem, path, sequential=False) as raw:
+        listed = json.loads(pq.read_metadata(raw).metadata[_UNITS])
+    return {unit["unit"]: Packed(path, tuple(range(*unit["row_groups"])), unit["about"]) for unit in listed}

@@ -1,0 +1,85 @@
+"""The steps in a real pipeline of datatrove."""
+
+import json
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from datatrove.data import Document
+from datatrove.executor import LocalPipelineExecutor
+from datatrove.pipeline.readers import ParquetReader
+from datatrove.pipeline.writers import ParquetWriter
+
+from attention_influence import Scorer, load_heads, load_model
+from attention_influence.integrations.datatrove import InfluenceFilter, InfluenceScorer
+from attention_influence.integrations.score_fields import FIELDS
+from runs.runs import HEADS, texts
+from tiny_models import save_tiny
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    folder = save_tiny(tmp_path / "model", "llama")
+    (folder / "heads.json").write_text(json.dumps(HEADS))
+    return folder
+
+
+def test_a_pipeline_keeps_what_the_scorer_scores_at_or_above_the_threshold(tmp_path: Path, model: Path) -> None:
+    given = [*texts(30), "x"]
+    (tmp_path / "in").mkdir()
+    for part in range(2):
+        rows = [{"text": text, "id": f"{part}-{n}"} for n, text in enumerate(given[part::2])]
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "in" / f"{part}.parquet")
+    scores = Scorer(load_model(str(model), "fp32"), load_heads(model / "heads.json"), pack_tokens=256).score(given)
+    known = sorted(score.influence for score in scores if score.influence is not None)
+    threshold = known[len(known) // 2]
+    step = InfluenceScorer(str(model), str(model / "heads.json"), dtype="fp32", device="cpu", pack_tokens=256)
+    executor = LocalPipelineExecutor(
+        pipeline=[
+            ParquetReader(str(tmp_path / "in")),
+            pickle.loads(pickle.dumps(step)),
+            InfluenceFilter(threshold, ParquetWriter(str(tmp_path / "dropped"))),
+            ParquetWriter(str(tmp_path / "kept")),
+        ],
+        tasks=2,
+        workers=1,
+        logging_dir=str(tmp_path / "logs"),
+        skip_completed=False,
+    )
+    executor.run()
+    expected = dict(zip(given, scores, strict=True))
+    kept, dropped = (
+        [row for file in (tmp_path / name).glob("*.parquet") for row in pq.read_table(file).to_pylist()]
+        for name in ("kept", "dropped")
+    )
+    assert len(kept) == len(known) - len(known) // 2
+    assert len(kept) + len(dropped) == len(given)
+    for document in (*kept, *dropped):
+        score = expected[document["text"]]
+        assert {name: document["metadata"][name] for name in FIELDS} == {
+            name: pytest.approx(value, rel=1e-5) if isinstance(value := getattr(score, name), float) else value
+            for name in FIELDS
+        }
+    assert all(document["metadata"]["influence"] >= threshold for document in kept)
+    reasons = {document["text"]: document["metadata"]["filter_reason"] for document in dropped}
+    assert reasons.pop("x") == expected["x"].reason or expected["x"].flag
+    assert set(reasons.values()) == {"below_threshold"}
+
+
+def test_documents_that_nobody_scored_are_dropped_as_such() -> None:
+    assert InfluenceFilter(0.1).filter(Document(text="a", id="0")) == (False, "not_scored")
+
+
+def test_without_datatrove_the_module_says_what_to_install() -> None:
+    script = (
+        "import sys; sys.modules['datatrove'] = None\n"
+        "from attention_influence.errors import UsageError\n"
+        "try:\n    import attention_influence.integrations.datatrove\n"
+        "except UsageError as error:\n    print(error)"
+    )
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert "pip install 'attention-influence[datatrove]'" in said
