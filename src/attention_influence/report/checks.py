@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from attention_influence.evidence.agreement import overlap
 from attention_influence.heads.head_set import HeadSet
@@ -12,7 +12,8 @@ from attention_influence.report.store_figures import StoreFigures
 from attention_influence.scoring.score_store import ScoreStore
 from attention_influence.selection.repetitive import MOSTLY
 
-Verdict = Literal["good", "look", "unknown"]
+Verdict = Literal["look", "unknown", "good"]
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
 
 _ACCURATE = 0.5
 _STABLE = 0.7
@@ -38,11 +39,12 @@ def checks(
     stability: Mapping[str, Any] | None,
     validity: Mapping[str, Any] | None,
 ) -> list[Check]:
-    """All of them, in the order in which a reader would ask."""
+    """All of them, those that need a look first."""
     found = [_scored(store, figures)]
     if selected is not None:
         found.append(_same_scores(store, selected))
-    return [*found, _does_the_task(heads), _stable(stability), _matters(validity), *_means_more(sample, selected)]
+    found += [_does_the_task(heads), _stable(stability), _matters(validity), *_means_more(sample, selected)]
+    return sorted(found, key=lambda check: VERDICTS.index(check.verdict))
 
 
 def _scored(store: ScoreStore, figures: StoreFigures) -> Check:
@@ -60,7 +62,7 @@ def _same_scores(store: ScoreStore, selected: Selected) -> Check:
     question = "Was the selection made from these scores?"
     theirs, ours = selected.record.get("fingerprint"), store.run.get("fingerprint")
     if not theirs or not ours:
-        return Check("unknown", question, "One of the two records no fingerprint.")
+        return Check("unknown", question, "The store or the selection records no fingerprint.")
     different = sorted(name for name in {*theirs, *ours} if theirs.get(name) != ours.get(name))
     if different:
         return Check("look", question, f"The fingerprints differ in {', '.join(different)}.")
@@ -70,7 +72,7 @@ def _same_scores(store: ScoreStore, selected: Selected) -> Check:
 def _does_the_task(heads: HeadSet | None) -> Check:
     question = "Does the model do the retrieval task that its heads were found on?"
     if heads is None or heads.probe_accuracy is None:
-        return Check("unknown", question, "Give the heads.json that `detect` wrote with --heads.")
+        return Check("unknown", question, "Not said: give the heads.json that `attention-influence detect` wrote as `--heads`.")
     return Check(
         "good" if heads.probe_accuracy >= _ACCURATE else "look",
         question,
@@ -81,7 +83,7 @@ def _does_the_task(heads: HeadSet | None) -> Check:
 def _stable(stability: Mapping[str, Any] | None) -> Check:
     question = "Would other probes find the same heads?"
     if stability is None:
-        return Check("unknown", question, "Run `stability`, and give its file with --stability.")
+        return Check("unknown", question, "Not measured: run `attention-influence stability`, and give its file as `--stability`.")
     sure, of = stability["certainty"]["sure"], stability["certainty"]["of"]
     answer = f"{sure} of {of} are chosen in at least 95% of draws of the probes"
     lowest = min(stability["variations"], key=lambda one: one["overlap"], default=None)
@@ -95,7 +97,7 @@ def _stable(stability: Mapping[str, Any] | None) -> Check:
 def _matters(validity: Mapping[str, Any] | None) -> Check:
     question = "Do these heads matter more than random ones of their layers?"
     if validity is None:
-        return Check("unknown", question, "Run `validate`, and give its file with --validity.")
+        return Check("unknown", question, "Not measured: run `attention-influence validate`, and give its file as `--validity`.")
     leaning = [task["task"] for task in validity["tasks"] if task["loss_excess"]["verdict"] == "leans on these heads"]
     answer = f"{len(leaning)} of {len(validity['tasks'])} tasks lean on them: {', '.join(leaning) or 'none'}."
     return Check("good" if "retrieval" in leaning else "look", question, answer)

@@ -6,6 +6,7 @@ A section is a dataclass, made by a module of its own, and the template of its n
 import base64
 import hashlib
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from attention_influence.corpus.whole_files import write_whole
 from attention_influence.evidence.embedding import Embed
@@ -209,12 +210,18 @@ def _environment() -> Environment:
     filters: dict[str, Callable[..., str]] = {
         "label": lambda value: label(str(value)),
         "shown": lambda value: visible(str(value)[:_WARNING_CHARACTERS]),
+        "code": _code,
         "count": _count,
         "decimal": _decimal,
         "percent": _percent,
     }
     environment.filters |= filters
     return environment
+
+
+def _code(text: str) -> Markup:
+    """The text escaped, what stands between grave accents as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _count(value: float | None) -> str:

@@ -62,4 +62,6 @@ def _dots(axes: Any, x: Array, y: Array, kept: Mask) -> None:
         # One path of segments without length: a tenth of the bytes of a mark for each document.
         gaps = np.full(int(here.sum()), np.nan)
         columns = [np.column_stack([values, values, gaps]).ravel() for values in (x[here], y[here])]
-        axes.plot(*columns, color=colour, linewidth=3.2, alpha=0.75, solid_capstyle="round")
+        (dots,) = axes.plot(*columns, color=colour, linewidth=3.2, alpha=0.75, solid_capstyle="round")
+        # Or segments without length are dropped.
+        dots.get_path().should_simplify = False

@@ -114,7 +114,9 @@ def _rule(selected: Selected) -> str:
         return f"{first}, at the thresholds of {rule['apply']}"
     if rule.get("tokens"):
         return f"{first}, {rule['tokens']:,} tokens in all"
-    return f"{first}, the top {rule['top']:.6g} of each domain's {rule['by']}" if rule.get("top") else first
+    if rule.get("top"):
+        return f"{first}, the top {100 * rule['top']:.6g}% of the {rule['by']} of each domain"
+    return first
 
 
 def _costs(records: Mapping[str, Mapping[str, Any]]) -> Iterator[Cost]:

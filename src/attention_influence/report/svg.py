@@ -47,14 +47,7 @@ def inline(figure: Figure, described: str, titles: Sequence[str] = ()) -> str:
 def as_svg(figure: Figure, salt: str) -> str:
     """The whole file."""
     out = io.StringIO()
-    settings = {
-        "svg.hashsalt": salt,
-        "svg.fonttype": "none",
-        "font.family": "sans-serif",
-        # Dots are segments of no length, which simplifying would drop.
-        "path.simplify": False,
-    }
-    with matplotlib.rc_context(settings):
+    with matplotlib.rc_context({"svg.hashsalt": salt, "svg.fonttype": "none", "font.family": "sans-serif"}):
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return out.getvalue()
 

@@ -14,6 +14,8 @@ SHARES = (0.1, 0.2, 0.5)
 """Of each domain, the tops that are compared (paper, table 4)."""
 MOST_DOMAINS = 12
 _WORDS = 20
+# Of a word's log-odds ratio, in standard deviations; below it words are noise.
+_CLEAR = 1.96
 
 
 @dataclass(frozen=True)
@@ -87,4 +89,4 @@ def _sides(
     read: Texts, here: npt.NDArray[np.bool_], kept: npt.NDArray[np.bool_]
 ) -> tuple[tuple[Distinctive, ...], tuple[Distinctive, ...]]:
     found = distinctive_words(read.counts, read.words, here & kept, here & ~kept, _WORDS)
-    return tuple(word for word in found if word.z > 0), tuple(word for word in found if word.z < 0)
+    return tuple(word for word in found if word.z > _CLEAR), tuple(word for word in found if word.z < -_CLEAR)
