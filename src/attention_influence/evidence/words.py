@@ -74,6 +74,8 @@ def distinctive_words(counts: Counts, words: Sequence[str], first: Mask, second:
         return []
     prior = _PRIOR_WORDS * (uses[0] + uses[1]) / sum(totals)
     known = np.flatnonzero(prior)
+    if len(known) < 2:  # a word's odds are against the others
+        return []
     odds, variance = np.zeros(len(known)), np.zeros(len(known))
     for sign, counted, total in zip((1, -1), uses, totals, strict=True):
         seen = counted[known] + prior[known]

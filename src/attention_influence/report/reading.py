@@ -124,7 +124,7 @@ def choose_examples(domains: Sequence[Domain], sample: Sample) -> Examples:
         if not sample.kept[here].any():
             del picked["above"], picked["below"]
         lists |= {name: [_example(sample, int(number)) for number in numbers] for name, numbers in picked.items()}
-        found[domain.name] = {name: lists[name] for name in LISTS if lists.get(name)}
+        found[domain.name] = _each_once(lists)
     return found
 
 
@@ -159,6 +159,19 @@ def _listed(
             note = f"{TEXT_LIMIT:,} of {len(text):,} characters shown" if len(text) > TEXT_LIMIT else ""
             shown.append(Shown(document, marked.get(key) or escape(visible(text[:TEXT_LIMIT])), note))
         yield Listed(name, LISTS[name], tuple(shown))
+
+
+def _each_once(lists: Mapping[str, Sequence[Example]]) -> dict[str, Sequence[Example]]:
+    """The lists that are not empty, in order, without what an earlier one shows; what is drawn at random stays."""
+    seen: set[Key] = set()
+    found: dict[str, Sequence[Example]] = {}
+    for name in LISTS:
+        documents = [d for d in lists.get(name, ()) if name == "random" or (d.source, d.row) not in seen]
+        if documents:
+            found[name] = documents
+        if name != "random":
+            seen |= {(d.source, d.row) for d in documents}
+    return found
 
 
 def _only_one(sample: Sample) -> dict[str, npt.NDArray[np.bool_]]:
