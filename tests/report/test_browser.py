@@ -25,7 +25,9 @@ CHROMIUM = "/usr/bin/chromium"
 HOSTILE = (
     "</script><script>window.hostile = 1</script></pre></article></main><img src=x onerror='window.hostile = 2'>"
     "<style>* { display: none !important }</style><svg onload='window.hostile = 3'><!-- \u202e\u2066\0\x1b]0;\x07"
-    "<base href='http://evil.example/'><meta http-equiv=refresh content='0; url=http://evil.example/'>" + "x" * 1_000_000
+    "<base href='http://evil.example/'><meta http-equiv=refresh content='0; url=http://evil.example/'>"
+    + "x"
+    * 1_000_000
 )
 # A word that only two documents hold.
 RARE = "quetzalcoatl"
@@ -61,7 +63,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"{name}.json").write_text(json.dumps(record))
 
     def text_of(source: str, row: int) -> str:
-        return HOSTILE if row % 3 == 0 else f"Plain text of document {row}. {RARE if row in (1, 58) else 'words'} again"
+        return (
+            HOSTILE if row % 20 == 0 else f"Plain text of document {row}. {RARE if row in (1, 58) else 'words'} again"
+        )
 
     def embed(texts: Sequence[str]) -> np.ndarray:
         angles = np.array([len(text) + i % 9 for i, text in enumerate(texts)])
@@ -116,7 +120,7 @@ def test_search_and_filters_leave_the_documents_that_match(page: Page) -> None:
     of_one = shown(page)
     assert 1 <= of_one < everything
     assert page.locator("#reading .domain:visible").count() == 1
-    page.get_by_label("Which").select_option("lowest")
+    page.get_by_role("combobox", name="Which").select_option("lowest")
     assert shown(page) == 5 < of_one
     assert page.locator("#reading h4:visible").all_inner_texts() == ["Lowest influence"]
 

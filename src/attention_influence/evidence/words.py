@@ -1,4 +1,4 @@
-"""The words of a choice of documents: which are frequent in two choices (paper, tables 4 and 11), which tell them apart.
+"""The words of choices of documents: which are frequent in two (paper, tables 4 and 11), and which tell them apart.
 
 Words are runs of at least two letters, in lower case; texts without spaces between words give them little to go by.
 """

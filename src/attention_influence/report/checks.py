@@ -72,7 +72,9 @@ def _same_scores(store: ScoreStore, selected: Selected) -> Check:
 def _does_the_task(heads: HeadSet | None) -> Check:
     question = "Does the model do the retrieval task that its heads were found on?"
     if heads is None or heads.probe_accuracy is None:
-        return Check("unknown", question, "Not said: give the heads.json that `attention-influence detect` wrote as `--heads`.")
+        return Check(
+            "unknown", question, "Not said: give the heads.json that `attention-influence detect` wrote as `--heads`."
+        )
     return Check(
         "good" if heads.probe_accuracy >= _ACCURATE else "look",
         question,
@@ -83,7 +85,11 @@ def _does_the_task(heads: HeadSet | None) -> Check:
 def _stable(stability: Mapping[str, Any] | None) -> Check:
     question = "Would other probes find the same heads?"
     if stability is None:
-        return Check("unknown", question, "Not measured: run `attention-influence stability`, and give its file as `--stability`.")
+        return Check(
+            "unknown",
+            question,
+            "Not measured: run `attention-influence stability`, and give its file as `--stability`.",
+        )
     sure, of = stability["certainty"]["sure"], stability["certainty"]["of"]
     answer = f"{sure} of {of} are chosen in at least 95% of draws of the probes"
     lowest = min(stability["variations"], key=lambda one: one["overlap"], default=None)
@@ -97,7 +103,9 @@ def _stable(stability: Mapping[str, Any] | None) -> Check:
 def _matters(validity: Mapping[str, Any] | None) -> Check:
     question = "Do these heads matter more than random ones of their layers?"
     if validity is None:
-        return Check("unknown", question, "Not measured: run `attention-influence validate`, and give its file as `--validity`.")
+        return Check(
+            "unknown", question, "Not measured: run `attention-influence validate`, and give its file as `--validity`."
+        )
     leaning = [task["task"] for task in validity["tasks"] if task["loss_excess"]["verdict"] == "leans on these heads"]
     answer = f"{len(leaning)} of {len(validity['tasks'])} tasks lean on them: {', '.join(leaning) or 'none'}."
     return Check("good" if "retrieval" in leaning else "look", question, answer)

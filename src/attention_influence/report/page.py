@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs no network, is whole without script, and shows texts as text, whatever they hold.
+"""The report: one HTML file that needs no network, is whole without script, and shows whatever texts hold as text.
 
 A section is a dataclass, made by a module of its own, and the template of its name.
 """
@@ -104,9 +104,7 @@ def write_report(out: Path, store: Path, inputs: Inputs) -> Path:
         Section("summary", "Summary", summary_section(scores, figures, selected, records, told)),
         Section("heads", "Heads", heads_section(heads, stability, validity) if heads else None),
         Section("score", "Score", score_section(figures.domains, selected, sample)),
-        Section(
-            "reading", "Reading", reading(examples, len(figures.domains) - len(examples), text_of, rises)
-        ),
+        Section("reading", "Reading", reading(examples, len(figures.domains) - len(examples), text_of, rises)),
         Section(
             "diversity",
             "Diversity",
@@ -130,12 +128,16 @@ def write_report(out: Path, store: Path, inputs: Inputs) -> Path:
 def _render(sections: Sequence[Section], warnings: Sequence[str]) -> str:
     script = _resource("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return _environment().get_template("page.html").render(
-        style=Markup(_resource("style.css")),
-        script=Markup(script),
-        script_digest=digest,
-        warnings=list(dict.fromkeys(warnings)),
-        sections=sections,
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            style=Markup(_resource("style.css")),
+            script=Markup(script),
+            script_digest=digest,
+            warnings=list(dict.fromkeys(warnings)),
+            sections=sections,
+        )
     )
 
 
@@ -181,6 +183,11 @@ def _own_warnings(scores: ScoreStore, figures: StoreFigures, selected: Selected 
         return
     if selected.rank_by != "influence":
         yield f"The selection was ranked by {selected.rank_by}, so no threshold of influence is shown."
+    if selected.undecided:
+        yield (
+            f"The selection does not record which documents of {', '.join(selected.undecided)} it drew, or took by "
+            "length: below, as many of the top stand for them."
+        )
     missing = sorted(set(selected.cuts) - {domain.name for domain in figures.domains})
     if missing:
         yield f"The selection was made from another store: it has domains that this one lacks: {', '.join(missing)}."

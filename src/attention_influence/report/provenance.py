@@ -18,6 +18,7 @@ _SETTINGS = 150
 # What a store's own record shows elsewhere, or only machines read.
 _LEFT_OUT = ("self_test", "canaries", "configuration")
 _DETECT = {"n_samples": "samples", "context": "context", "share": "share", "where": "where", "seed": "seed"}
+_SELECT = ("top", "tokens", "by", "apply", "rank_by", "strata", "temperature")
 _OPTIONS = {field.name: field for field in fields(ScoreConfig)}
 _RARELY = {name for name, field in _OPTIONS.items() if field.metadata.get("rarely")}
 
@@ -67,11 +68,14 @@ def _commands(store: ScoreStore, selected: Selected | None, heads: HeadSet | Non
         yield _command("score", configuration.get("corpus") or (), _changed(configuration), _RARELY)
     if selected is not None:
         rule = selected.record.get("rule") or {}
-        options = {name: rule.get(name) for name in ("top", "tokens", "apply", "rank_by") if rule.get(name) is not None}
-        if rule.get("top") is not None:
-            options["by"] = rule.get("by")
+        options = {name: rule[name] for name in _SELECT if rule.get(name) is not None}
+        options |= {name: [f"{d}={n:g}" for d, n in (rule.get(f"{name}s") or {}).items()] for name in ("cap", "floor")}
+        if rule.get("top") is None:
+            options.pop("by", None)
         if "seed" in (selected.record.get("ranking") or {}):
             options["seed"] = selected.seed
+        if rule.get("weight", 1) != 1:
+            options |= {"manifest": True, "weight": rule["weight"]}
         yield _command("select", [store.url], {**options, "out": "SELECTED"})
 
 

@@ -1,4 +1,4 @@
-"""A random sample of a store's ranked documents with all their figures, how each ranking places them, and what was kept.
+"""A random sample of a store's ranked documents: their figures, how each ranking places them, and what was kept.
 
 The sample depends on keys alone. One pass over the store; memory is that of the sample and one batch.
 """
@@ -105,7 +105,16 @@ def draw_sample(
                 selected.kept(ranking, values, batch.column("domain"), hashes, ranking.ranked(batch, values))
             )
     rows = pa.concat_tables([table.cast(held[0].schema) for table in held]).combine_chunks()
-    return _sample(store, rows, np.concatenate(held_kept), ranking, selected is None, sum(ranked.values()), seed)
+    if selected is None:
+        shares = dict.fromkeys(ranked, TOP)
+    else:  # as much of the top stands for what no threshold tells
+        shares = {name: selected.cuts[name].chosen / ranked[name] for name in selected.undecided if ranked.get(name)}
+    sample = _sample(store, rows, np.concatenate(held_kept), ranking, selected is None, sum(ranked.values()), seed)
+    for name, part in shares.items():
+        here = np.flatnonzero((sample.domains == name) & ~np.isnan(sample.margin))
+        if len(here):
+            sample.kept[here] = in_top(sample.margin[here], min(part, 1.0), sample.ties[here])
+    return sample
 
 
 def _sample(
@@ -125,7 +134,7 @@ def _sample(
     figures["controlled"], controls = _controlled(rows, domains, seed)
     heights["controlled"] = figures["controlled"]
     margin = _heights(ranking, batch)
-    sample = Sample(
+    return Sample(
         keys=tuple(zip(rows["source"].to_pylist(), rows["row"].to_pylist(), strict=True)),
         ids=tuple(rows["id"].to_pylist()),
         flags=tuple(rows["flag"].to_pylist()),
@@ -139,9 +148,6 @@ def _sample(
         is_all=len(rows) == ranked,
         is_preview=is_preview,
     )
-    if is_preview and len(sample):
-        kept[:] = sample.chosen_by("influence", TOP)
-    return sample
 
 
 def _heights(ranking: Ranking, batch: pa.RecordBatch) -> Array:
@@ -150,9 +156,7 @@ def _heights(ranking: Ranking, batch: pa.RecordBatch) -> Array:
     return -numbers if ranking.lowest_first else numbers
 
 
-def _controlled(
-    rows: pa.Table, domains: npt.NDArray[np.str_], seed: int
-) -> tuple[Array, Mapping[str, DomainControl]]:
+def _controlled(rows: pa.Table, domains: npt.NDArray[np.str_], seed: int) -> tuple[Array, Mapping[str, DomainControl]]:
     """Controlled influence, by models fitted on the sample alone, and those models."""
     if not set(COLUMNS) <= set(rows.column_names):
         return np.full(len(rows), np.nan), {}
@@ -165,4 +169,3 @@ def _controlled(
 def _numbers(values: pa.Array | pa.ChunkedArray) -> Array:
     flat = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
     return np.asarray(flat.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
-

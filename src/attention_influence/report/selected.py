@@ -44,6 +44,11 @@ class Selected:
     def seed(self) -> int:
         return int((self.record.get("ranking") or {}).get("seed", 0))
 
+    @property
+    def undecided(self) -> list[str]:
+        """Domains of which documents were chosen, and no threshold says which: drawn, or by length bins."""
+        return sorted(name for name, cut in self.cuts.items() if cut.chosen and cut.value is None)
+
     def kept(
         self, ranking: Ranking, values: pa.Array, domains: pa.Array, hashes: Keys, ranked: npt.NDArray[np.bool_]
     ) -> npt.NDArray[np.bool_]:

@@ -162,7 +162,7 @@ def select(
                 repetition=repetition,
                 warnings=tuple(warnings),
             )
-            about = card(rule, ranking.in_words(), chosen.thresholds, sets, scores.is_complete, warnings)
+            about = card(rule, ranking.in_words(), chosen.thresholds, sets, scores.is_complete, warnings, scores.run)
             _write_text(folder, "README.md", about)
             _write_text(folder, DONE_MARK, json.dumps(selection.to_json(), indent=2, ensure_ascii=False) + "\n")
     return selection
