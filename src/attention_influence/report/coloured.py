@@ -1,5 +1,6 @@
 """Texts with every token coloured by how much its loss rises when the heads are masked."""
 
+import math
 from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -7,9 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from markupsafe import Markup, escape
 
+from attention_influence.progress import progress
 from attention_influence.report.visible import TEXT_LIMIT, visible
 
 if TYPE_CHECKING:  # torch takes seconds, and most reports need none
+    from attention_influence.scoring.document_score import DocumentScore
     from attention_influence.scoring.scorer import Scorer
 
 LEVELS = (-1.0, -0.25, 0.25, 1.0, 2.0, 4.0)
@@ -17,6 +20,7 @@ LEVELS = (-1.0, -0.25, 0.25, 1.0, 2.0, 4.0)
 _PLAIN = 2
 # From this colour on the rise itself is told when the pointer rests on the token.
 _TOLD = 4
+_AT_ONCE = 32
 
 Piece = tuple[str, float]
 """A token's characters and the rise of its loss in nats; NaN where it has no loss."""
@@ -27,22 +31,13 @@ def token_rises(scorer: "Scorer", texts: Sequence[str]) -> list[list[Piece]]:
 
     Empty for a text that cannot be scored.
     """
-    beginnings = [text[:TEXT_LIMIT] for text in texts]
-    found = []
-    for text, score in zip(beginnings, scorer.score(beginnings, per_token=True), strict=True):
-        pieces: list[Piece] = []
-        if score.token_losses is not None:
-            _, offsets = scorer.model.tokens.encode_with_offsets(text)
-            rises = (score.token_losses.ref - score.token_losses.base).tolist()
-            end = 0
-            for (_, stop), rise in zip(offsets, rises, strict=True):
-                # Tokens that are parts of one character all name the whole of it.
-                if stop > end:
-                    pieces.append((text[end:stop], rise))
-                    end = stop
-            if end < len(text):
-                pieces.append((text[end:], float("nan")))
-        found.append(pieces)
+    found: list[list[Piece]] = []
+    with progress("colouring", len(texts), "documents") as advance:
+        for start in range(0, len(texts), _AT_ONCE):
+            lot = [text[:TEXT_LIMIT] for text in texts[start : start + _AT_ONCE]]
+            scores = scorer.score(lot, per_token=True)
+            found += [_pieces(scorer, text, score) for text, score in zip(lot, scores, strict=True)]
+            advance(len(lot))
     return found
 
 
@@ -62,5 +57,19 @@ def coloured(pieces: Sequence[Piece]) -> Markup:
     return Markup("").join(parts)
 
 
+def _pieces(scorer: "Scorer", text: str, score: "DocumentScore") -> list[Piece]:
+    if score.token_losses is None:
+        return []
+    _, offsets = scorer.model.tokens.encode_with_offsets(text)
+    rises = (score.token_losses.ref - score.token_losses.base).tolist()
+    pieces, end = [], 0
+    for (_, stop), rise in zip(offsets, rises, strict=True):
+        # Tokens that are parts of one character all name the whole of it.
+        if stop > end:
+            pieces.append((text[end:stop], rise))
+            end = stop
+    return [*pieces, (text[end:], math.nan)] if end < len(text) else pieces
+
+
 def _level(rise: float) -> int:
-    return _PLAIN if np.isnan(rise) else int(np.searchsorted(LEVELS, rise))
+    return _PLAIN if math.isnan(rise) else int(np.searchsorted(LEVELS, rise))

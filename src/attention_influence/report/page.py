@@ -62,8 +62,8 @@ class Inputs:
     """Files that the page may be given beside the store, and what it may call; each may be missing."""
 
     heads: Path | None = None
-    selection: Path | None = None
-    """selection.json, or the folder that holds it."""
+    selection: str | Path | None = None
+    """selection.json, or the folder that holds it, by path or URL."""
     stability: Path | None = None
     validity: Path | None = None
     scorer: "Scorer | None" = None
@@ -79,7 +79,7 @@ class Inputs:
     """Stand first on the page."""
 
 
-def write_report(out: Path, store: Path, inputs: Inputs) -> Path:
+def write_report(out: Path, store: str | Path, inputs: Inputs) -> Path:
     """The path `out` of the page that now shows the store and whatever else is given.
 
     Raises StoreError, HeadsError or CorpusError when one of the inputs cannot be read.

@@ -1,16 +1,18 @@
 """What a selection decided, as its selection.json says, and which rows of a store it kept."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from attention_influence.corpus.filesystems import open_filesystem
 from attention_influence.errors import CorpusError
+from attention_influence.selection.publish import DONE_MARK
 from attention_influence.selection.ranking import Ranking
 from attention_influence.selection.ranking_key import Keys
 
@@ -64,18 +66,20 @@ class Selected:
         return np.asarray(ranked & some[codes] & ((keys > floor[codes]) | level), dtype=np.bool_)
 
 
-def read_selection(path: Path) -> Selected:
-    """The cuts in a selection.json, or in the selection.json of a folder. Raises CorpusError when it is none."""
-    path = path / "selection.json" if path.is_dir() else path
+def read_selection(path: str | os.PathLike[str]) -> Selected:
+    """The cuts in a selection.json, or in that of a folder, by path or URL. Raises CorpusError when it is none."""
+    url = os.fspath(path)
+    url = url if url.endswith(".json") else f"{url.rstrip('/')}/{DONE_MARK}"
+    filesystem, inside = open_filesystem(url)
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record: dict[str, Any] = json.loads(filesystem.cat_file(inside))
         rank_by = str((record.get("rule") or record).get("rank_by", "influence"))
         cuts = {str(entry["domain"]): _cut(entry, rank_by) for entry in record["thresholds"]}
     except OSError as error:
-        raise CorpusError(f"{path} cannot be read ({error}); write it with `attention-influence select`") from error
+        raise CorpusError(f"{url} cannot be read ({error}); write it with `attention-influence select`") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise CorpusError(
-            f"{path} is not what `attention-influence select` writes: {type(error).__name__} {error}; select again"
+            f"{url} is not what `attention-influence select` writes: {type(error).__name__} {error}; select again"
         ) from error
     return Selected(cuts, rank_by, record)
 

@@ -19,10 +19,10 @@ def report(config: ReportConfig) -> Result:
         raise UsageError("--embedding is for the section on diversity: give --diversity as well.")
     page = write_report(
         Path(config.out),
-        Path(config.store),
+        config.store,
         Inputs(
             heads=_path(config.heads),
-            selection=_path(config.selection),
+            selection=config.selection,
             stability=_path(config.stability),
             validity=_path(config.validity),
             scorer=_scorer(config),
