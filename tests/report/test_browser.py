@@ -135,6 +135,8 @@ def test_without_script_every_document_is_there_and_no_dead_control(browser: Bro
 
 
 def test_axe_finds_no_fault_on_a_light_page_and_no_faint_text_on_a_dark_one(page: Page) -> None:
+    # One document of each list is like the others, and thousands of tokens take axe half a minute.
+    page.evaluate("document.querySelectorAll('article:nth-of-type(n+2)').forEach((one) => one.remove())")
     found = Axe().run(page).response["violations"]
     page.emulate_media(color_scheme="dark")
     found += Axe().run(page, options={"runOnly": ["color-contrast"]}).response["violations"]

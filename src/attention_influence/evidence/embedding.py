@@ -40,7 +40,8 @@ def load_embedder(name: str | None = None) -> Embed:
     model pools as its own files say. Raises UsageError without the extra, ModelError when the model cannot be loaded.
     """
     try:
-        from sentence_transformers import SentenceTransformer, models
+        from sentence_transformers import SentenceTransformer
+        from sentence_transformers.models import Pooling, Transformer
     except ImportError as error:
         raise UsageError(
             f"sentence embeddings need sentence-transformers ({error}): pip install 'attention-influence[report]', or "
@@ -48,8 +49,8 @@ def load_embedder(name: str | None = None) -> Embed:
         ) from error
     if name is None:
         folder = fetch_files(_MINILM)[0].parent
-        words = models.Transformer(str(folder))
-        model = SentenceTransformer(modules=[words, models.Pooling(words.get_word_embedding_dimension())])
+        words = Transformer(str(folder))
+        model = SentenceTransformer(modules=[words, Pooling(words.get_word_embedding_dimension())])
     else:
         try:
             model = SentenceTransformer(name)

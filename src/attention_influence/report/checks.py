@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from attention_influence.evidence.agreement import overlap
 from attention_influence.heads.head_set import HeadSet
 from attention_influence.report.sample import Sample
 from attention_influence.report.selected import Selected
@@ -122,7 +121,7 @@ def _means_more(sample: Sample, selected: Selected | None) -> Iterator[Check]:
     else:
         yield Check("unknown", question, "The store lacks the figures to control for.")
     if "perplexity" in sample.heights and sample.kept.any():
-        alike = overlap(sample.kept, sample.chosen_by("perplexity"))
+        alike = sample.agreement("perplexity")
         yield Check(
             "look" if alike.share > _LIKE_ANOTHER else "good",
             "Would a plain perplexity filter have kept the same?",

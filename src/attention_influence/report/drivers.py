@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from attention_influence.evidence.agreement import Overlap, overlap, spearman
+from attention_influence.evidence.agreement import Overlap, spearman
 from attention_influence.report.plots import histogram_svg
 from attention_influence.report.sample import BASELINES, Sample
 from attention_influence.report.scatter import scatter_svg
@@ -89,13 +89,14 @@ def score_section(domains: Sequence[Domain], selected: Selected | None, sample: 
     largest = sorted(domains, key=lambda domain: (-domain.ranked, domain.name))
     shown = sorted(largest[:MOST_HISTOGRAMS], key=lambda domain: domain.name)
     drawn = {domain.name for domain in largest[:MOST_SCATTERED]}
-    names = [domain.name for domain in shown]
+    parts = sample.parts()
+    names = [domain.name for domain in shown if domain.name in parts]
     return Score(
         tuple(_distribution(domain, selected) for domain in shown),
         len(largest) - len(shown),
-        tuple(_drivers(name, sample, name in drawn) for name in names),
+        tuple(_drivers(name, parts[name], sample, name in drawn) for name in names),
         tuple(DRIVERS.values()),
-        tuple((name, tuple(_means(sample, sample.domains == name))) for name in names),
+        tuple((name, tuple(_means(sample, parts[name]))) for name in names),
         tuple(_agreed(sample)),
         len(sample),
         sample.is_all,
@@ -114,8 +115,7 @@ def _distribution(domain: Domain, selected: Selected | None) -> Distribution:
     return Distribution(domain, Markup(histogram_svg(histogram.edges, histogram.counts, threshold, described)))
 
 
-def _drivers(name: str, sample: Sample, is_drawn: bool) -> DomainDrivers:
-    here = sample.domains == name
+def _drivers(name: str, here: slice, sample: Sample, is_drawn: bool) -> DomainDrivers:
     influence = sample.figures["influence"][here]
     correlations, plots = [], []
     for figure, called in DRIVERS.items():
@@ -130,13 +130,13 @@ def _drivers(name: str, sample: Sample, is_drawn: bool) -> DomainDrivers:
             )
     control = sample.controls.get(name)
     explained = control.explained if control and control.documents else None
-    return DomainDrivers(name, int(here.sum()), tuple(correlations), explained, tuple(plots))
+    return DomainDrivers(name, len(influence), tuple(correlations), explained, tuple(plots))
 
 
-def _means(sample: Sample, here: npt.NDArray[np.bool_]) -> Iterator[Means]:
+def _means(sample: Sample, here: slice) -> Iterator[Means]:
     for figure in _COMPARED:
-        values = sample.figures[figure]
-        yield Means(figure, *(_mean(values[here & side]) for side in (sample.kept, ~sample.kept)))
+        values, kept = sample.figures[figure][here], sample.kept[here]
+        yield Means(figure, *(_mean(values[side]) for side in (kept, ~kept)))
 
 
 def _mean(values: npt.NDArray[np.float64]) -> float | None:
@@ -147,7 +147,7 @@ def _mean(values: npt.NDArray[np.float64]) -> float | None:
 def _agreed(sample: Sample) -> Iterator[Agreed]:
     for name in BASELINES:
         if name in sample.heights and sample.kept.any():
-            yield Agreed(name, overlap(sample.kept, sample.chosen_by(name)))
+            yield Agreed(name, sample.agreement(name))
 
 
 Choices = Mapping[str, npt.NDArray[np.bool_]]

@@ -157,9 +157,9 @@ def _keys(examples: Examples) -> Iterator[Key]:
 
 def _members(sample: Sample, most: int) -> list[int]:
     """Places in the sample of the documents to read: the same number of each domain, the first in its random order."""
-    names = sample.names()
-    share = -(-most // max(len(names), 1))
-    return [int(place) for name in names for place in np.flatnonzero(sample.domains == name)[:share]]
+    parts = sample.parts().values()
+    share = -(-most // max(len(parts), 1))
+    return [place for part in parts for place in range(part.start, min(part.stop, part.start + share))]
 
 
 def _texts(store: ScoreStore, text_of: TextOf | None, keys: Sequence[Key]) -> tuple[TextOf, list[str]]:

@@ -5,17 +5,19 @@ The sample depends on keys alone. One pass over the store; memory is that of the
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from attention_influence.evidence.agreement import in_top
+from attention_influence.evidence.agreement import Overlap, overlap
 from attention_influence.report.selected import Selected
 from attention_influence.scoring.score_store import ScoreStore
 from attention_influence.selection.controlled import COLUMNS, DomainControl, fit_samples, observed
 from attention_influence.selection.ranking import Ranking, open_ranking
 from attention_influence.selection.ranking_key import salted, tie_hashes
+from attention_influence.shares import count_in
 
 DOCUMENTS = 20_000
 """About how many are drawn."""
@@ -25,6 +27,8 @@ BASELINES = ("controlled", "random", "perplexity", "length", "copy_share")
 
 # However many domains there are, each shows something.
 _FEWEST_OF_A_DOMAIN = 50
+# The largest domains, each of which takes about a second.
+_MOST_CONTROLLED = 50
 _FIGURES = ("n_tokens", "loss_base", "loss_ref", "copy_share", "repeat_share", "compression", "unigram_surprisal")
 
 Array = npt.NDArray[np.float64]
@@ -59,20 +63,24 @@ class Sample:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def names(self) -> list[str]:
-        """Domains, by name."""
-        return sorted(set(self.domains.tolist()))
+    def parts(self) -> dict[str, slice]:
+        """Domain → its documents, by name."""
+        return _parts(self.domains)
 
     def chosen_by(self, ranking: str, share: float | None = None) -> Mask:
-        """The top of each domain by a ranking: as many documents as were kept there, or that share of them."""
+        """The top of each domain by a ranking, of the documents that it ranks: as many as were kept, or that share."""
         chosen = np.zeros(len(self), dtype=np.bool_)
-        for name in self.names():
-            here = np.flatnonzero((self.domains == name) & ~np.isnan(self.heights[ranking]))
-            kept = int(self.kept[self.domains == name].sum())
-            part = min(1.0, kept / len(here)) if share is None and len(here) else share or 0.0
-            if part:
-                chosen[here] = in_top(self.heights[ranking][here], part, self.ties[here])
+        heights = self.heights[ranking]
+        for part in self.parts().values():
+            here = part.start + np.flatnonzero(~np.isnan(heights[part]))
+            count = int(self.kept[here].sum()) if share is None else count_in(share, len(here))
+            chosen[_first(here, heights, self.ties, count)] = True
         return chosen
+
+    def agreement(self, ranking: str) -> Overlap:
+        """Of what was kept and what a ranking would have kept, among the documents that it ranks."""
+        here = ~np.isnan(self.heights[ranking])
+        return overlap(self.kept[here], self.chosen_by(ranking)[here])
 
 
 def draw_sample(
@@ -105,15 +113,16 @@ def draw_sample(
                 selected.kept(ranking, values, batch.column("domain"), hashes, ranking.ranked(batch, values))
             )
     rows = pa.concat_tables([table.cast(held[0].schema) for table in held]).combine_chunks()
-    if selected is None:
-        shares = dict.fromkeys(ranked, TOP)
-    else:  # as much of the top stands for what no threshold tells
-        shares = {name: selected.cuts[name].chosen / ranked[name] for name in selected.undecided if ranked.get(name)}
     sample = _sample(store, rows, np.concatenate(held_kept), ranking, selected is None, sum(ranked.values()), seed)
-    for name, part in shares.items():
-        here = np.flatnonzero((sample.domains == name) & ~np.isnan(sample.margin))
-        if len(here):
-            sample.kept[here] = in_top(sample.margin[here], min(part, 1.0), sample.ties[here])
+    if selected is None:
+        sample.kept[:] = sample.chosen_by("influence", TOP)
+        return sample
+    for name in set(selected.undecided) & sample.parts().keys():
+        part = sample.parts()[name]
+        here = part.start + np.flatnonzero(~np.isnan(sample.margin[part]))
+        # As much of the top stands for what no threshold tells.
+        count = round(len(here) * selected.cuts[name].chosen / ranked[name])
+        sample.kept[_first(here, sample.margin, sample.ties, count)] = True
     return sample
 
 
@@ -140,7 +149,7 @@ def _sample(
         flags=tuple(rows["flag"].to_pylist()),
         domains=domains,
         figures=figures,
-        heights={name: height for name, height in heights.items() if not np.isnan(height).all()},
+        heights={name: height for name, height in heights.items() if name == "influence" or not np.isnan(height).all()},
         ties=ties,
         kept=kept,
         margin=margin,
@@ -160,10 +169,29 @@ def _controlled(rows: pa.Table, domains: npt.NDArray[np.str_], seed: int) -> tup
     """Controlled influence, by models fitted on the sample alone, and those models."""
     if not set(COLUMNS) <= set(rows.column_names):
         return np.full(len(rows), np.nan), {}
+    values = np.full(len(rows), np.nan)
     _, _, known = observed(rows)
-    samples = {name: rows.filter(pa.array(known & (domains == name))) for name in sorted(set(domains.tolist()))}
+    parts = _parts(domains)
+    largest = sorted(parts, key=lambda name: (parts[name].start - parts[name].stop, name))[:_MOST_CONTROLLED]
+    of_domain = {name: rows.slice(parts[name].start, parts[name].stop - parts[name].start) for name in largest}
+    samples = {name: part.filter(pa.array(known[parts[name]])) for name, part in of_domain.items()}
     control = fit_samples(samples, seed)
-    return _numbers(control.values(rows)), control.domains
+    for name, part in of_domain.items():
+        values[parts[name]] = _numbers(control.values(part))
+    return values, control.domains
+
+
+def _parts(domains: npt.NDArray[np.str_]) -> dict[str, slice]:
+    names, starts = np.unique(domains, return_index=True)
+    bounds = [*starts.tolist(), len(domains)]
+    return {name: slice(*ends) for name, ends in zip(names.tolist(), pairwise(bounds), strict=True)}
+
+
+def _first(
+    here: npt.NDArray[np.int64], heights: Array, ties: npt.NDArray[np.uint64], count: int
+) -> npt.NDArray[np.int64]:
+    """Of the places `here`, the `count` highest."""
+    return here[np.lexsort((ties[here], -heights[here]))[:count]]
 
 
 def _numbers(values: pa.Array | pa.ChunkedArray) -> Array:

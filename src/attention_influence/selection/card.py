@@ -124,6 +124,7 @@ def _in_words(rule: Rule) -> str:
         return f"all at or above the thresholds of an earlier selection (`{_line(rule.apply)}`)"
     if rule.tokens is not None:
         return f"at most {rule.tokens:,} tokens in all, shared out in proportion to the tokens of each domain"
+    assert rule.top is not None
     return f"the top {100 * rule.top:.6g}% of the {'tokens' if rule.counts_tokens else 'documents'} of each domain"
 
 
