@@ -50,7 +50,7 @@ def load_embedder(name: str | None = None) -> Embed:
     if name is None:
         folder = fetch_files(_MINILM)[0].parent
         words = Transformer(str(folder))
-        model = SentenceTransformer(modules=[words, Pooling(words.get_word_embedding_dimension())])
+        model = SentenceTransformer(modules=[words, Pooling(words.get_embedding_dimension())])
     else:
         try:
             model = SentenceTransformer(name)
