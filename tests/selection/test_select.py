@@ -199,8 +199,8 @@ def test_the_record_and_the_card_tell_what_was_done(tmp_path):
     by_domain = {entry["domain"]: entry for entry in record["thresholds"]}
     assert (by_domain["a|b"]["threshold"], by_domain["a|b"]["chosen"], by_domain["web"]["threshold"]) == (0.5, 2, None)
     text = (tmp_path / "out" / "README.md").read_text()
-    assert text.startswith("---\ntags:")
-    assert r"| `a\|b` | 4 | 4 | 2 | 40 | 20 | 0.5 |" in text
+    assert r"| `a\|b` | 4 | 4 | 2 | 40 | 20 | 50.0% | 0.5 |" in text
+    assert "**2 of 5 documents**, 20 of 40 tokens" in text
 
 
 def test_changed_missing_and_unrecorded_inputs_are_refused(tmp_path, corpus):

@@ -212,6 +212,7 @@ def select(
                 files,
                 scores.is_complete,
                 warnings,
+                scores.run,
             )
             _write_text(whole, "README.md", about)
             _write_text(whole, DONE_MARK, json.dumps(selection.to_json(), indent=2, ensure_ascii=False) + "\n")
