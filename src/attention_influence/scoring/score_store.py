@@ -7,6 +7,7 @@ from typing import Any
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
 
 from attention_influence.corpus.filesystems import open_bytes, open_filesystem
 from attention_influence.corpus.sources import Source
@@ -63,7 +64,7 @@ class ScoreStore:
         """Those columns of a unit's rows; the `encoded` ones as dictionaries, which is how they lie on disk."""
         beside = [self.side[name] for name in columns if name in self.side]
         own = [name for name in columns if name not in self.side]
-        with open_bytes(self.filesystem, unit, sequential=False) as raw:
+        with self._open(unit) as raw:
             try:
                 file = pq.ParquetFile(raw, read_dictionary=[name for name in own if name in encoded])
                 missing = [name for name in own if name not in file.schema_arrow.names]
@@ -83,6 +84,12 @@ class ScoreStore:
                     f"{unit}: this unit of the score store cannot be read ({error}). "
                     "Delete it and resume scoring: only this unit is done again."
                 ) from error
+
+    def _open(self, unit: str) -> Any:
+        # Arrow's own file lets other threads run while it reads.
+        if isinstance(self.filesystem, LocalFileSystem):
+            return pa.OSFile(unit)
+        return open_bytes(self.filesystem, unit, sequential=False)
 
 
 def _name_of(unit: str) -> str:
