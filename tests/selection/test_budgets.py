@@ -28,7 +28,7 @@ limits = st.dictionaries(st.sampled_from(["web", "code", "law"]), amounts, max_s
 budgets = st.sampled_from([{"top": 0.2}, {"top": 0.5}, {"top": 0.3, "by": "tokens"}, {"tokens": 30}, {"tokens": 150}])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     rows=rows,
     budget=budgets,

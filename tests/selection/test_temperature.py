@@ -63,6 +63,7 @@ def test_a_draw_is_the_first_by_value_and_noise_whatever_the_units(rows, tempera
         assert {row["row"]: row["influence_rank"] for row in manifest(folder / "o")} == expected
 
 
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.floats(-1e30, 1e30), min_size=1, max_size=20))
 def test_standard_deviations_are_exact_and_the_same_in_any_order(values):
     with tempfile.TemporaryDirectory() as name:
@@ -70,7 +71,7 @@ def test_standard_deviations_are_exact_and_the_same_in_any_order(values):
         for number, order in enumerate((values, values[::-1])):
             table = [score_row("x/a", n, 0.5, loss_base=value) for n, value in enumerate(order)]
             store = open_store(str(write_store(Path(name) / str(number), [table[:3], table[3:]])))
-            found.append(standard_deviations(store, open_ranking(store, "perplexity" if number > 1 else "loss_base")))
+            found.append(standard_deviations(store, open_ranking(store, "loss_base")))
         assert found[0] == found[1]
         floats = [float(np.float32(value)) for value in values]
         assert found[0]["web"] == pytest.approx(statistics.pstdev(floats), rel=1e-9)

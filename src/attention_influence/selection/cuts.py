@@ -8,7 +8,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from attention_influence.errors import StoreError
-from attention_influence.scoring.lookahead import ahead
 from attention_influence.selection.groups import Groups, Numbers
 from attention_influence.selection.rank_order import RankOrder
 from attention_influence.selection.ranking import Ranking
@@ -81,7 +80,7 @@ def cut(
 def in_ranks(by_rank: RankOrder) -> Iterator[tuple[Records, Numbers, Numbers]]:
     """(records, their ranks in their groups from 1 on, the tokens of their groups up to them), in order of rank."""
     group, documents, tokens = -1, 0, 0
-    for records in ahead(by_rank.sorted()):
+    for records in by_rank.sorted():
         of_row = records["group"].astype(np.int64)
         starts = np.flatnonzero(np.diff(of_row, prepend=-1))
         lengths = np.diff(starts, append=len(records))

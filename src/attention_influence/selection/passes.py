@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from attention_influence.scoring.score_store import ScoreStore
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 # Large enough that Python's own time vanishes, small enough for a processor's cache.
@@ -24,21 +25,20 @@ def over_units(
 ) -> Iterator[Result]:
     """What `work` makes of each unit's batches, in the order of the units; `source`, `domain`, `flag` and `reason` come
     as dictionaries.
-
-    Units are worked on in threads, as many as there are cores; what waits to be taken is no more than that.
     """
     names = list(dict.fromkeys(columns))
     store.check_side_columns(names)
+    return in_threads(lambda unit: work(store.unit_batches(unit, names, _BATCH_ROWS, _ENCODED)), store.units)
+
+
+def in_threads(do: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """What `do` makes of each item, in their order, by as many threads as there are cores; few results wait."""
     threads = min(os.cpu_count() or 1, _MOST_THREADS)
-
-    def of_unit(unit: str) -> Result:
-        return work(store.unit_batches(unit, names, _BATCH_ROWS, _ENCODED))
-
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for unit in store.units:
-                waiting.append(pool.submit(of_unit, unit))
+            for item in items:
+                waiting.append(pool.submit(do, item))
                 if len(waiting) > threads:
                     yield waiting.popleft().result()
             while waiting:

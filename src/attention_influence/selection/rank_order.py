@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from attention_influence.selection.groups import Numbers
+from attention_influence.selection.passes import in_threads
 from attention_influence.selection.record_files import Records, append, blocks, parted
 
 RECORD = np.dtype([("group", "<u4"), ("falling", "<u8"), ("hash", "<u8"), ("place", "<u8"), ("tokens", "<i8")])
@@ -45,31 +46,35 @@ class RankOrder:
 
     def sorted(self) -> Iterator[Records]:
         """All records, some at a time, in order of rank."""
-        for piece in range(self._count):
-            path = self._file(piece)
-            if path.exists():
-                yield from _sorted(path, 0)
+        pieces = (path for piece in range(self._count) if (path := self._file(piece)).exists())
+        return in_threads(_read_sorted, (small for path in pieces for small in _split(path, 0)))
 
     def _file(self, piece: int) -> Path:
         return self._folder / f"piece-{piece}"
 
 
-def _sorted(path: Path, digit: int) -> Iterator[Records]:
+def _split(path: Path, digit: int) -> Iterator[Path]:
+    """Files that fit in memory and together hold a piece, in order."""
     if path.stat().st_size <= 4 * PIECE_RECORDS * RECORD.itemsize or digit == len(_DIGITS):
-        records = np.fromfile(path, dtype=RECORD)
-        yield records[_order(records)]
+        yield path
         return
     counts = np.zeros(1 << 16, dtype=np.int64)
     for block in blocks(path, RECORD):
         counts += np.bincount(_digit(block, digit), minlength=1 << 16)
     part_of = (np.cumsum(counts) - counts) // PIECE_RECORDS
+    parts = [path.with_name(f"{path.name}-{part}") for part in np.unique(part_of[counts > 0]).tolist()]
+    for part in parts:
+        part.unlink(missing_ok=True)
     for block in blocks(path, RECORD):
-        for part, records in parted(block, part_of[_digit(block, digit)]):
-            append(path.with_name(f"{path.name}-{part}"), records)
-    for part in np.unique(part_of[counts > 0]).tolist():
-        of_part = path.with_name(f"{path.name}-{part}")
-        yield from _sorted(of_part, digit + 1)
-        of_part.unlink()
+        for number, records in parted(block, part_of[_digit(block, digit)]):
+            append(path.with_name(f"{path.name}-{number}"), records)
+    for part in parts:
+        yield from _split(part, digit + 1)
+
+
+def _read_sorted(path: Path) -> Records:
+    records = np.fromfile(path, dtype=RECORD)
+    return records[_order(records)]
 
 
 def _order(records: Records) -> npt.NDArray[np.intp]:

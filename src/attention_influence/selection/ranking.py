@@ -169,7 +169,7 @@ def _ranked_by_all(
         [member.ranked(batch, its) for (member, _), its in zip(members, values, strict=True)]
     )
     keys = [member.keys(its)[ranked] for (member, _), its in zip(members, values, strict=True)]
-    return ranked, batch.column("domain").filter(pa.array(ranked)), keys
+    return ranked, batch.column("domain").cast(pa.string()).filter(pa.array(ranked)), keys
 
 
 def _delta(batch: pa.RecordBatch) -> pa.Array:

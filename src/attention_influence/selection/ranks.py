@@ -18,6 +18,7 @@ from attention_influence.selection.choice import AtThresholds, Budgeted
 from attention_influence.selection.cuts import Cuts, cut
 from attention_influence.selection.frozen import FrozenThresholds
 from attention_influence.selection.groups import Numbers
+from attention_influence.selection.passes import in_threads
 from attention_influence.selection.ranking import Ranking
 from attention_influence.selection.record_files import Records, append, parted
 from attention_influence.selection.rows_by_key import RowsByKey
@@ -105,18 +106,21 @@ def rank_chosen(
 def _with_ranks(candidates: Candidates, folder: Path) -> RowsByKey:
     """The chosen ones among the candidates."""
     rows = RowsByKey(folder / "chosen", np.dtype([*candidates.dtype.descr, ("rank", "<i8")]), candidates.sources)
-    for first in range(0, candidates.count, _BLOCK_ROWS):
-        path = folder / f"ranks-{first // _BLOCK_ROWS}"
-        if path.exists():
-            placed = np.fromfile(path, dtype=_PLACED)
-            placed = placed[np.argsort(placed["place"])]
-            block = candidates.read(first, _BLOCK_ROWS)[placed["place"].astype(np.int64) - first]
-            chosen = np.empty(len(block), rows.dtype)
-            for field in candidates.dtype.fields or ():
-                chosen[field] = block[field]
-            chosen["rank"] = placed["rank"]
-            rows.add(chosen)
-            path.unlink()
+
+    def of_block(number: int) -> Records:
+        path = folder / f"ranks-{number}"
+        placed = np.fromfile(path, dtype=_PLACED) if path.exists() else np.empty(0, _PLACED)
+        placed = placed[np.argsort(placed["place"])]
+        first = number * _BLOCK_ROWS
+        block = candidates.read(first, _BLOCK_ROWS)[placed["place"].astype(np.int64) - first]
+        chosen = np.empty(len(block), rows.dtype)
+        for field in candidates.dtype.fields or ():
+            chosen[field] = block[field]
+        chosen["rank"] = placed["rank"]
+        return chosen
+
+    for chosen in in_threads(of_block, range(-(-candidates.count // _BLOCK_ROWS))):
+        rows.add(chosen)
     return rows
 
 

@@ -117,6 +117,8 @@ class _Pass:
         self.repeated: dict[str, Counter[str]] = {"ranked": Counter(), "chosen": Counter()}
         """Domain → tokens in documents that repeat themselves."""
         self._cuts = cuts
+        own = ("source", "row", "domain", "influence", "n_tokens")
+        self._needed = [*dict.fromkeys([*own, *cuts.ranking.columns])]
         self._salt = f"repetition {seed}"
         self._lock = threading.Lock()
 
@@ -132,7 +134,7 @@ class _Pass:
                 add_by_domain(self.samples, rows, rows.column("hash").to_numpy())
 
     def _add_repeated(self, batch: pa.RecordBatch) -> None:
-        repeats = batch.filter(_repeats_itself(batch))
+        repeats = batch.select(self._needed).filter(_repeats_itself(batch))
         values = self._cuts.ranking.values(repeats)
         ranked, chosen = self._cuts.ranking.ranked(repeats, values), self._cuts.inside(repeats, values)
         with self._lock:

@@ -112,11 +112,17 @@ def select(
     earlier selection, given by its folder or selection.json, whose ranking and seed are used; the store may hold other
     documents, scored in the same way.
 
+    `caps` and `floors`: domain → the most and the least of it, up to 1 as a share, above 1 in tokens. `strata`='length'
+    chooses from each length bin of a domain for itself (see `groups`); `temperature` draws instead of cutting (see the
+    module of that name), by `seed`.
+
     `weight`: of each row of the manifest, where 1 is one copy.
 
     `format`: parquet, jsonl, jsonl.gz or jsonl.zst; by default each input's own. `sources`: where the scored files lie
-    now, by their recorded names; by default where they lay. `out` appears whole or not at all; a folder that is not
-    empty is refused, unless `overwrite` and it holds a selection.
+    now, by their recorded names; by default where they lay. `workers`: processes that read the chosen rows, or with
+    engine='ray' tasks of the cluster at `address`; the files are the same. `out` appears whole or not at all; a folder
+    that is not empty is refused, unless `overwrite` and it holds a selection. A call that was killed is gone on with by
+    an equal one: see `parts`.
 
     Raises UsageError for a wrong argument or a budget that no document fits, StoreError when the store cannot be
     trusted (empty, partial without `allow_partial`, inputs changed), CorpusError when a chosen row cannot be copied.
