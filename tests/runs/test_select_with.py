@@ -150,3 +150,4 @@ def test_thresholds_of_scores_made_otherwise_are_refused(cli: Command, tmp_path:
     said = cli.score(corpus, tmp_path / "s", "--window", 64, "--select-with", chosen)
     assert said.code == 1
     assert "another window" in said.err
+    assert not (tmp_path / "s").exists()

@@ -1,6 +1,7 @@
 """Steps of a datatrove pipeline: one that scores documents, and one that keeps those above a threshold."""
 
 import functools
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -68,8 +69,8 @@ class InfluenceFilter(BaseFilter):  # type: ignore[misc]
         self.threshold = threshold
 
     def filter(self, doc: "Document") -> bool | tuple[bool, str]:
-        influence = doc.metadata.get("influence")
-        if influence is None:
+        influence = doc.metadata.get("influence", math.nan)
+        if math.isnan(influence):
             return False, str(doc.metadata.get("reason") or doc.metadata.get("flag") or "not_scored")
         return influence >= self.threshold or (False, "below_threshold")
 

@@ -10,9 +10,11 @@ from itertools import accumulate
 from typing import Any
 
 import duckdb
-import pyarrow
+import pyarrow as pa
 
+from attention_influence.disk_tables import disk_tables, fill
 from attention_influence.errors import StoreError
+from attention_influence.scoring.schema import SCORE_SCHEMA
 from attention_influence.scoring.score_store import ScoreStore
 
 EXAMPLES = 5
@@ -25,6 +27,7 @@ _WIDTHS = [mantissa * 10**power for power in range(6) for mantissa in (1, 2, 5)]
 _MOST_BARS = 48
 
 _DOCUMENT = "source, row, id, influence, loss_base, loss_ref, n_tokens, copy_share, repeat_share, compression, flag"
+_COLUMNS = [*_DOCUMENT.split(", "), "domain", "reason"]
 
 
 @dataclass(frozen=True)
@@ -91,9 +94,9 @@ def read_store(store: ScoreStore, cuts: Mapping[str, tuple[float, int]]) -> Stor
     Raises StoreError when a unit is not readable as scores.
     """
     try:
-        with duckdb.connect() as database:
-            # Through Arrow, because DuckDB would read signs in a path as a pattern.
-            database.register("scores", store.dataset())
+        with disk_tables() as database:
+            schema = pa.schema([SCORE_SCHEMA.field(name) for name in _COLUMNS])
+            fill(database, "scores", schema, (pa.Table.from_batches([rows]) for rows in store.batches(_COLUMNS)))
             database.execute("CREATE VIEW ranked AS SELECT * FROM scores WHERE isfinite(influence)")
             totals = database.execute(
                 "SELECT domain, count(*), coalesce(sum(n_tokens), 0)::BIGINT,"
@@ -110,7 +113,7 @@ def read_store(store: ScoreStore, cuts: Mapping[str, tuple[float, int]]) -> Stor
                 " (SELECT domain, trim(unnest(string_split(flag, ','))) AS why FROM ranked)"
                 " GROUP BY ALL ORDER BY rows DESC, domain, why"
             ).fetchall()
-    except (duckdb.Error, pyarrow.ArrowException) as error:
+    except (duckdb.Error, pa.ArrowException) as error:
         raise StoreError(
             f"{store.url}: a unit of the score store cannot be read ({error}). Delete it and resume scoring."
         ) from error

@@ -7,13 +7,11 @@ from typing import Any
 
 import fsspec
 import pyarrow as pa
-import pyarrow.dataset
 
 from attention_influence.corpus.filesystems import open_filesystem
 from attention_influence.corpus.sources import Source
 from attention_influence.errors import StoreError
 from attention_influence.scoring.run_store import open_run, scores_in
-from attention_influence.scoring.schema import SCORE_SCHEMA
 from attention_influence.scoring.side_columns import SideColumn, side_columns
 from attention_influence.scoring.unit_objects import UnitObjects
 
@@ -84,10 +82,6 @@ class ScoreStore:
                     batch = batch.append_column(added, numbers.slice(first, batch.num_rows))
                 first += batch.num_rows
                 yield batch
-
-    def dataset(self) -> pyarrow.dataset.Dataset:
-        """The rows as a dataset of Arrow's, without side columns."""
-        return self.scores.dataset(map(unit_name, self.units), SCORE_SCHEMA)
 
 
 def unit_name(unit: str) -> str:

@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.dataset
-import pyarrow.fs
 import pyarrow.parquet as pq
 
 from attention_influence.corpus.filesystems import open_bytes, open_filesystem
@@ -116,22 +114,6 @@ class UnitObjects:
                 yield UnitFile(path, file, groups, packed)
             except (pa.ArrowException, OSError) as error:
                 raise self._damaged(path, error) from error
-
-    def dataset(self, units: Iterable[str], schema: pa.Schema) -> pyarrow.dataset.Dataset:
-        """The rows of the units as a dataset of Arrow's."""
-        format_, packed = pyarrow.dataset.ParquetFileFormat(), self._packed(afresh=True)
-        filesystem, _ = open_filesystem(self.folder)
-        filesystem_ = pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(filesystem))
-        fragments = [
-            format_.make_fragment(
-                packed[unit].path if unit in packed else open_filesystem(self._object(unit))[1],
-                filesystem_,
-                row_groups=list(packed[unit].row_groups) if unit in packed else None,
-            )
-            for unit in units
-            if unit not in packed or packed[unit].row_groups
-        ]
-        return pyarrow.dataset.FileSystemDataset(fragments, schema, format_, filesystem_)
 
     def records(self, units: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Unit → what was recorded with its rows. Raises StoreError naming a file that cannot be read."""

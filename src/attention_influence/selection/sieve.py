@@ -2,7 +2,7 @@
 
 import gzip
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,7 +14,6 @@ import zstandard
 from attention_influence.corpus.filesystems import open_filesystem
 from attention_influence.corpus.rows import Row
 from attention_influence.corpus.sources import Compression, Source
-from attention_influence.scoring.run_store import RunStore
 from attention_influence.scoring.schema import SCORE_SCHEMA
 from attention_influence.scoring.score_store import ScoreStore
 from attention_influence.selection.added_columns import check_free, with_columns, with_keys
@@ -84,10 +83,13 @@ class Sieve:
         return sum(len(rows) for rows, _ in kept), files
 
 
-def open_sieve(store: RunStore, frozen: FrozenThresholds) -> Sieve:
-    """The sieve of a run. Raises StoreError or UsageError when its scores are not comparable with the thresholds."""
-    filesystem, _ = open_filesystem(store.url)
-    empty = ScoreStore(store.url, filesystem, store.run, (), len(store.units), {}, SCORE_SCHEMA)
+def open_sieve(url: str, run: Mapping[str, Any], frozen: FrozenThresholds) -> Sieve:
+    """The sieve of a run, begun or not, that writes to a store.
+
+    Raises StoreError or UsageError when its scores are not comparable with the thresholds.
+    """
+    filesystem, _ = open_filesystem(url)
+    empty = ScoreStore(url, filesystem, run, (), 0, {}, SCORE_SCHEMA)
     frozen.check(empty)
     open_ranking(empty, frozen.rank_by, frozen.seed)
     return Sieve(frozen, empty)

@@ -42,6 +42,7 @@ def score(config: ScoreConfig) -> Result:
     scorer = make_scorer(config)
     unit_tokens = config.unit_tokens or _UNIT_TOKENS.get(scorer.model.device.type, _UNIT_TOKENS["cpu"])
     record = _record(config, columns, scorer) | {"select_with": None if frozen is None else record_of(frozen)}
+    sieve = None if frozen is None else open_sieve(config.out, record, frozen)
     store = begin_or_resume(config.out, listing, unit_tokens, record, Changes(config.extend, config.rescore_changed))
     if store.run.get("select_with") != record["select_with"]:
         raise StoreError(
@@ -49,7 +50,6 @@ def score(config: ScoreConfig) -> Result:
             "--select-with, so the rows of its finished units were not chosen by this one. Score on as it was begun "
             "and then `select --apply`, or use a new --out"
         )
-    sieve = None if frozen is None else open_sieve(store, frozen)
     if config.retry_failed:
         for unit in parked(read_failures(store.url)):
             forget_failures(store.url, unit)
