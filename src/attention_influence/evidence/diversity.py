@@ -42,7 +42,7 @@ class Cluster:
     """One cluster and the share of it that was kept."""
 
     words: tuple[str, ...]
-    """Its key words, by class-based TF-IDF (Grootendorst 2022) times the log of clusters over clusters with the word."""
+    """Its key words, by class-based TF-IDF (Grootendorst 2022) times the log of clusters over those with the word."""
     documents: int
     kept: int
 
