@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from attention_influence import Scorer
 from attention_influence.report import Inputs, write_report
@@ -15,10 +17,6 @@ from scoring.tiny import HEADS, tiny
 
 from .given_files import STABILITY, VALIDITY
 from .stores import scored, unscored, write_store
-
-pytest.importorskip("playwright.sync_api")
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 

@@ -42,7 +42,7 @@ class Cluster:
     """One cluster and the share of it that was kept."""
 
     words: tuple[str, ...]
-    """Its key words, by class-based TF-IDF (Grootendorst 2022)."""
+    """Its key words, by class-based TF-IDF (Grootendorst 2022) times the log of clusters over those with the word."""
     documents: int
     kept: int
 
@@ -85,6 +85,8 @@ def describe_clusters(labels: Labels, kept: Mask, counts: Counts, words: Sequenc
         totals = np.maximum(of_cluster.sum(1, keepdims=True), 1)
         mean_length = of_cluster.sum() / len(clusters)
         weights = of_cluster / totals * np.log1p(mean_length / np.maximum(of_cluster.sum(0), 1))
+        # Words like "the", in whatever language, are in almost every cluster.
+        weights *= np.log(len(clusters) / np.maximum((of_cluster > 0).sum(0), 1))
     found = []
     for place, one in enumerate(clusters):
         best = [number for number in np.argsort(-weights[place], kind="stable")[:_WORDS] if weights[place, number] > 0]
