@@ -2,7 +2,7 @@
 
 The stores have the real schema: units of a million rows, five sources each, domains of unequal size that mix within a
 source, every score different from most others, and some rows without one. Making them is not timed. Each selection runs
-in a process of its own; the peak is of its resident memory. About 4 GB of disk, and 2 GB for sorting:
+in a process of its own; the peak is of its resident memory. About 4 GB of disk, and 3 GB for sorting:
 
     .venv/bin/python benchmarks/select_scale.py --folder /tmp/select-scale --rows 1000000,10000000,100000000
 """

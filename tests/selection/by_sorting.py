@@ -41,6 +41,8 @@ def _taken(units, rule, value):
     for rows in ranked.values():
         rows.sort(key=lambda r: (-value(r), hash_of(r["source"], r["row"])))
     ranked = dict(sorted(ranked.items()))
+    if {*rule.caps, *rule.floors} - {row["domain"] for unit in units for row in unit}:
+        raise Impossible
     fewest, most = _limits(ranked, rule, rule.floors, math.ceil), _limits(ranked, rule, rule.caps, math.floor)
     floors = {group: _shortest(rows, fewest.get(group, 0)) for group, rows in ranked.items()}
     tokens = {group: _sum(rows) for group, rows in ranked.items()}
@@ -83,7 +85,7 @@ def _limits(ranked, rule, given, rounded):
     limits = {}
     for domain, limit in given.items():
         groups = {group: _sum(rows) for group, rows in ranked.items() if group[0] == domain}
-        if not groups or (given is rule.floors and limit > 1 and limit > sum(groups.values())):
+        if given is rule.floors and limit > 1 and limit > sum(groups.values()):
             raise Impossible
         if limit > 1:
             limits |= _by_remainder(int(limit), groups)

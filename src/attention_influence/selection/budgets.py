@@ -42,7 +42,7 @@ def token_limits(rule: Rule, supply: Supply) -> TokenLimits:
             if name not in known:
                 near = difflib.get_close_matches(name, known, n=1)
                 there = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(sorted(known))}"
-                raise UsageError(f"{option} {name}={limits[name]}: no document of this domain is ranked; {there}")
+                raise UsageError(f"{option} {name}={limits[name]}: there is no such domain; {there}")
     fewest = [0 if part is None else part for part in _in_tokens(rule, rule.floors, supply, math.ceil)]
     for name, floor in rule.floors.items():
         has = sum(n for group, n in zip(supply.groups, supply.tokens, strict=True) if group.domain == name)
