@@ -3,7 +3,6 @@
 For work that needs no model; units of a score store have engines of their own.
 """
 
-import logging
 import multiprocessing
 import os
 import threading
@@ -13,7 +12,8 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-from attention_influence.errors import AttentionInfluenceError, UsageError
+from attention_influence.engines.ray_cluster import ray_cluster
+from attention_influence.errors import AttentionInfluenceError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -51,14 +51,9 @@ def over_ray(
 ) -> Iterator[Result]:
     """The same as tasks of the Ray cluster at `address`, one CPU each; a task whose worker dies is done again.
 
-    `workers` None: as many as the cluster has CPUs. `address` None: as in `run_on_ray`.
+    `workers` None: as many as the cluster has CPUs. `address`: see `ray_cluster`.
     """
-    ray = import_ray()
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UsageError(f"no Ray cluster at --address {address}: {error}") from error
-    try:
+    with ray_cluster(address) as ray:
         at_once = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         remote = ray.remote(num_cpus=1, max_retries=-1)(do)
         waiting: deque[Any] = deque()
@@ -68,17 +63,6 @@ def over_ray(
             waiting.append(remote.remote(task))
         while waiting:
             yield _of_ray(ray, waiting.popleft())
-    finally:
-        ray.shutdown()
-
-
-def import_ray() -> Any:
-    """The module. Raises UsageError that says how to install it."""
-    try:
-        import ray
-    except ImportError:
-        raise UsageError("--engine ray needs Ray: pip install 'attention-influence[ray]'") from None
-    return ray
 
 
 def follow_parent(parent: int) -> None:
