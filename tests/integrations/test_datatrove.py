@@ -29,7 +29,7 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_a_pipeline_keeps_what_the_scorer_scores_at_or_above_the_threshold(tmp_path: Path, model: Path) -> None:
-    given = [*texts(30), "x"]
+    given = [*texts(30), "   "]
     (tmp_path / "in").mkdir()
     for part in range(2):
         rows = [{"text": text, "id": f"{part}-{n}"} for n, text in enumerate(given[part::2])]
@@ -66,7 +66,7 @@ def test_a_pipeline_keeps_what_the_scorer_scores_at_or_above_the_threshold(tmp_p
         assert said == pytest.approx(wanted, rel=1e-5, nan_ok=True)
     assert all(document["metadata"]["influence"] >= threshold for document in kept)
     reasons = {document["text"]: document["metadata"]["filter_reason"] for document in dropped}
-    assert reasons.pop("x") == "too_few_tokens"
+    assert reasons.pop("   ") == "whitespace"
     assert set(reasons.values()) == {"below_threshold"}
 
 

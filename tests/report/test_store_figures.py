@@ -100,5 +100,5 @@ def test_a_unit_that_is_still_being_written_is_left_out(tmp_path):
 def test_a_broken_unit_is_a_store_error(tmp_path):
     write_store(tmp_path, [scored(0, 0.1)], [scored(1, 0.1)])
     (tmp_path / "scores" / "unit-1.parquet").write_bytes(b"PAR1 not really")
-    with pytest.raises(StoreError, match="a unit of the score store cannot be read"):
+    with pytest.raises(StoreError, match="this unit cannot be read"):
         figures_of(tmp_path, {})

@@ -36,6 +36,8 @@ class Packed:
     """Where a unit lies in a pack, and what is recorded with it."""
 
     path: str
+    footer: pq.FileMetaData
+    """Of the pack: with thousands of row groups it takes longer to parse than a unit to read."""
     row_groups: tuple[int, ...]
     about: Mapping[str, Any]
 
@@ -74,6 +76,9 @@ class UnitObjects:
         self._redo = redo
         self._packs: dict[str, Packed] | None = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return UnitObjects, (self.folder, self._redo)
+
     def names(self) -> set[str]:
         """The units that are there."""
         return self._own().keys() | self._packed(afresh=True).keys()
@@ -109,7 +114,7 @@ class UnitObjects:
         path = path if packed is None else packed.path
         with raw:
             try:
-                file = pq.ParquetFile(raw, **how)
+                file = pq.ParquetFile(raw, metadata=None if packed is None else packed.footer, **how)
                 groups = tuple(range(file.metadata.num_row_groups)) if packed is None else packed.row_groups
                 yield UnitFile(path, file, groups, packed)
             except (pa.ArrowException, OSError) as error:
@@ -212,8 +217,9 @@ class UnitObjects:
         return f"{self.folder}/{unit}.parquet"
 
     def _damaged(self, path: str, error: Exception) -> StoreError:
+        what = "these units" if path.split("/")[-2] == "packs" else "this unit"
         return StoreError(
-            f"{path} cannot be read ({error}). Delete it and {self._redo}: only what it holds is done again."
+            f"{path}: {what} cannot be read ({error}). Delete it and {self._redo}: only what it holds is done again."
         )
 
 
@@ -234,5 +240,8 @@ def _units_of(url: str, size: int) -> Mapping[str, Packed]:
     """The units of a pack, from its footer; what has a pack's name and size is that pack."""
     filesystem, path = open_filesystem(url)
     with open_bytes(filesystem, path, sequential=False) as raw:
-        listed = json.loads(pq.read_metadata(raw).metadata[_UNITS])
-    return {unit["unit"]: Packed(path, tuple(range(*unit["row_groups"])), unit["about"]) for unit in listed}
+        footer = pq.read_metadata(raw)
+    return {
+        unit["unit"]: Packed(path, footer, tuple(range(*unit["row_groups"])), unit["about"])
+        for unit in json.loads(footer.metadata[_UNITS])
+    }
