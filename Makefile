@@ -4,10 +4,10 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos bench bench-full check clean
+.PHONY: help setup demo test chaos bench bench-full fidelity gpu-acceptance check clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP) ## make .venv with the library and its development tools, pinned by constraints.txt
 
@@ -25,6 +25,12 @@ bench: setup ## the scorer against plain transformers and the processor's limit 
 
 bench-full: setup ## the same with 60,000 tokens and five rounds
 	$(BIN)/python benchmarks/bench.py --heads demo-output/heads.json --tokens 60000 --rounds 5 --json bench.json
+
+fidelity: setup ## what each precision does to scores, against fp32 (after make demo; about 10 minutes)
+	$(BIN)/python benchmarks/fidelity.py
+
+gpu-acceptance: setup ## on a card: golden tests, share of its peak, memory, tokenizing (after make demo)
+	$(BIN)/python benchmarks/gpu_acceptance.py
 
 check: setup ## lint, formatting and types
 	$(BIN)/ruff check .

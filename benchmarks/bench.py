@@ -10,7 +10,10 @@ A   the product's `Scorer`, bf16 and fp32, tokenizing included
 B   two passes of plain transformers for each document alone, fp32, the network's own loss
 C   two passes, bf16, documents of like length in padded batches
 D   one such pass: a plain perplexity filter
-L   the limit: the model's own matrix products in bf16, and nothing else
+L   the limit: the model's own matrix products, and nothing else
+
+C, D and L compute in bfloat16 where the processor has products of it, and in float32 where it has not (they would take
+five to ten times as long there, and beating them would mean nothing).
 """
 
 import argparse
@@ -37,6 +40,7 @@ from attention_influence.demo.assets import fetch
 from attention_influence.demo.corpus import definitions, passages, worked_answers
 from attention_influence.model.gguf import dense_copy
 from attention_influence.model.language_model import LanguageModel
+from attention_influence.model.precision import DTYPES, product_dtype
 from attention_influence.verbs.result import table
 from limit import operations_a_second, useful_operations
 from peers import Peer
@@ -89,9 +93,8 @@ def make_way(name: str, heads_path: str) -> Callable[[list[str]], Any]:
     if name.startswith("A"):
         return Scorer(load_model(str(fetch().model), dtype=dtype), heads).score
     folder, _ = dense_copy(fetch().model)
-    network = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32 if dtype == "fp32" else torch.bfloat16, attn_implementation="sdpa"
-    )
+    computed = product_dtype(DTYPES[dtype], torch.device("cpu"))
+    network = AutoModelForCausalLM.from_pretrained(folder, dtype=computed, attn_implementation="sdpa")
     peer = Peer(network, AutoTokenizer.from_pretrained(folder), heads.by_layer())
     if name.startswith("B"):
         return peer.one_by_one
@@ -156,6 +159,7 @@ def main() -> None:
         "share_of_limit": needed / medians["A bf16"] / limit,
         "largest_difference_a_b_fp32": apart,
         "threads": torch.get_num_threads(),
+        "computed_in": str(model.dtype).removeprefix("torch."),
         "processor": _processor(),
         "versions": {name: version(name) for name in ("attention-influence", "torch", "transformers")},
     }
@@ -172,7 +176,8 @@ def main() -> None:
     print(table(("way", "seconds", "tokens/s", "time ÷ A bf16", "peak MiB"), rows))
     print(
         f"A's share of the limit: {figures['share_of_limit']:.1%} ({needed / 1e12:.2f} TFLOP needed; "
-        f"the products alone do {limit / 1e9:.0f} GFLOP/s); tokenizing {medians['tokenizing']:.2f} s\n"
+        f"the products alone do {limit / 1e9:.0f} GFLOP/s in {figures['computed_in']}); "
+        f"tokenizing {medians['tokenizing']:.2f} s\n"
         f"influence in fp32, A against B: largest difference {apart:.1e}; {figures['processor']}, "
         f"{figures['threads']} threads"
     )

@@ -40,19 +40,24 @@ def operations_a_second(model: LanguageModel, rows: int, seconds: float = 2.0) -
     """Of the products of one plain pass: `rows` tokens through all linear layers, and through the output layer."""
     *layers, [output] = linear_shapes(model)
     chunk = 512
-    times = [_seconds(model.dtype, rows, shape, seconds / len(layers[0])) * len(layers) for shape in layers[0]]
-    times.append(_seconds(model.dtype, chunk, output, seconds) * rows / chunk)
+    times = [_seconds(model, rows, shape, seconds / len(layers[0])) * len(layers) for shape in layers[0]]
+    times.append(_seconds(model, chunk, output, seconds) * rows / chunk)
     operations = 2.0 * rows * (len(layers) * sum(out * into for out, into in layers[0]) + output[0] * output[1])
     return operations / sum(times)
 
 
 @torch.inference_mode()
-def _seconds(dtype: torch.dtype, rows: int, shape: tuple[int, int], at_least: float) -> float:
-    """Of one product of `rows` inputs."""
-    x, weight = torch.randn(rows, shape[1]).to(dtype), torch.randn(shape).to(dtype)
-    nn.functional.linear(x, weight)
-    began, rounds = time.monotonic(), 0
-    while time.monotonic() - began < at_least:
+def _seconds(model: LanguageModel, rows: int, shape: tuple[int, int], at_least: float) -> float:
+    """Of one product of `rows` inputs, in the model's type on its device."""
+    x, weight = (torch.randn(size).to(model.device, model.dtype) for size in ((rows, shape[1]), shape))
+
+    def finished() -> float:
         nn.functional.linear(x, weight)
+        if model.device.type == "cuda":
+            torch.cuda.synchronize()
+        return time.monotonic()
+
+    began, rounds = finished(), 0
+    while (now := finished()) - began < at_least:
         rounds += 1
-    return (time.monotonic() - began) / rounds
+    return (now - began) / (rounds + 1)

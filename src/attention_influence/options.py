@@ -122,17 +122,21 @@ def _as_given(field: dataclasses.Field[Any]) -> str:
 
 def _unwrap(kind: Any) -> tuple[Any, bool]:
     """The type of one value, and whether there may be several: X | None → X; tuple[X, ...] → X, several."""
-    if isinstance(kind, types.UnionType):
+    if _may_be_none(kind):
         kind = next(part for part in typing.get_args(kind) if part is not type(None))
     if typing.get_origin(kind) is tuple:
         return typing.get_args(kind)[0], True
     return kind, False
 
 
+def _may_be_none(kind: Any) -> bool:
+    return typing.get_origin(kind) in (types.UnionType, typing.Union)  # of Literal | None it is the latter
+
+
 def _checked(key: str, value: Any, kind: Any) -> Any:
     one, several = _unwrap(kind)
     if value is None:
-        if isinstance(kind, types.UnionType):
+        if _may_be_none(kind):
             return None
         raise UsageError(f"{key} needs a value")
     if several:

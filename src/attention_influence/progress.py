@@ -36,6 +36,10 @@ def progress(what: str, total: float | None, unit: str) -> Iterator[Callable[[fl
         if now - last >= _LOG_SECONDS:
             last = now
             of = f" of {total:,.0f}" if total else ""
-            print(f"{what}: {done:,.0f}{of} {unit}, {done / (now - began):,.1f} a second", file=sys.stderr, flush=True)
+            print(f"{what}: {done:,.0f}{of} {unit}, {_rate(done / (now - began))}", file=sys.stderr, flush=True)
 
     yield advance
+
+
+def _rate(a_second: float) -> str:
+    return f"{a_second:,.1f} a second" if a_second >= 1 else f"{60 * a_second:,.1f} a minute"

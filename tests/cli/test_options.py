@@ -45,6 +45,8 @@ def test_help_of_score_tells_defaults_and_choices(cli: Cli) -> None:
         (["score", "c", "--model", "m", "--set", "dtype=fp8"], "bf16, fp32"),
         (["score", "c", "--model", "m", "--set", "max_bad_rate="], "max_bad_rate needs a value"),
         (["score", "c", "--model", "m", "--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["select", "s", "--top", "1", "--format", "csv"], "parquet"),
+        (["select", "s", "--set", "format=csv"], "format is 'csv'; choose one of parquet, jsonl"),
     ],
 )
 def test_a_wrong_command_is_refused_with_code_2_and_what_was_wrong(cli: Cli, arguments: list[str], said: str) -> None:

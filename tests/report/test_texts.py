@@ -11,7 +11,7 @@ import pytest
 
 from attention_influence.corpus import list_sources, read_rows
 from attention_influence.corpus.rows import Columns
-from attention_influence.report import write_report
+from attention_influence.report import Inputs, write_report
 from attention_influence.report.texts import texts_at
 from attention_influence.scoring.score_store import ScoreStore, open_store
 
@@ -73,9 +73,9 @@ def test_a_source_that_the_run_does_not_name_gives_a_warning(tmp_path):
 
 def test_a_report_reads_the_texts_itself_and_says_when_it_cannot(tmp_path):
     store_of(tmp_path, "a.jsonl")
-    page = write_report(tmp_path / "r.html", tmp_path / "store", None, None).read_text()
+    page = write_report(tmp_path / "r.html", tmp_path / "store", Inputs()).read_text()
     assert "first</pre>" in page
     (tmp_path / "corpus" / "a.jsonl").unlink()
-    page = write_report(tmp_path / "r.html", tmp_path / "store", None, None).read_text()
+    page = write_report(tmp_path / "r.html", tmp_path / "store", Inputs()).read_text()
     assert "The texts of corpus/a.jsonl are not shown" in page
     assert "The text is not at hand." in page

@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 
 from attention_influence.scoring.score_store import open_store
-from attention_influence.selection.cuts import find_cuts
 from attention_influence.selection.ranking import open_ranking
 from attention_influence.selection.ranking_key import tie_hashes
 from attention_influence.selection.ranks import rank_chosen
@@ -19,42 +18,115 @@ def hash_of(source, row):
 
 def reference(units, rule, value=None):
     """What the rule means, by sorting everything: domain → keys in rank order; `value` of a row, highest first."""
+    return {name: [(r["source"], r["row"]) for r in taken] for (name, _), taken in _taken(units, rule, value).items()}
+
+
+def reference_by_length(units, rule):
+    """(domain, fewest tokens of the length bin) → keys in rank order."""
+    return {group: [(r["source"], r["row"]) for r in taken] for group, taken in _taken(units, rule, None).items()}
+
+
+class Impossible(Exception):
+    """The rule contradicts what there is."""
+
+
+def _taken(units, rule, value):
     value = value or (lambda row: None if row[rule.rank_by] is None else np.float32(row[rule.rank_by]))
-    ranked, parts = {}, {}
+    ranked = {}
     for row in (row for unit in units for row in unit):
         number = value(row)
         if row["influence"] is not None and math.isfinite(row["influence"]) and number is not None:
-            ranked.setdefault(row["domain"], []).append(row)
-    for domain_rows in ranked.values():
-        domain_rows.sort(key=lambda r: (-value(r), hash_of(r["source"], r["row"])))
-    totals = {name: sum(r["n_tokens"] for r in ranked[name]) for name in sorted(ranked)}
-    whole = sum(totals.values())
+            length = row["n_tokens"] if rule.strata else 0
+            ranked.setdefault((row["domain"], 1 << length.bit_length() - 1 if length > 1 else 0), []).append(row)
+    for rows in ranked.values():
+        rows.sort(key=lambda r: (-value(r), hash_of(r["source"], r["row"])))
+    ranked = dict(sorted(ranked.items()))
+    if {*rule.caps, *rule.floors} - {row["domain"] for unit in units for row in unit}:
+        raise Impossible
+    fewest, most = _limits(ranked, rule, rule.floors, math.ceil), _limits(ranked, rule, rule.caps, math.floor)
+    floors = {group: _shortest(rows, fewest.get(group, 0)) for group, rows in ranked.items()}
+    tokens = {group: _sum(rows) for group, rows in ranked.items()}
     if rule.tokens is not None:
-        exact = {name: Fraction(rule.tokens * total, whole or 1) for name, total in totals.items()}
-        parts = {name: math.floor(part) for name, part in exact.items()}
-        order = sorted(exact, key=lambda name: (-(exact[name] - parts[name]), name))
-        for name in order[: rule.tokens - sum(parts.values()) if whole else 0]:
-            parts[name] += 1
-    chosen = {}
-    for name, domain_rows in ranked.items():
+        if sum(map(_sum, floors.values())) > rule.tokens:
+            raise Impossible
+        low = {group: _sum(rows) for group, rows in floors.items()}
+        parts = _shared_out(rule.tokens, tokens, low, {g: max(most.get(g, math.inf), low[g]) for g in ranked})
+        return {group: _longest(rows, parts[group]) for group, rows in ranked.items()}
+    taken = {}
+    for group, rows in ranked.items():
         if rule.counts_tokens:
-            limit = parts[name] if rule.tokens is not None else Fraction(str(rule.top)) * totals[name]
-            taken, spent = [], 0
-            for row in domain_rows:
-                spent += row["n_tokens"]
-                if spent > limit:
-                    break
-                taken.append(row)
+            part = _longest(rows, min(Fraction(str(rule.top)) * tokens[group], most.get(group, math.inf)))
         else:
-            taken = domain_rows[: math.ceil(Fraction(str(rule.top)) * len(domain_rows))]
-        chosen[name] = [(r["source"], r["row"]) for r in taken]
-    return chosen
+            cap, floor = rule.caps.get(group[0], 1), rule.floors.get(group[0], 0)
+            share = max(min(rule.top, cap if cap <= 1 else 1), floor if floor <= 1 else 0)
+            part = rows[: math.ceil(Fraction(str(float(share))) * len(rows))]
+            part = part[: len(_longest(rows, most.get(group, math.inf)))]
+        taken[group] = max(part, floors[group], key=len)
+    # Documents without tokens that follow a floor cost nothing where tokens count.
+    if rule.counts_tokens:
+        taken = {group: _longest(ranked[group], _sum(rows)) for group, rows in taken.items()}
+    return taken
+
+
+def _sum(rows):
+    return sum(row["n_tokens"] for row in rows)
+
+
+def _longest(rows, limit):
+    """The longest beginning of at most so many tokens."""
+    return rows[: max(n for n in range(len(rows) + 1) if _sum(rows[:n]) <= limit)]
+
+
+def _shortest(rows, least):
+    return rows[: next(n for n in range(len(rows) + 1) if _sum(rows[:n]) >= least or n == len(rows))]
+
+
+def _limits(ranked, rule, given, rounded):
+    limits = {}
+    for domain, limit in given.items():
+        groups = {group: _sum(rows) for group, rows in ranked.items() if group[0] == domain}
+        if given is rule.floors and limit > 1 and limit > sum(groups.values()):
+            raise Impossible
+        if limit > 1:
+            limits |= _by_remainder(int(limit), groups)
+        elif rule.counts_tokens:
+            limits |= {group: rounded(Fraction(str(float(limit))) * tokens) for group, tokens in groups.items()}
+    return limits
+
+
+def _by_remainder(total, weights):
+    whole = sum(weights.values())
+    exact = {name: Fraction(total * weight, whole or 1) for name, weight in weights.items()}
+    parts = {name: math.floor(part) for name, part in exact.items()}
+    order = sorted(exact, key=lambda name: (parts[name] - exact[name], name))
+    for name in order[: total - sum(parts.values()) if whole else 0]:
+        parts[name] += 1
+    return parts
+
+
+def _shared_out(total, weights, low, high):
+    """The level at which the parts, level · weight within their limits, sum to the total; by trying all levels at which
+    a limit begins or ends to hold."""
+
+    def parts(level):
+        return {g: min(max(level * w, low[g]), high[g]) for g, w in weights.items()}
+
+    bends = sorted(
+        {Fraction(bound, w) for g, w in weights.items() if w for bound in (low[g], high[g]) if bound < math.inf}
+    )
+    below = [level for level in [Fraction(0), *bends] if sum(parts(level).values()) <= total]
+    level = max(below)
+    free = [g for g, w in weights.items() if w and low[g] <= level * w < high[g]]
+    rest = int(total - sum(part for g, part in parts(level).items() if g not in free))
+    return {g: math.floor(part) for g, part in parts(level).items()} | _by_remainder(
+        rest, {g: weights[g] for g in free}
+    )
 
 
 def selected(folder, rule, seed=0):
     """(the chosen rows, the thresholds) of a store."""
     store = open_store(str(folder))
-    with rank_chosen(store, find_cuts(store, rule, open_ranking(store, rule.rank_by, seed))) as chosen:
+    with rank_chosen(store, rule, open_ranking(store, rule.rank_by, seed)) as chosen:
         rows = [row for batch in chosen.batches() for row in batch.to_pylist()]
         return rows, chosen.thresholds
 

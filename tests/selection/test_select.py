@@ -187,6 +187,10 @@ def test_the_record_and_the_card_tell_what_was_done(tmp_path):
         "by": "documents",
         "rank_by": "influence",
         "apply": None,
+        "caps": {},
+        "floors": {},
+        "strata": None,
+        "temperature": None,
         "weight": 1.0,
     }
     assert record["fingerprint"] == {"weights": "abc"}
@@ -195,8 +199,8 @@ def test_the_record_and_the_card_tell_what_was_done(tmp_path):
     by_domain = {entry["domain"]: entry for entry in record["thresholds"]}
     assert (by_domain["a|b"]["threshold"], by_domain["a|b"]["chosen"], by_domain["web"]["threshold"]) == (0.5, 2, None)
     text = (tmp_path / "out" / "README.md").read_text()
-    assert text.startswith("---\ntags:")
-    assert r"| `a\|b` | 4 | 4 | 2 | 40 | 20 | 0.5 |" in text
+    assert r"| `a\|b` | 4 | 4 | 2 | 40 | 20 | 50.0% | 0.5 |" in text
+    assert "**2 of 5 documents**, 20 of 40 tokens" in text
 
 
 def test_changed_missing_and_unrecorded_inputs_are_refused(tmp_path, corpus):
@@ -258,12 +262,12 @@ def test_outputs_that_mean_nothing_are_usage_errors(tmp_path, options):
         select(tmp_path, out=tmp_path / "out", top=1.0, **options)
 
 
-def test_an_error_midway_leaves_nothing_behind(tmp_path, corpus):
+def test_an_error_before_any_part_is_finished_leaves_nothing_behind(tmp_path, corpus):
     write_jsonl(corpus / "a.jsonl", lines())
     write_parquet(corpus / "b.parquet", influence=range(CORPUS_SIZE))
     store = scored_store(tmp_path / "s", corpus)
     with pytest.raises(CorpusError):
-        select(store, out=tmp_path / "out", top=1.0, shard_bytes=1)
+        select(store, out=tmp_path / "out", top=1.0)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["s", "web"]
 
 

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO, cast
 
 import fsspec
+import pyarrow as pa
 from fsspec.core import url_to_fs
+from fsspec.implementations.local import LocalFileSystem
 
 from attention_influence.errors import UsageError
 
@@ -42,6 +44,8 @@ def open_bytes(filesystem: fsspec.AbstractFileSystem, path: str, *, sequential: 
     """The open file; `sequential` reads ahead, otherwise only what is asked for is fetched."""
     if sequential:
         return cast(BinaryIO, filesystem.open(path, "rb", block_size=BLOCK_BYTES))
+    if isinstance(filesystem, LocalFileSystem):
+        return cast(BinaryIO, pa.OSFile(path))  # lets other threads run while Arrow reads it
     return cast(BinaryIO, filesystem.open(path, "rb", block_size=BLOCK_BYTES, cache_type="none"))
 
 

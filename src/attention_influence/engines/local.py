@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.multiprocessing as processes
 
+from attention_influence.engines.tasks import follow_parent
 from attention_influence.engines.work import Worker
 from attention_influence.errors import AttentionInfluenceError
 from attention_influence.model.language_model import LanguageModel
@@ -95,7 +96,7 @@ def _child(job: Job, mine: Sequence[Unit], device: str | None, threads: int, mes
     """A worker's process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     signal.signal(signal.SIGTERM, _raise_interrupt)
-    threading.Thread(target=_follow_parent, args=(parent,), daemon=True).start()
+    threading.Thread(target=follow_parent, args=(parent,), daemon=True).start()
     torch.set_num_threads(threads)
     try:
         model = job.model if device is None else job.model.on(device)
@@ -104,13 +105,6 @@ def _child(job: Job, mine: Sequence[Unit], device: str | None, threads: int, mes
         pass
     except AttentionInfluenceError as error:
         messages.put(error)
-
-
-def _follow_parent(parent: int) -> None:
-    """Ends this process soon after its parent was killed: nobody would read what it reports."""
-    while os.getppid() == parent:
-        threading.Event().wait(1.0)
-    os._exit(1)
 
 
 @contextmanager

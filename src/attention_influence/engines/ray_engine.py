@@ -4,7 +4,6 @@ Actors take units by the store's own claims, as every worker does; Ray only keep
 can be finished by processes or by a Slurm array, and the other way round.
 """
 
-import logging
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -12,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from attention_influence.engines.local import Job, terminated_like_interrupted
+from attention_influence.engines.ray_cluster import ray_cluster
 from attention_influence.errors import AttentionInfluenceError, UsageError
 from attention_influence.scoring.canary import BrokenDevice
 from attention_influence.scoring.failures import parked, read_failures
@@ -38,28 +38,19 @@ class Actors:
 def run_on_ray(job: Job, mine: Sequence[Unit], actors: Actors, address: str | None, progress: Progress) -> None:
     """Scores the units of `mine` and steals others, with actors on the Ray cluster at `address`.
 
-    `address` None: that in RAY_ADDRESS, or a cluster on this machine, or a new one here for as long as the run lasts.
-    An actor that dies, alone or with its node, is started again where there is room; the unit that it was at is done
-    again. Raises what a worker raised, and UsageError when there is no room for a worker.
+    `address`: see `ray_cluster`. An actor that dies, alone or with its node, is started again where there is room; the
+    unit that it was at is done again. Raises what a worker raised, and UsageError when there is no room for a worker.
     """
-    ray = _import_ray()
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UsageError(f"no Ray cluster at --address {address}: {error}") from error
-    try:
-        with terminated_like_interrupted():
-            count = actors.count or _room(ray.nodes(), actors)
-            if not count:
-                raise UsageError(f"no node of the Ray cluster has {actors.cpus:g} CPUs and {actors.gpus:g} GPUs free")
-            make = ray.remote(num_cpus=actors.cpus, num_gpus=actors.gpus, max_restarts=-1, max_concurrency=2)(_Actor)
-            # Tested where it runs: the devices of the cluster need not be like this one.
-            elsewhere = replace(job, scorer=job.scorer | {"tested": None}) if actors.gpus else job
-            shared = ray.put(elsewhere)
-            tasks = {make.remote(): (shared, list(mine[i::count]), actors.gpus > 0) for i in range(count)}
-            _watch(ray, job, tasks, progress)
-    finally:
-        ray.shutdown()
+    with ray_cluster(address) as ray, terminated_like_interrupted():
+        count = actors.count or _room(ray.nodes(), actors)
+        if not count:
+            raise UsageError(f"no node of the Ray cluster has {actors.cpus:g} CPUs and {actors.gpus:g} GPUs free")
+        make = ray.remote(num_cpus=actors.cpus, num_gpus=actors.gpus, max_restarts=-1, max_concurrency=2)(_Actor)
+        # Tested where it runs: the devices of the cluster need not be like this one.
+        elsewhere = replace(job, scorer=job.scorer | {"tested": None}) if actors.gpus else job
+        shared = ray.put(elsewhere)
+        tasks = {make.remote(): (shared, list(mine[i::count]), actors.gpus > 0) for i in range(count)}
+        _watch(ray, job, tasks, progress)
 
 
 class _Actor:
@@ -150,11 +141,3 @@ def _room(nodes: Sequence[dict[str, Any]], actors: Actors) -> int:
             by_need = [has.get(name, 0) / need for name, need in (("CPU", actors.cpus), ("GPU", actors.gpus)) if need]
             room += int(min(by_need, default=1))
     return room
-
-
-def _import_ray() -> Any:
-    try:
-        import ray
-    except ImportError:
-        raise UsageError("--engine ray needs Ray: pip install 'attention-influence[ray]'") from None
-    return ray

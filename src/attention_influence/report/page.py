@@ -1,124 +1,181 @@
-"""The report: one HTML file that needs no network and no script, and shows texts as text, whatever they hold."""
+"""The report: one HTML file that needs no network, is whole without script, and shows whatever texts hold as text.
 
-import json
+A section is a dataclass, made by a module of its own, and the template of its name.
+"""
+
+import base64
+import hashlib
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib.resources import files
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from attention_influence.corpus.whole_files import write_whole
-from attention_influence.heads.head_set import HeadSet, load_heads
-from attention_influence.report.plots import heatmap_svg, histogram_svg
+from attention_influence.evidence.embedding import Embed
+from attention_influence.evidence.words import count_words
+from attention_influence.heads.head_set import load_heads
+from attention_influence.report.checks import checks
+from attention_influence.report.coloured import token_rises
+from attention_influence.report.drivers import score_section
+from attention_influence.report.given import read_stability, read_validity
+from attention_influence.report.heads_section import heads_section
+from attention_influence.report.provenance import provenance_section
+from attention_influence.report.reading import Examples, choose_examples, reading
+from attention_influence.report.sample import DOCUMENTS, Sample, draw_sample
 from attention_influence.report.selected import Selected, read_selection
-from attention_influence.report.store_figures import Document, Domain, read_store
-from attention_influence.report.texts import texts_at
-from attention_influence.report.visible import cut, label
+from attention_influence.report.store_figures import StoreFigures, read_store
+from attention_influence.report.summary import summary_section
+from attention_influence.report.texts import Key, texts_at
+from attention_influence.report.variety import diversity_section
+from attention_influence.report.visible import label, visible
+from attention_influence.report.wording import Texts, words_section
+from attention_influence.scoring.run_store import open_run
 from attention_influence.scoring.score_store import ScoreStore, open_store
+
+if TYPE_CHECKING:  # torch takes seconds, and most reports need none
+    from attention_influence.scoring.scorer import Scorer
 
 TextOf = Callable[[str, int], str | None]
 """(source, row) → the document's text, None where it cannot be had."""
 
-# More would bury the few settings that a reader looks for.
-_SETTINGS = 120
+_WARNING_CHARACTERS = 1_000
 
 
 @dataclass(frozen=True)
-class _Example:
-    document: Document
-    text: str | None
+class Section:
+    """`data` is what `templates/<name>.html` shows; `name` is also its place in links."""
+
+    name: str
+    title: str
+    data: Any
 
 
 @dataclass(frozen=True)
-class _Section:
-    domain: Domain
-    threshold: float | None
-    chosen: int | None
-    tokens_chosen: int | None
-    plot: Markup | None
-    ends: tuple[tuple[str, list[_Example]], ...]
+class Inputs:
+    """Files that the page may be given beside the store, and what it may call; each may be missing."""
+
+    heads: Path | None = None
+    selection: str | Path | None = None
+    """selection.json, or the folder that holds it, by path or URL."""
+    stability: Path | None = None
+    validity: Path | None = None
+    scorer: "Scorer | None" = None
+    """To colour the tokens of the texts shown; of the store's model and heads."""
+    embed: Embed | None = None
+    """For the section on diversity."""
+    text_of: TextOf | None = None
+    """By default texts are read from the corpus that the store names."""
+    texts: int = 2_000
+    """Documents whose words are counted, and that are embedded."""
+    seed: int = 0
+    warnings: Sequence[str] = ()
+    """Stand first on the page."""
 
 
-def write_report(
-    out: Path,
-    store: Path,
-    heads: Path | None,
-    selection: Path | None,
-    text_of: TextOf | None = None,
-    warnings: Sequence[str] = (),
-) -> Path:
-    """The path `out` of the page that now shows the store's figures, its heads, its selection and example texts.
+def write_report(out: Path, store: str | Path, inputs: Inputs) -> Path:
+    """The path `out` of the page that now shows the store and whatever else is given.
 
-    `heads` is a head set's file, `selection` a selection.json or the folder that holds one; either may be None.
-    `text_of` is asked for at most ten documents of each domain; without it the texts are read from the corpus that
-    the store names. `warnings` stand first on the page.
     Raises StoreError, HeadsError or CorpusError when one of the inputs cannot be read.
     """
-    head_set = load_heads(heads) if heads else None
-    selected = read_selection(selection) if selection else None
-    cuts = {
-        name: (entry.threshold, entry.chosen)
-        for name, entry in (selected.cuts if selected else {}).items()
-        if entry.threshold is not None and entry.chosen
-    }
+    heads = load_heads(inputs.heads) if inputs.heads else None
+    selected = read_selection(inputs.selection) if inputs.selection else None
+    stability = read_stability(inputs.stability) if inputs.stability else None
+    validity = read_validity(inputs.validity) if inputs.validity else None
     scores = open_store(str(store))
-    figures = read_store(scores, cuts)
-    unread: list[str] = []
-    if text_of is None:
-        documents = [document for domain in figures.domains for document in (*domain.highest, *domain.lowest)]
-        texts, unread = texts_at(scores, [(document.source, document.row) for document in documents])
-        text_of = partial(_looked_up, texts)
-    sections = [_section(domain, selected, text_of) for domain in figures.domains]
-    page = _environment().from_string(_resource("template.html"))
-    content = page.render(
-        style=Markup(_resource("style.css")),
-        warnings=[*warnings, *_own_warnings(scores, sections, selected), *unread],
-        figures=figures,
-        sections=sections,
-        selected=selected,
-        heads=head_set,
-        head_rows=list(_head_rows(head_set)),
-        heatmap=_heatmap(head_set),
-        settings=list(islice(_settings("", scores.run), _SETTINGS)),
-        model=str((head_set.model or {}).get("name", "")) if head_set else "",
-    )
-    write_whole(str(out), content.encode())
+    run = open_run(scores.url)
+    records = run.records() if run else {}
+    figures = read_store(scores, _cuts(selected))
+    ranked = {domain.name: domain.ranked for domain in figures.domains}
+    sample = draw_sample(scores, ranked, selected, DOCUMENTS, inputs.seed)
+    examples = choose_examples(figures.domains, sample)
+    members = _members(sample, inputs.texts)
+    text_of, unread = _texts(scores, inputs.text_of, [*_keys(examples), *(sample.keys[place] for place in members)])
+    read = _read(sample, members, text_of)
+    rises = (lambda texts: token_rises(inputs.scorer, texts)) if inputs.scorer else None  # type: ignore[arg-type]
+    told = checks(scores, figures, sample, selected, heads, stability, validity)
+    sections = [
+        Section("summary", "Summary", summary_section(scores, figures, selected, records, told)),
+        Section("heads", "Heads", heads_section(heads, stability, validity) if heads else None),
+        Section("score", "Score", score_section(figures.domains, selected, sample)),
+        Section("reading", "Reading", reading(examples, len(figures.domains) - len(examples), text_of, rises)),
+        Section(
+            "diversity",
+            "Diversity",
+            diversity_section(sample, read, inputs.embed, inputs.seed) if inputs.embed else None,
+        ),
+        Section("words", "Words", words_section(sample, read) if read.texts else None),
+        Section("provenance", "Provenance", provenance_section(scores, figures, selected, heads, records)),
+    ]
+    warnings = [
+        *inputs.warnings,
+        *_own_warnings(scores, figures, selected),
+        *((selected.record.get("warnings") or ()) if selected else ()),
+        *((validity or {}).get("warnings", ())),
+        *_of_another_model(scores, inputs.scorer),
+        *unread,
+    ]
+    write_whole(str(out), _render([one for one in sections if one.data is not None], warnings).encode())
     return out
 
 
-def _looked_up(texts: Mapping[tuple[str, int], str], source: str, row: int) -> str | None:
-    return texts.get((source, row))
-
-
-def _section(domain: Domain, selected: Selected | None, text_of: TextOf) -> _Section:
-    entry = selected.cuts.get(domain.name) if selected else None
-    threshold = entry.threshold if entry else None
-    plot = None
-    if domain.histogram:
-        line = f", threshold {threshold:.4f}" if threshold is not None else ""
-        described = f"Influence of {domain.ranked} documents of {label(domain.name)}{line}"
-        plot = Markup(histogram_svg(domain.histogram.edges, domain.histogram.counts, threshold, described))
-    ends = tuple(
-        (title, [_example(document, text_of) for document in documents])
-        for title, documents in (("Highest influence", domain.highest), ("Lowest influence", domain.lowest))
-        if documents
+def _render(sections: Sequence[Section], warnings: Sequence[str]) -> str:
+    script = _resource("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            style=Markup(_resource("style.css")),
+            script=Markup(script),
+            script_digest=digest,
+            warnings=list(dict.fromkeys(warnings)),
+            sections=sections,
+        )
     )
-    chosen, tokens = (entry.chosen, entry.tokens_chosen) if entry else (None, None)
-    return _Section(domain, threshold, chosen, tokens, plot, ends)
 
 
-def _example(document: Document, text_of: TextOf) -> _Example:
-    text = text_of(document.source, document.row)
-    return _Example(document, None if text is None else cut(text))
+def _cuts(selected: Selected | None) -> Mapping[str, tuple[float, int]]:
+    return {
+        name: (cut.threshold, cut.chosen)
+        for name, cut in (selected.cuts if selected else {}).items()
+        if cut.threshold is not None and cut.chosen
+    }
 
 
-def _own_warnings(scores: ScoreStore, sections: Sequence[_Section], selected: Selected | None) -> Iterator[str]:
+def _keys(examples: Examples) -> Iterator[Key]:
+    for lists in examples.values():
+        for documents in lists.values():
+            yield from ((document.source, document.row) for document in documents)
+
+
+def _members(sample: Sample, most: int) -> list[int]:
+    """Places in the sample of the documents to read: the same number of each domain, the first in its random order."""
+    parts = sample.parts().values()
+    share = -(-most // max(len(parts), 1))
+    return [place for part in parts for place in range(part.start, min(part.stop, part.start + share))]
+
+
+def _texts(store: ScoreStore, text_of: TextOf | None, keys: Sequence[Key]) -> tuple[TextOf, list[str]]:
+    if text_of is not None:
+        return text_of, []
+    texts, unread = texts_at(store, keys)
+    return (lambda source, row: texts.get((source, row))), unread
+
+
+def _read(sample: Sample, members: Sequence[int], text_of: TextOf) -> Texts:
+    texts = {place: text for place in members if (text := text_of(*sample.keys[place])) is not None}
+    counts, words = count_words(list(texts.values())) if texts else (None, [])
+    return Texts(np.array(list(texts), dtype=np.int64), tuple(texts.values()), counts, words)
+
+
+def _own_warnings(scores: ScoreStore, figures: StoreFigures, selected: Selected | None) -> Iterator[str]:
     planned, done = scores.n_planned, len(scores.units)
     if done < planned:
         yield f"Scoring is not finished: the figures are those of {done} of {planned} units; resume it."
@@ -126,56 +183,64 @@ def _own_warnings(scores: ScoreStore, sections: Sequence[_Section], selected: Se
         return
     if selected.rank_by != "influence":
         yield f"The selection was ranked by {selected.rank_by}, so no threshold of influence is shown."
-    missing = sorted(set(selected.cuts) - {section.domain.name for section in sections})
+    if selected.undecided:
+        yield (
+            f"The selection does not record which documents of {', '.join(selected.undecided)} it drew, or took by "
+            "length: below, as many of the top stand for them."
+        )
+    missing = sorted(set(selected.cuts) - {domain.name for domain in figures.domains})
     if missing:
         yield f"The selection was made from another store: it has domains that this one lacks: {', '.join(missing)}."
 
 
-def _head_rows(heads: HeadSet | None) -> Iterator[tuple[int, int, float | None, float | None]]:
-    if heads is None:
+def _of_another_model(store: ScoreStore, scorer: "Scorer | None") -> Iterator[str]:
+    if scorer is None:
         return
-    for layer, head in heads.heads:
-        yield layer, head, _cell(heads.scores, layer, head), _cell(heads.standard_errors, layer, head)
-
-
-def _cell(matrix: Sequence[Sequence[float | None]] | None, layer: int, head: int) -> float | None:
-    try:
-        return matrix[layer][head] if matrix else None
-    except IndexError:
-        return None
-
-
-def _heatmap(heads: HeadSet | None) -> Markup | None:
-    return Markup(heatmap_svg(heads.scores, heads.heads)) if heads and heads.scores else None
-
-
-def _settings(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
-    """A nested record as (dotted name, value)."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            yield from _settings(f"{prefix}.{key}" if prefix else str(key), inner)
-    else:
-        yield prefix, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    theirs = store.run.get("fingerprint") or {}
+    ours = {"weights": scorer.model.identity.weights, "heads": sorted(list(head) for head in scorer.heads)}
+    different = [name for name, value in ours.items() if theirs.get(name) != value]
+    if different:
+        yield (
+            f"Tokens are coloured by a model whose {' and '.join(different)} differ from those that scored the store: "
+            "the colours are not those of its scores."
+        )
 
 
 def _environment() -> Environment:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=PackageLoader("attention_influence.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     filters: dict[str, Callable[..., str]] = {
         "label": lambda value: label(str(value)),
-        "shown": cut,
+        "shown": lambda value: visible(str(value)[:_WARNING_CHARACTERS]),
+        "code": _code,
         "count": _count,
         "decimal": _decimal,
+        "percent": _percent,
     }
     environment.filters |= filters
     return environment
 
 
-def _count(value: int | None) -> str:
-    return "—" if value is None else f"{value:,}"
+def _code(text: str) -> Markup:
+    """The text escaped, what stands between grave accents as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+
+
+def _count(value: float | None) -> str:
+    return "—" if value is None else f"{value:,.0f}"
 
 
 def _decimal(value: float | None, digits: int = 4) -> str:
     return "—" if value is None or not math.isfinite(value) else f"{value:.{digits}f}".replace("-", "−")
+
+
+def _percent(value: float | None, digits: int = 0) -> str:
+    return "—" if value is None or not math.isfinite(value) else f"{value:.{digits}%}".replace("-", "−")
 
 
 def _resource(name: str) -> str:

@@ -1,31 +1,23 @@
 """Pictures: the heatmap of retrieval scores, the histogram of influence, what tasks lose when heads are masked.
 
-The same data give the same bytes: no date, no random ids. Inline pictures take the colour of the text around them, so
-they read on light and dark pages alike. Letters of shapes: H heads, L layers.
+Letters of shapes: H heads, L layers.
 """
 
-import html
-import io
 import math
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-import matplotlib
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from attention_influence.errors import UsageError
+from attention_influence.report.svg import INK, KEPT, REST, as_svg, inline, paint, save_png
 
 Matrix = Sequence[Sequence[float | None]]
 Bars = Mapping[str, tuple[float, tuple[float, float] | None]]
 
-# Stands for the colour of the surrounding text until the picture is inlined; no colour map yields it.
-_INK = "#010203"
-_KEPT = "#d9822b"
+_CHOSEN = "#d9822b"
 _BARS = "#5b8db8"
 _OTHERS = "#b9c3cc"
 
@@ -33,13 +25,20 @@ _OTHERS = "#b9c3cc"
 def heatmap_svg(head_scores: Matrix, chosen: Sequence[tuple[int, int]]) -> str:
     """An inline `<svg>` of the retrieval score of every head, the chosen ones marked with a dot.
 
-    `head_scores` is [layers][heads]; None, and heads that a layer lacks, stay empty.
+    `head_scores` is [layers][heads]; None, and heads that a layer lacks, stay empty. Each head's score is its title.
     """
-    figure = _heatmap(head_scores, chosen, _INK)
+    figure = _heatmap(head_scores, chosen, INK)
     scored = [score for row in head_scores for score in row if score is not None]
     highest = f", the highest {max(scored):.3f}" if scored else ""
     described = f"Retrieval scores of {len(scored)} heads in {len(head_scores)} layers{highest}; {len(chosen)} chosen"
-    return _inline(figure, described)
+    ranks = {pair: f", chosen as number {rank}" for rank, pair in enumerate(chosen, start=1)}
+    titles = [
+        f"layer {layer}, head {head}: {score}" + ranks.get((layer, head), "")
+        for head in range(max(map(len, head_scores)))
+        for layer, row in enumerate(head_scores)
+        for score in (f"{row[head]:.3f}" if head < len(row) and row[head] is not None else "no score",)
+    ]
+    return inline(figure, described, titles)
 
 
 def save_heatmap(head_scores: Matrix, chosen: Sequence[tuple[int, int]], path: str | Path) -> None:
@@ -48,42 +47,45 @@ def save_heatmap(head_scores: Matrix, chosen: Sequence[tuple[int, int]], path: s
     if path.suffix not in (".png", ".svg"):
         raise UsageError(f"{path}: a heatmap is written as .png or .svg; give the file one of these endings")
     figure = _heatmap(head_scores, chosen, "#222222")
-    figure.set_facecolor("white")
     if path.suffix == ".svg":
-        path.write_text(_svg(figure, "heatmap"), encoding="utf-8")
+        figure.set_facecolor("white")
+        path.write_text(as_svg(figure, "heatmap"), encoding="utf-8")
     else:
-        _save_png(figure, path)
+        save_png(figure, path)
 
 
 def histogram_svg(edges: Sequence[float], counts: Sequence[int], threshold: float | None, described: str) -> str:
-    """An inline `<svg>` of how many documents have which influence, with a line at `threshold`.
+    """An inline `<svg>` of how many documents have which influence; those from `threshold` on are marked as kept.
 
     `edges` has one value more than `counts`. `described` is the picture's text alternative.
     """
-    figure = Figure(figsize=(6.4, 2.3), layout="constrained")
+    figure = Figure(figsize=(4.4, 1.9), layout="constrained")
     axes = figure.add_subplot()
-    axes.stairs(counts, edges, fill=True, color=_BARS)
+    axes.stairs(counts, edges, fill=True, color=REST)
     if threshold is not None:
-        axes.axvline(threshold, color=_KEPT, linewidth=2)
+        bars = axes.stairs(counts, edges, fill=True, color=KEPT)
+        bars.set_clip_path(axes.axvspan(threshold, edges[-1], visible=False))
+        axes.axvline(threshold, color=KEPT, linewidth=1.5)
         # Left of the line where it would run out of the picture.
         late = threshold > (edges[0] + edges[-1]) / 2
         axes.annotate(
             f"threshold {threshold:.4f}",
-            (threshold, 0.96),
+            (threshold, 0.98),
             xycoords=("data", "axes fraction"),
             xytext=(-5 if late else 5, 0),
             textcoords="offset points",
             ha="right" if late else "left",
             va="top",
-            color=_INK,
+            color=INK,
         )
+    axes.set_xlim(edges[0], edges[-1])
     axes.set_xlabel("influence")
     axes.set_ylabel("documents")
-    axes.set_ylim(0, max([*counts, 1]) * 1.15)
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=5, integer=True))
-    _paint(figure, axes, _INK)
+    axes.set_ylim(0, max([*counts, 1]) * 1.18)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4, integer=True))
+    paint(figure, axes, INK)
     axes.spines[["top", "right"]].set_visible(False)
-    return _inline(figure, described)
+    return inline(figure, described)
 
 
 def save_changes(tasks: Sequence[str], panels: Mapping[str, Sequence[Bars]], path: str | Path) -> None:
@@ -96,7 +98,7 @@ def save_changes(tasks: Sequence[str], panels: Mapping[str, Sequence[Bars]], pat
     for axes, (label, bars_of) in zip(rows, panels.items(), strict=True):
         for number, name in enumerate(bars_of[0]):
             at = [task + (number - (len(bars_of[0]) - 1) / 2) * 0.26 for task in range(len(tasks))]
-            colour = (_KEPT, _OTHERS, _BARS)[number % 3]
+            colour = (_CHOSEN, _OTHERS, _BARS)[number % 3]
             axes.barh(at, [bars[name][0] for bars in bars_of], height=0.24, color=colour, label=name)
             for place, bars in zip(at, bars_of, strict=True):
                 if bars[name][1] is not None:
@@ -107,8 +109,7 @@ def save_changes(tasks: Sequence[str], panels: Mapping[str, Sequence[Bars]], pat
     rows[0].set_yticks(range(len(tasks)), tasks)
     rows[0].invert_yaxis()
     rows[-1].legend(frameon=False, title="masked heads", fontsize="small")
-    figure.set_facecolor("white")
-    _save_png(figure, path)
+    save_png(figure, path)
 
 
 def _heatmap(head_scores: Matrix, chosen: Sequence[tuple[int, int]], ink: str) -> Figure:
@@ -124,6 +125,7 @@ def _heatmap(head_scores: Matrix, chosen: Sequence[tuple[int, int]], ink: str) -
     known = score_HL[np.isfinite(score_HL)]
     lowest, highest = min([0.0, *known]), max([0.0, *known])
     cells = axes.pcolormesh(np.ma.masked_invalid(score_HL), cmap="viridis", vmin=lowest, vmax=highest or 1.0)
+    cells.set_gid("titled")
     axes.set_aspect("equal")
     axes.invert_yaxis()
     axes.scatter(
@@ -141,39 +143,6 @@ def _heatmap(head_scores: Matrix, chosen: Sequence[tuple[int, int]], ink: str) -
     axes.set_ylabel("head")
     bar = figure.colorbar(cells, ax=axes, label="retrieval score", fraction=0.03, pad=0.01)
     bar.outline.set_visible(False)
-    _paint(figure, axes, ink)
-    _paint(figure, bar.ax, ink)
+    paint(figure, axes, ink)
+    paint(figure, bar.ax, ink)
     return figure
-
-
-def _save_png(figure: Figure, path: str | Path) -> None:
-    FigureCanvasAgg(figure)
-    figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
-
-
-def _paint(figure: Figure, axes: Any, ink: str) -> None:
-    figure.set_facecolor("none")
-    axes.set_facecolor("none")
-    axes.tick_params(colors=ink, labelcolor=ink)
-    axes.xaxis.label.set_color(ink)
-    axes.yaxis.label.set_color(ink)
-    for spine in axes.spines.values():
-        spine.set_edgecolor(ink)
-
-
-def _svg(figure: Figure, salt: str) -> str:
-    out = io.StringIO()
-    with matplotlib.rc_context({"svg.hashsalt": salt, "svg.fonttype": "none", "font.family": "sans-serif"}):
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return out.getvalue()
-
-
-def _inline(figure: Figure, described: str) -> str:
-    svg = _svg(figure, described)
-    svg = svg[svg.index("<svg") :].replace(_INK, "currentColor")
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    # Its style sheet and fonts would leak into the page or fight it; names of namespaces mean nothing inside HTML; and
-    # numbered ids would stand twice in a page of several pictures.
-    svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>|font-family: [^;]*; ", "", svg, flags=re.DOTALL)
-    svg = re.sub(r' (?:xmlns(?::\w+)?="[^"]*"|id="[\w.]+_\d+")', "", svg)
-    return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(described)}"', 1)

@@ -64,12 +64,13 @@ class ScoreStore:
                 )
 
     def unit_batches(
-        self, unit: str, columns: Sequence[str], batch_rows: int = _BATCH_ROWS
+        self, unit: str, columns: Sequence[str], batch_rows: int = _BATCH_ROWS, encoded: Sequence[str] = ()
     ) -> Iterator[pa.RecordBatch]:
-        """Those columns of a unit's rows."""
+        """Those columns of a unit's rows; the `encoded` ones as dictionaries, which is how they lie on disk."""
         beside = [self.side[name] for name in columns if name in self.side]
         own = [name for name in columns if name not in self.side]
-        with self.scores.open(unit_name(unit)) as found:
+        as_dictionaries = [name for name in own if name in encoded]
+        with self.scores.open(unit_name(unit), read_dictionary=as_dictionaries) as found:
             missing = [name for name in own if name not in found.file.schema_arrow.names]
             if missing:
                 raise StoreError(f"{unit}: no column {missing[0]!r}, which other units have. Score it again.")

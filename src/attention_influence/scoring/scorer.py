@@ -18,7 +18,7 @@ from attention_influence.scoring.document_score import DocumentScore, TokenLosse
 from attention_influence.scoring.windows import cut, pack
 
 # Tokens a pack: enough to keep the products busy, few enough that activations stay small.
-_PACK_TOKENS = {"cpu": 4096, "cuda": 32768}
+_PACK_TOKENS = {"cpu": 2048, "cuda": 32768}
 MAX_DOCUMENT_TOKENS = 2**18
 
 

@@ -1,10 +1,13 @@
 """The dataset card: what was selected, how, and what to beware of, in Markdown with Hugging Face front matter."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from attention_influence.selection.ranks import Threshold
+import yaml
+
 from attention_influence.selection.rule import Rule
+from attention_influence.selection.thresholds import Threshold
 
 _LIMITS = """\
 ## Limits
@@ -12,9 +15,23 @@ _LIMITS = """\
 - Scores are compared only within a domain; the thresholds of two domains say nothing about each other.
 - Influence says how much a model leans on its retrieval heads to predict a document. It is no measure of truth,
   quality or safety, and the license of each document is still that of its source.
-- It tends to favour long documents and those that repeat themselves: compare lengths before and after.
+- It tends to favour long documents, those that repeat themselves and those of low base loss: a share of tokens above
+  that of documents means longer ones. `attention-influence report` shows what goes along with it.
 - A document without a finite score was never a candidate, whatever its content.
 """
+
+_USE = """\
+```python
+from datasets import load_dataset
+
+documents = load_dataset("path/of/this/folder", split="train")
+```
+"""
+_COLUMNS = (
+    "Every row has its own columns, followed by `influence`, the value that ranked it, and its rank in the domain (1 "
+    "is the first).\n"
+)
+_SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
 
 
 def card(
@@ -24,27 +41,27 @@ def card(
     shard_sets: Sequence[Sequence[str]],
     complete: bool,
     warnings: Sequence[str],
+    run: Mapping[str, Any],
 ) -> str:
     """The text of README.md; `order`: which documents came first, in words; `shard_sets`: the files written, empty for
-    a manifest.
+    a manifest; `run`: what the score store records of its run.
     """
     documents = sum(t.documents for t in thresholds)
     chosen = sum(t.chosen for t in thresholds)
+    ranked_tokens = sum(t.tokens for t in thresholds)
     tokens = sum(t.tokens_chosen for t in thresholds)
     parts = [
-        _front_matter(shard_sets),
+        _front_matter(shard_sets, chosen),
         "# Selected documents\n",
-        f"{chosen:,} of {documents:,} documents ({tokens:,} tokens), chosen by attention influence: "
-        f"{_in_words(rule)}, {order} within each domain. Equal scores are ordered by a "
-        "stable hash of the row's key, so the same scores always give the same selection.\n",
+        f"**{chosen:,} of {documents:,} documents**, {tokens:,} of {ranked_tokens:,} tokens, chosen by "
+        f"attention influence: {_in_words(rule)}{_limits_in_words(rule)}, {order} within each domain. Equal scores are "
+        "ordered by a stable hash of the row's key, so the same scores always give the same selection.\n",
     ]
     if not complete:
         parts.append("**Partial.** The corpus was not scored to its end when this was selected.\n")
+    parts.append("\n".join(f"- Warning: {_line(warning)}." for warning in warnings) + "\n" if warnings else "")
     if shard_sets:
-        parts.append(
-            "Every row has its own columns, followed by `influence`, the value that ranked it, and its rank in the "
-            "domain (1 is the first).\n"
-        )
+        parts += ["## Use\n", _USE, _COLUMNS]
     else:
         parts.append(
             "`manifest.parquet` lists the rows by key: `source` (file under its root) and `row` (row index in "
@@ -52,10 +69,11 @@ def card(
             f"{rule.weight:g}, where 1 is one copy.\n"
         )
     parts += [
+        "## How it was selected\n",
         "`influence` = (loss of the reference model − loss of the base model) / loss of the base model, where the "
         "reference is the base model with its retrieval heads attending evenly (arXiv 2505.07293).\n",
+        _scored_by(run),
         _table(thresholds),
-        "\n".join(f"- Warning: {_line(warning)}." for warning in warnings) + "\n" if warnings else "",
         _unranked(thresholds),
         "Thresholds, counts and the fingerprint of the scores are in `selection.json`.\n",
         _LIMITS,
@@ -63,20 +81,42 @@ def card(
     return "\n".join(part for part in parts if part)
 
 
-def _front_matter(shard_sets: Sequence[Sequence[str]]) -> str:
-    lines = ["---", "tags:", "- attention-influence"]
+def _front_matter(shard_sets: Sequence[Sequence[str]], documents: int) -> str:
     # Shards of different schemas cannot be one configuration.
     sets = shard_sets or [["manifest.parquet"]]
-    lines.append("configs:")
+    configs = []
     for files in sets:
         folder = files[0].rpartition("/")[0]
-        lines += [
-            f"- config_name: {'default' if files is sets[0] else folder}",
-            "  data_files:",
-            "  - split: train",
-            f"    path: {f'{folder}/*' if folder else files[0]}",
-        ]
-    return "\n".join([*lines, "---\n"])
+        path = f"{folder}/*" if folder else files[0]
+        name = "default" if files is sets[0] else folder
+        configs.append({"config_name": name, "data_files": [{"split": "train", "path": path}]})
+    about = {
+        "pretty_name": "Documents selected by attention influence",
+        "task_categories": ["text-generation"],
+        "size_categories": [_size_category(documents)],
+        "tags": ["attention-influence", "data-selection"],
+        "configs": configs,
+    }
+    return f"---\n{yaml.safe_dump(about, sort_keys=False, allow_unicode=True)}---\n"
+
+
+def _size_category(documents: int) -> str:
+    """As the hub names sizes."""
+    for power, name in enumerate(_SIZES):
+        if documents < 1000 * 10**power:
+            return f"{_SIZES[power - 1]}<n<{name}" if power else f"n<{name}"
+    return f"n>{_SIZES[-1]}"
+
+
+def _scored_by(run: Mapping[str, Any]) -> str:
+    """What scored, as far as it is recorded."""
+    fingerprint = run.get("fingerprint") or {}
+    name, heads, window = (run.get("model") or {}).get("name"), fingerprint.get("heads"), fingerprint.get("window")
+    said = [f"Scored with {_cell(str(name))}"] if name else []
+    said += [f"{len(heads)} head{'' if len(heads) == 1 else 's'} masked"] if heads else []
+    said += [f"windows of {window:,} tokens"] if isinstance(window, int) else []
+    said += [f"weights in {_line(str(fingerprint['precision']))}"] if fingerprint.get("precision") else []
+    return ", ".join(said) + ".\n" if name else ""
 
 
 def _in_words(rule: Rule) -> str:
@@ -84,19 +124,32 @@ def _in_words(rule: Rule) -> str:
         return f"all at or above the thresholds of an earlier selection (`{_line(rule.apply)}`)"
     if rule.tokens is not None:
         return f"at most {rule.tokens:,} tokens in all, shared out in proportion to the tokens of each domain"
-    return f"the top {rule.top:.6g} of the {'tokens' if rule.counts_tokens else 'documents'} of each domain"
+    assert rule.top is not None
+    return f"the top {100 * rule.top:.6g}% of the {'tokens' if rule.counts_tokens else 'documents'} of each domain"
+
+
+def _limits_in_words(rule: Rule) -> str:
+    """What else the rule says, each thing after a comma."""
+    parts = [
+        f"at {which} {f'{limit:,.0f} tokens' if limit > 1 else f'{limit:.6g}'} of {_cell(name)}"
+        for which, limits in (("least", rule.floors), ("most", rule.caps))
+        for name, limit in limits.items()
+    ]
+    if rule.strata is not None:
+        parts.append("each length bin (powers of two of tokens) for itself")
+    return "".join(f", {part}" for part in parts)
 
 
 def _table(thresholds: Sequence[Threshold]) -> str:
     lines = [
-        "| domain | documents | ranked | chosen | tokens of the ranked | tokens chosen | threshold |",
-        "|---|---:|---:|---:|---:|---:|---:|",
+        "| domain | documents | ranked | chosen | tokens of the ranked | tokens chosen | share | threshold |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for t in thresholds:
         threshold = "—" if t.value is None else f"{t.value:.6g}"
         lines.append(
             f"| {_cell(t.domain)} | {t.documents:,} | {t.ranked:,} | {t.chosen:,} | {t.tokens:,} "
-            f"| {t.tokens_chosen:,} | {threshold} |"
+            f"| {t.tokens_chosen:,} | {f'{t.tokens_chosen / t.tokens:.1%}' if t.tokens else '—'} | {threshold} |"
         )
     return "\n".join([*lines, ""])
 

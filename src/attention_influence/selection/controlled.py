@@ -11,15 +11,16 @@ explains anything, or there are fewer than 50 documents, the value is the log ra
 influence does.
 """
 
+import functools
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 from attention_influence.errors import UsageError
 from attention_influence.progress import progress
@@ -77,7 +78,7 @@ class Control:
             for fold in range(_FOLDS):
                 here = np.flatnonzero(known & (codes == code) & (folds == fold))
                 if len(here):
-                    expected[here] = _one_thread(self.domains[name].models[fold], controls[here])
+                    expected[here] = self.domains[name].models[fold](controls[here])
         return pa.array((log_ratio - expected).astype(np.float32), mask=~known)
 
     def warnings(self) -> list[str]:
@@ -138,13 +139,16 @@ def add_by_domain(samples: Mapping[str, KeySample], batch: pa.RecordBatch, hashe
             samples[name].add(pa.Table.from_batches([batch.filter(pa.array(here))]), hashes[here])
 
 
-def fit_samples(samples: Mapping[str, pa.Table], seed: int) -> Control:
-    """The control fitted on the rows of each domain's sample, all of which have all figures."""
+def fit_samples(samples: Mapping[str, pa.Table], seed: int, trees: Container[str] | None = None) -> Control:
+    """The control fitted on the rows of each domain's sample, all of which have all figures.
+
+    `trees`: the domains in which trees are tried; by default all.
+    """
     domains = {}
     with progress("controlled influence", len(samples), "domains") as done:
         for name, rows in samples.items():
             controls, log_ratio, _ = observed(rows)
-            domains[name] = _fit(controls, log_ratio, _folds(rows, seed))
+            domains[name] = _fit(controls, log_ratio, _folds(rows, seed), trees is None or name in trees)
             done(1)
     return Control(domains, seed)
 
@@ -166,19 +170,21 @@ def observed(rows: pa.RecordBatch | pa.Table) -> tuple[Array, Array, npt.NDArray
     return controls, log_ratio, known
 
 
-def _fit(controls: Array, log_ratio: Array, folds: npt.NDArray[np.int64]) -> DomainControl:
+def _fit(controls: Array, log_ratio: Array, folds: npt.NDArray[np.int64], try_trees: bool) -> DomainControl:
     documents, mean = len(log_ratio), float(log_ratio.mean()) if len(log_ratio) else 0.0
     best = DomainControl(documents, "mean", 0.0, (lambda controls: np.full(len(controls), mean),) * _FOLDS)
     total = float(((log_ratio - mean) ** 2).sum())
     if documents < FEWEST or total == 0:
         return best
-    methods: dict[Method, Callable[[Array, Array], Model]] = {"linear": _linear, "trees": _trees}
+    methods: dict[Method, Callable[[Array, Array], Model]] = {"linear": _linear}
+    if try_trees:
+        methods["trees"] = _trees
     for method, fit in methods.items():
         models, rest = [], 0.0
         for fold in range(_FOLDS):
             unseen = folds == fold
             models.append(fit(controls[~unseen], log_ratio[~unseen]))
-            rest += float(((log_ratio[unseen] - _one_thread(models[-1], controls[unseen])) ** 2).sum())
+            rest += float(((log_ratio[unseen] - models[-1](controls[unseen])) ** 2).sum())
         if 1 - rest / total > best.explained:
             best = DomainControl(documents, method, 1 - rest / total, tuple(models))
     return best
@@ -213,15 +219,25 @@ def _trees(controls: Array, log_ratio: Array) -> Model:
     from sklearn.ensemble import HistGradientBoostingRegressor  # takes a second; not every selection needs it
 
     trees = HistGradientBoostingRegressor(max_leaf_nodes=8, early_stopping=False, random_state=0)
-    with threadpool_limits(1, user_api="openmp"):
+    with _threads().limit(limits=1, user_api="openmp"):
         trees.fit(controls, log_ratio)
-    return lambda controls: np.asarray(trees.predict(controls), dtype=np.float64) if len(controls) else np.zeros(0)
+
+    def predict(controls: Array) -> Array:
+        if not len(controls):
+            return np.zeros(0)
+        with _threads().limit(limits=1, user_api="openmp"):
+            return np.asarray(trees.predict(controls), dtype=np.float64)
+
+    return predict
 
 
-def _one_thread(model: Model, controls: Array) -> Array:
-    """On a machine whose cores are busy, waiting for a second OpenMP thread takes longer than the work."""
-    with threadpool_limits(1, user_api="openmp"):
-        return model(controls)
+@functools.cache
+def _threads() -> ThreadpoolController:
+    """For one OpenMP thread: on a machine whose cores are busy, waiting for a second takes longer than the work.
+
+    Looking through the libraries of the process for it takes as long as a small fit.
+    """
+    return ThreadpoolController()
 
 
 def _folds(rows: pa.RecordBatch | pa.Table, seed: int) -> npt.NDArray[np.int64]:

@@ -1,9 +1,10 @@
 """The chosen rows as a dataset: their own columns and order, plus their score and rank."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Literal, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -15,16 +16,13 @@ from attention_influence.corpus.sources import Compression, Source
 from attention_influence.errors import CorpusError, UsageError
 from attention_influence.selection.added_columns import added_names, check_free, with_columns, with_keys
 from attention_influence.selection.json_table import fitted, lines_of, table_of
+from attention_influence.selection.parts import OutputFormat, Part, ShardSet, schema_kind
 from attention_influence.selection.publish import StagedFolder
-from attention_influence.selection.ranks import ChosenRows
 from attention_influence.selection.shards import LineShards, ParquetShards
 
-OutputFormat = Literal["parquet", "jsonl", "jsonl.gz", "jsonl.zst"]
 OUTPUT_FORMATS: tuple[str, ...] = get_args(OutputFormat)
 
 _COMPRESSIONS: dict[str, Compression | None] = {"jsonl": None, "jsonl.gz": "gzip", "jsonl.zst": "zstd"}
-# Chosen rows of one file that are looked up in one reading of it.
-_LOOKUP_ROWS = 4 << 20
 _LINES_AT_A_TIME = 1024
 _LINE_BYTES_AT_A_TIME = 16 << 20
 
@@ -62,8 +60,16 @@ class _ShardSets:
             self.all.append(self.lines[compression])
         return self.lines[compression]
 
+    def close(self) -> list[ShardSet]:
+        """All sets, written to their ends."""
+        for shards in self.all:
+            shards.close()
+        kinds = {id(shards): schema_kind(schema) for schema, shards in self.parquet}
+        kinds |= {id(shards): f"lines {compression}" for compression, shards in self.lines.items()}
+        return [ShardSet(kinds[id(shards)], shards.files) for shards in self.all]
+
     def _prefix(self) -> str:
-        return f"data-{len(self.all) + 1}" if self.all else "data"
+        return f"{len(self.all)}"
 
 
 def check_format(name: str | None, shard_bytes: int) -> None:
@@ -75,29 +81,53 @@ def check_format(name: str | None, shard_bytes: int) -> None:
 
 
 def write_dataset(
-    chosen: ChosenRows,
-    sources: Mapping[str, Source],
-    folder: StagedFolder,
-    value_name: str,
-    output_format: OutputFormat | None,
-    shard_bytes: int,
-) -> list[list[str]]:
-    """The names of the files written: one list for each set of shards that share a schema.
+    parts: Iterator[Part],
+    spread: Callable[[Iterator[Part]], Iterator[list[ShardSet]]],
+    progress: Callable[[float], None],
+) -> list[dict[str, str]]:
+    """For each set of shards that fit together, its files: name under the folder of the parts → name in the dataset.
 
-    Rows come by source and then in the source's order. Without `output_format` Parquet stays Parquet and JSON lines
-    stay what they are, compressed as they were. Raises CorpusError when a row cannot be read or written.
+    `spread` calls `write_part` with each part; `progress` is told of the documents written.
     """
-    sets = _ShardSets(folder, shard_bytes)
-    for run in _runs(chosen, sources, value_name):
+    named: deque[tuple[str, int]] = deque()
+
+    def noted() -> Iterator[Part]:
+        for part in parts:
+            named.append((part.name, len(part.rows)))
+            yield part
+
+    sets: dict[str, dict[str, str]] = {}
+    for written in spread(noted()):
+        part_name, documents = named.popleft()
+        for shards in written:
+            of_kind = sets.setdefault(shards.kind, {})
+            folder = f"data-{place}" if (place := [*sets].index(shards.kind) + 1) > 1 else "data"
+            for file in shards.files:
+                ending = file.partition(".")[2]
+                of_kind[f"{part_name}/{file}"] = f"{folder}/{len(of_kind):05d}.{ending}"
+        progress(documents)
+    return [*sets.values()]
+
+
+def write_part(part: Part) -> list[ShardSet]:
+    """The files of a part, in its folder; those that are there already if it was finished before.
+
+    Rows come by source and then in the source's order. Without a format Parquet stays Parquet and JSON lines stay what
+    they are, compressed as they were. Raises CorpusError when a row cannot be read or written.
+    """
+    if (sets := part.finished()) is not None:
+        return sets
+    shards = _ShardSets(part.folder(), part.output.shard_bytes)
+    for run in _runs(part):
         # Parquet names its own; for lines the input's own compression.
-        target = output_format or ("parquet" if run.source.format == "parquet" else None)
+        target = part.output.format or ("parquet" if run.source.format == "parquet" else None)
         if run.source.format == "parquet":
-            _write_table_rows(run, sets, target)
+            _write_table_rows(run, shards, target)
         else:
-            _write_lines(run, sets, target)
-    for shards in sets.all:
-        shards.close()
-    return [shards.files for shards in sets.all]
+            _write_lines(run, shards, target)
+    sets = shards.close()
+    part.finish(sets)
+    return sets
 
 
 def _write_table_rows(run: _Run, sets: _ShardSets, target: str | None) -> None:
@@ -155,31 +185,12 @@ def _line_batches(run: _Run) -> Iterator[list[bytes]]:
         yield lines
 
 
-def _runs(chosen: ChosenRows, sources: Mapping[str, Source], value_name: str) -> Iterator[_Run]:
-    """The chosen rows source by source, a large source in several runs."""
-    held: list[pa.RecordBatch] = []
-    count = 0
-    for part in _by_source(chosen):
-        if held and (part.column("source")[0] != held[0].column("source")[0] or count >= _LOOKUP_ROWS):
-            yield _run(held, sources, value_name)
-            held, count = [], 0
-        held.append(part)
-        count += part.num_rows
-    if held:
-        yield _run(held, sources, value_name)
-
-
-def _by_source(chosen: ChosenRows) -> Iterator[pa.RecordBatch]:
-    for batch in chosen.batches():
-        codes = batch.column("source").dictionary_encode().indices.to_numpy()
-        bounds = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), batch.num_rows]
-        for low, high in pairwise(bounds):
-            yield batch.slice(low, high - low)
-
-
-def _run(parts: Sequence[pa.RecordBatch], sources: Mapping[str, Source], value_name: str) -> _Run:
-    table = pa.Table.from_batches(parts)
-    columns = {"influence": table["influence"], value_name: table["value"]}
-    columns = {name: columns[name] for name in dict.fromkeys(columns)}
-    added = pa.table([*columns.values(), table["rank"].cast(pa.int64())], names=added_names(value_name))
-    return _Run(sources[table["source"][0].as_py()], table["row"].to_numpy(), added)
+def _runs(part: Part) -> Iterator[_Run]:
+    """The chosen rows source by source."""
+    numbers = part.rows["source"].to_numpy()
+    bounds = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
+    for (low, high), source in zip(pairwise(bounds), part.sources.values(), strict=True):
+        rows = part.rows.slice(low, high - low)
+        columns = {"influence": rows["influence"], part.output.value_name: rows["value"]}
+        added = pa.table([*columns.values(), rows["rank"]], names=added_names(part.output.value_name))
+        yield _Run(source, rows["row"].to_numpy(), added)

@@ -3,7 +3,7 @@
 import json
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -19,6 +19,14 @@ _OF_ONE_STORE = {
     "controlled": "its models were fitted to that selection's store and are not kept",
     "unigram_surprisal": "it is measured against the other documents of a unit",
 }
+
+
+class FrozenCut(NamedTuple):
+    """The last document that is chosen, by the ranking's key, tie hash and bucket of values."""
+
+    key: int
+    tie_hash: int
+    bucket: int
 
 
 @dataclass(frozen=True)
@@ -56,8 +64,8 @@ class FrozenThresholds:
                     f"({ours.get(field)!r}, there {theirs.get(field)!r}). Score it with the same."
                 )
 
-    def cut(self, domain: str, ranking: Ranking) -> tuple[int, int] | None:
-        """(ranking key, tie hash) of the last document that is chosen; None where none is."""
+    def cut(self, domain: str, ranking: Ranking) -> FrozenCut | None:
+        """Where a domain was cut; None where nothing was chosen."""
         threshold = self.by_domain.get(domain)
         if threshold is None:
             return None
@@ -68,7 +76,7 @@ class FrozenThresholds:
             values = pa.nulls(1, ranking.type)
         if values[0].as_py() != value:
             raise StoreError(f"{self.url}: the threshold {value} is no {ranking.type}, as {ranking.column} is here.")
-        return int(ranking.keys(values)[0]), tie_hash
+        return FrozenCut(int(ranking.keys(values)[0]), tie_hash, int(ranking.buckets(values)[0]))
 
 
 def read_frozen(path: str | os.PathLike[str]) -> FrozenThresholds:
@@ -84,6 +92,9 @@ def read_frozen(path: str | os.PathLike[str]) -> FrozenThresholds:
             record = json.loads(file.read())
         if source := record["rule"].get("apply"):
             raise UsageError(f"--apply {url}: it was itself made with --apply {source}. Apply that one.")
+        for option in ("strata", "temperature"):
+            if record["rule"].get(option) is not None:
+                raise UsageError(f"--apply {url}: it was made with --{option}, so it has no threshold of a domain.")
         return FrozenThresholds(
             url=url,
             rank_by=record["ranking"]["name"],

@@ -1,8 +1,10 @@
 """The chosen rows as a list of keys."""
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from attention_influence.scoring.lookahead import ahead
 from attention_influence.selection.publish import StagedFolder
 from attention_influence.selection.ranks import ChosenRows
 
@@ -16,18 +18,25 @@ def write_manifest(chosen: ChosenRows, folder: StagedFolder, value_name: str, we
     """
     writer: pq.ParquetWriter | None = None
     with folder.open(MANIFEST) as sink:
-        for batch in chosen.batches():
+        for batch in ahead(chosen.batches()):
             columns = {
                 "source": batch.column("source"),
                 "row": batch.column("row"),
-                "weight": pa.array([weight] * batch.num_rows, pa.float64()),
+                "weight": pa.array(np.full(batch.num_rows, weight)),
                 "domain": batch.column("domain"),
                 "influence": batch.column("influence"),
                 value_name: batch.column("value"),
                 f"{value_name}_rank": batch.column("rank"),
             }
             table = pa.table(columns)
-            writer = writer or pq.ParquetWriter(sink, table.schema, compression="zstd")
+            # Without Arrow's own schema beside it, source and domain read back as the strings that they are.
+            writer = writer or pq.ParquetWriter(
+                sink,
+                table.schema,
+                compression="zstd",
+                use_dictionary=["source", "weight", "domain"],
+                store_schema=False,
+            )
             writer.write_table(table)
         assert writer is not None
         writer.close()

@@ -1,9 +1,15 @@
-"""A folder that appears whole or not at all."""
+"""A folder that appears whole or not at all, and whose making can go on after it was killed.
 
+.<name>.part/claims/     who is at work on it
+.<name>.part/parts/      see `parts`
+.<name>.part/whole-*/    what takes the folder's place in the end, on a local disk
+"""
+
+import hashlib
+import json
 import os
 import shutil
-import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import BinaryIO, cast
@@ -14,9 +20,13 @@ from fsspec.implementations.local import LocalFileSystem
 from attention_influence.corpus.filesystems import open_filesystem
 from attention_influence.corpus.whole_files import flush
 from attention_influence.errors import UsageError
+from attention_influence.scoring.claims import Claims, worker_name
 
 # The last file to be published where folders cannot be renamed, and the mark of a folder that may be replaced.
 DONE_MARK = "selection.json"
+# In the staging folder, where folders cannot be renamed: files are being moved to their place.
+_MOVING = "moving"
+_CLAIM = "select"
 
 
 @dataclass(frozen=True)
@@ -32,6 +42,57 @@ class StagedFolder:
         self.filesystem.makedirs(path.rpartition("/")[0], exist_ok=True)
         return cast(BinaryIO, self.filesystem.open(path, "wb"))
 
+    def flush(self) -> None:
+        """Makes its files survive a power cut, on a local disk."""
+        if isinstance(self.filesystem, LocalFileSystem):
+            for folder, _, files in os.walk(self.path):
+                for name in files:
+                    flush(os.path.join(folder, name))
+                flush(folder)
+
+
+@dataclass(frozen=True)
+class Staging:
+    """The hidden sibling of a folder, in which it is made."""
+
+    out: str
+    filesystem: fsspec.AbstractFileSystem
+    path: str
+
+    @property
+    def parts(self) -> str:
+        """URL of the folder of the parts."""
+        return f"{self.filesystem.unstrip_protocol(self.path)}/parts"
+
+    def whole(self, moved: Mapping[str, str]) -> StagedFolder:
+        """For the files beside those that are moved out of the parts; another folder when others are moved."""
+        return StagedFolder(self.filesystem, f"{self.path}/whole-{_digest(moved)}")
+
+    def publish(self, moved: Mapping[str, str], overwrite: bool) -> None:
+        """Puts everything into its place: what is in `whole`, and files of the parts, by their names there.
+
+        On a local disk that is one rename, everything flushed first. Object stores have none: there the files are
+        moved one by one, and `selection.json` last. Goes on where an earlier call was cut off.
+        """
+        check_target(self.out, overwrite)
+        path = open_filesystem(self.out)[1].rstrip("/")
+        whole = self.whole(moved)
+        if isinstance(self.filesystem, LocalFileSystem):
+            self._move_parts(moved, whole.path)
+            whole.flush()
+            _rename(whole.path, path)
+            return
+        if _moving(self.filesystem, path) != _digest(moved):
+            _clear(self.filesystem, path)
+            self.filesystem.pipe_file(f"{self.path}/{_MOVING}", _digest(moved).encode())
+        self._move_parts(moved, path)
+        for file in sorted(self.filesystem.find(whole.path), key=lambda file: (file.endswith(f"/{DONE_MARK}"), file)):
+            _move(self.filesystem, file, path + file[len(whole.path) :])
+
+    def _move_parts(self, moved: Mapping[str, str], target: str) -> None:
+        for name, new_name in moved.items():
+            _move(self.filesystem, f"{self.path}/parts/{name}", f"{target}/{new_name}")
+
 
 def check_target(out: str, overwrite: bool) -> None:
     """Raises UsageError when a selection may not be written to `out`."""
@@ -41,59 +102,81 @@ def check_target(out: str, overwrite: bool) -> None:
         raise UsageError(f"{out}: a file is in the way. Give --out a folder that does not exist yet.")
     if not filesystem.isdir(path) or not filesystem.ls(path, detail=False):
         return
+    done = filesystem.exists(f"{path}/{DONE_MARK}")
+    if not done and _moving(filesystem, path):
+        return  # files that a command that was cut off had moved there
     if not overwrite:
         raise UsageError(f"{out}: the folder is not empty. Give another --out, or --overwrite to replace a selection.")
-    if not filesystem.exists(f"{path}/{DONE_MARK}"):
+    if not done:
         raise UsageError(f"{out}: not replaced, for it holds no {DONE_MARK}, so no selection. Give another --out.")
 
 
 @contextmanager
-def published_folder(out: str, overwrite: bool = False) -> Iterator[StagedFolder]:
-    """A hidden sibling of `out`, which takes its place when the block ends without an error.
+def staged(out: str) -> Iterator[Staging]:
+    """Where a folder is made; removed at the end, unless it holds finished parts that an error kept from being used.
 
-    On a local disk that is one rename, everything in it flushed first. Object stores have none: there the files are
-    moved one by one, and `selection.json` last.
+    Raises UsageError when another process is at work on it.
     """
     filesystem, path = open_filesystem(out)
-    path = path.rstrip("/")
+    staging = Staging(out, filesystem, _staging_path(path.rstrip("/")))
+    claims = Claims(filesystem.unstrip_protocol(staging.path), worker_name())
+    if not claims.take(_CLAIM):
+        holder = claims.read(_CLAIM)
+        raise UsageError(
+            f"{out}: another `select` is at work on it{f' ({holder.worker})' if holder else ''}. Wait for it, or give "
+            "another --out; one that was killed on another machine counts for two minutes."
+        )
+    published = False
+    with claims.kept(_CLAIM):
+        try:
+            yield staging
+            published = True
+        finally:
+            if published or not filesystem.glob(f"{staging.path}/parts/*.json"):
+                with suppress(FileNotFoundError):
+                    filesystem.rm(staging.path, recursive=True)
+
+
+def _staging_path(path: str) -> str:
     parent, _, name = path.rpartition("/")
-    staged = StagedFolder(filesystem, f"{parent}/.{name}.{uuid.uuid4().hex[:12]}.part")
-    filesystem.makedirs(staged.path, exist_ok=True)
+    return f"{parent}/.{name}.part"
+
+
+def _digest(moved: Mapping[str, str]) -> str:
+    return hashlib.blake2b(json.dumps([*moved.items()]).encode(), digest_size=8).hexdigest()
+
+
+def _moving(filesystem: fsspec.AbstractFileSystem, path: str) -> str | None:
+    """The digest of what is being moved to a folder, if anything is."""
     try:
-        yield staged
-        check_target(out, overwrite)
-        if isinstance(filesystem, LocalFileSystem):
-            _rename(staged.path, path, parent)
-        else:
-            _move(filesystem, staged.path, path)
-    finally:
-        with suppress(FileNotFoundError):
-            filesystem.rm(staged.path, recursive=True)
+        return str(filesystem.cat_file(f"{_staging_path(path)}/{_MOVING}").decode())
+    except FileNotFoundError:
+        return None
 
 
-def _rename(staged: str, path: str, parent: str) -> None:
-    for folder, _, files in os.walk(staged):
-        for name in files:
-            flush(os.path.join(folder, name))
-        flush(folder)
+def _rename(whole: str, path: str) -> None:
+    parent = os.path.dirname(path)
     if os.path.isdir(path) and os.listdir(path):
-        replaced = f"{staged}.old"
+        replaced = f"{whole}.old"
         os.rename(path, replaced)
-        os.rename(staged, path)
+        os.rename(whole, path)
         flush(parent)
         shutil.rmtree(replaced)
     else:
-        os.rename(staged, path)
+        os.rename(whole, path)
         flush(parent)
 
 
-def _move(filesystem: fsspec.AbstractFileSystem, staged: str, path: str) -> None:
+def _clear(filesystem: fsspec.AbstractFileSystem, path: str) -> None:
     if filesystem.isdir(path):
         with suppress(FileNotFoundError):
             filesystem.rm(f"{path}/{DONE_MARK}")
         with suppress(FileNotFoundError):
             filesystem.rm(path, recursive=True)
-    for file in sorted(filesystem.find(staged), key=lambda file: (file.endswith(f"/{DONE_MARK}"), file)):
-        target = path + file[len(staged) :]
+
+
+def _move(filesystem: fsspec.AbstractFileSystem, file: str, target: str) -> None:
+    """Moves a file, unless that was done before."""
+    if filesystem.exists(file) or not filesystem.exists(target):
         filesystem.makedirs(target.rpartition("/")[0], exist_ok=True)
         filesystem.mv(file, target)

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from attention_influence.errors import UsageError
 from attention_influence.scoring.score_store import ScoreStore
 from attention_influence.selection.controlled import Control, fit_control
+from attention_influence.selection.groups import Numbers
 from attention_influence.selection.percentiles import percentiles
 from attention_influence.selection.ranking_key import Keys, is_ranked, order_keys, salted, tie_hashes, value_digits
 
@@ -55,6 +56,13 @@ class Ranking:
         digits = value_digits(self.type)
         assert digits is not None
         return keys ^ (np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(64 - 16 * digits))
+
+    def buckets(self, values: pa.Array) -> Numbers:
+        """16-bit numbers that never fall as the rank rises: the leading half of the key of the nearest float32."""
+        with np.errstate(over="ignore"):  # beyond float32 all share the bucket of infinity
+            nearest = values.fill_null(0).to_numpy(zero_copy_only=False).astype(np.float32)
+        buckets = (order_keys(pa.array(nearest)) >> np.uint64(16)).astype(np.int64)
+        return buckets ^ 0xFFFF if self.lowest_first else buckets
 
     def ranked(self, batch: pa.RecordBatch, values: pa.Array) -> npt.NDArray[np.bool_]:
         """Which rows of a batch, that holds influence, take part."""
@@ -161,7 +169,7 @@ def _ranked_by_all(
         [member.ranked(batch, its) for (member, _), its in zip(members, values, strict=True)]
     )
     keys = [member.keys(its)[ranked] for (member, _), its in zip(members, values, strict=True)]
-    return ranked, batch.column("domain").filter(pa.array(ranked)), keys
+    return ranked, batch.column("domain").cast(pa.string()).filter(pa.array(ranked)), keys
 
 
 def _delta(batch: pa.RecordBatch) -> pa.Array:

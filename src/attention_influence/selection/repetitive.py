@@ -3,7 +3,9 @@
 One pass over the store: the shares of tokens are exact; the comparison is made on a random sample of each domain.
 """
 
+import threading
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,15 +17,19 @@ from attention_influence.scoring.score_store import ScoreStore
 from attention_influence.selection.controlled import COLUMNS, Control, Method, add_by_domain, fit_samples
 from attention_influence.selection.cuts import Cuts
 from attention_influence.selection.key_sample import KeySample
+from attention_influence.selection.passes import over_units
 from attention_influence.selection.ranking_key import salted, tie_hashes
+from attention_influence.selection.ranks import ChosenRows
+from attention_influence.selection.thresholds import Threshold
 
 MOSTLY = 0.5
 """Above this `copy_share` a document mostly repeats itself; above this share of chosen tokens in such documents, the
 choice does."""
 SAMPLE = 10_000
 """Documents of a domain on which the two rankings are compared."""
-# Of very many domains the largest are compared: each takes about a second.
+# Of very many domains the largest are compared, and trees, which take about a second, are tried only in a few.
 _MOST_DOMAINS = 50
+_MOST_WITH_TREES = 5
 
 
 @dataclass(frozen=True)
@@ -74,45 +80,87 @@ class Repetition:
         )
 
 
-def repetition_of(store: ScoreStore, cuts: Cuts, seed: int) -> tuple[Repetition, ...]:
+def repetition_of(store: ScoreStore, chosen: ChosenRows, seed: int) -> tuple[Repetition, ...]:
     """How repetitive the choice is in each domain, by name.
 
     A document repeats itself when its flag says `repetitive` (more than 0.3 of its 5-grams stood earlier in it), or its
     `copy_share` is above 0.5. Without the columns of controlled influence there is no comparison.
     """
     controlled = set(COLUMNS) <= set(store.schema.names)
-    largest = sorted(cuts.domains.values(), key=lambda domain: (-domain.ranked, domain.name))[:_MOST_DOMAINS]
-    samples = {domain.name: KeySample(SAMPLE) for domain in largest} if controlled else {}
-    tokens: dict[str, Counter[str]] = {"ranked": Counter(), "chosen": Counter()}
-    repeated: dict[str, Counter[str]] = {"ranked": Counter(), "chosen": Counter()}
-    columns = ["source", "row", "domain", "influence", "n_tokens", "copy_share", "flag", *cuts.ranking.columns]
-    for batch in store.batches(list(dict.fromkeys([*columns, *(COLUMNS if controlled else ())]))):
-        values = cuts.ranking.values(batch)
-        chosen = cuts.inside(batch, values)
-        repeats = _repeats_itself(batch)
-        for name, rows in (("ranked", cuts.ranking.ranked(batch, values)), ("chosen", chosen)):
-            _add_tokens(tokens[name], batch, rows)
-            _add_tokens(repeated[name], batch, rows & repeats)
-        if samples:
-            hashes = salted(tie_hashes(batch.column("source"), batch.column("row").to_numpy()), f"repetition {seed}")
-            add_by_domain(samples, batch.append_column("chosen", pa.array(chosen)), hashes)
-    rows_of = {name: sample.rows() for name, sample in samples.items()}
-    control = fit_samples(rows_of, seed)
+    largest = sorted(chosen.thresholds, key=lambda domain: (-domain.ranked, domain.domain))[:_MOST_DOMAINS]
+    passing = _Pass(chosen.cuts, largest if controlled else [], seed)
+    columns = ["source", "row", "domain", "influence", "n_tokens", "copy_share", "flag", *chosen.cuts.ranking.columns]
+    for _ in over_units(store, [*columns, *(COLUMNS if controlled else ())], passing.add):
+        pass
+    rows_of = {name: sample.rows() for name, sample in passing.samples.items() if sample.has_rows}
+    control = fit_samples(rows_of, seed, trees=[domain.domain for domain in largest[:_MOST_WITH_TREES]])
     return tuple(
         Repetition(
-            name,
-            chosen=_share(repeated["chosen"][name], tokens["chosen"][name]),
-            ranked=_share(repeated["ranked"][name], tokens["ranked"][name]),
-            instead=_instead(control, name, rows_of[name]) if name in rows_of else None,
+            domain.domain,
+            chosen=_share(passing.repeated["chosen"][domain.domain], domain.tokens_chosen),
+            ranked=_share(passing.repeated["ranked"][domain.domain], domain.tokens),
+            instead=_instead(control, domain.domain, rows_of[domain.domain]) if domain.domain in rows_of else None,
         )
-        for name in sorted(cuts.domains)
+        for domain in chosen.thresholds
     )
 
 
-def _repeats_itself(batch: pa.RecordBatch) -> npt.NDArray[np.bool_]:
-    flagged = pc.match_substring(batch.column("flag"), "repetitive").fill_null(False)
-    copied = pc.greater(batch.column("copy_share"), MOSTLY).fill_null(False)
-    return np.asarray(pc.or_(flagged, copied).to_numpy(zero_copy_only=False), dtype=np.bool_)
+class _Pass:
+    """What one pass over the store collects; threads add to it."""
+
+    def __init__(self, cuts: Cuts, domains: Sequence[Threshold], seed: int) -> None:
+        # Twice as many as are wanted, for some lack a figure; all others are passed over by their hash alone.
+        self.samples = {
+            domain.domain: KeySample(SAMPLE, min(2**65 * SAMPLE // max(domain.ranked, 1), 2**64 - 1))
+            for domain in domains
+        }
+        self.repeated: dict[str, Counter[str]] = {"ranked": Counter(), "chosen": Counter()}
+        """Domain → tokens in documents that repeat themselves."""
+        self._cuts = cuts
+        own = ("source", "row", "domain", "influence", "n_tokens")
+        self._needed = [*dict.fromkeys([*own, *cuts.ranking.columns])]
+        self._salt = f"repetition {seed}"
+        self._lock = threading.Lock()
+
+    def add(self, batches: Iterator[pa.RecordBatch]) -> None:
+        """Adds a unit."""
+        near: list[pa.RecordBatch] = []
+        for batch in batches:
+            self._add_repeated(batch)
+            if self.samples:
+                near.append(self._near(batch))
+        for rows in pa.Table.from_batches(near).combine_chunks().to_batches() if near else ():
+            with self._lock:
+                add_by_domain(self.samples, rows, rows.column("hash").to_numpy())
+
+    def _add_repeated(self, batch: pa.RecordBatch) -> None:
+        repeats = batch.select(self._needed).filter(_repeats_itself(batch))
+        values = self._cuts.ranking.values(repeats)
+        ranked, chosen = self._cuts.ranking.ranked(repeats, values), self._cuts.inside(repeats, values)
+        with self._lock:
+            for name, rows in (("ranked", ranked), ("chosen", chosen)):
+                _add_tokens(self.repeated[name], repeats, rows)
+
+    def _near(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows that may belong to a sample, with their hashes and whether they are chosen."""
+        hashes = salted(tie_hashes(batch.column("source"), batch.column("row").to_numpy()), self._salt)
+        domains = batch.column("domain").dictionary_encode()
+        bounds = [self.samples[name].bound if name in self.samples else -1 for name in domains.dictionary.to_pylist()]
+        sampled = np.array([bound >= 0 for bound in bounds], dtype=np.bool_)
+        bound = np.array([max(bound, 0) for bound in bounds], dtype=np.uint64)
+        codes = domains.indices.to_numpy()
+        near = sampled[codes] & (hashes <= bound[codes])
+        rows = batch.filter(pa.array(near))
+        chosen = self._cuts.inside(rows, self._cuts.ranking.values(rows))
+        columns = {name: rows.column(name) for name in rows.schema.names}
+        columns |= {name: columns[name].cast(pa.string()) for name in ("source", "domain", "flag")}
+        return pa.RecordBatch.from_pydict(columns | {"hash": pa.array(hashes[near]), "chosen": pa.array(chosen)})
+
+
+def _repeats_itself(batch: pa.RecordBatch) -> pa.Array:
+    flags = batch.column("flag").dictionary_encode()
+    flagged = pc.match_substring(flags.dictionary, "repetitive").take(flags.indices).fill_null(False)
+    return pc.or_(flagged, pc.greater(batch.column("copy_share"), MOSTLY).fill_null(False))
 
 
 def _add_tokens(counter: Counter[str], batch: pa.RecordBatch, rows: npt.NDArray[np.bool_]) -> None:

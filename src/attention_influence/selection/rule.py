@@ -1,12 +1,16 @@
 """What to select: a share of each domain's documents or tokens, a number of tokens in all, or by frozen thresholds."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from attention_influence.errors import UsageError
-from attention_influence.shares import as_written, count_in
+
+COLDEST = 1e-6
+"""The lowest temperature: below it value / temperature would drown the noise in rounding."""
+
+_LIMIT = "N is a share from 0 to 1, such as 0.1, or a whole number of tokens, such as 3e9"
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,14 @@ class Rule:
     """The name of a ranking (see `ranking`)."""
     apply: str | None = None
     """The selection whose thresholds decide, so that there is no budget."""
+    caps: Mapping[str, float] = field(default_factory=dict)
+    """Domain → the most that is chosen of it: up to 1 a share (of what --by counts), above 1 a number of tokens."""
+    floors: Mapping[str, float] = field(default_factory=dict)
+    """Domain → the least."""
+    strata: Literal["length"] | None = None
+    """Whether each length bin of a domain gives its own part."""
+    temperature: float | None = None
+    """Of a draw instead of a hard cut."""
     weight: float = 1.0
     """Of each chosen row in a manifest: 2 stands for a second copy."""
 
@@ -40,34 +52,45 @@ class Rule:
             raise UsageError(f"--weight is {self.weight}; it is a number above 0, such as 2 for a second copy.")
         if self.by not in ("documents", "tokens"):
             raise UsageError(f"--by is {self.by!r}; it is 'documents' or 'tokens'.")
+        if self.strata not in (None, "length"):
+            raise UsageError(f"--strata is {self.strata!r}; it is 'length'.")
+        if self.temperature is not None and not COLDEST <= self.temperature < math.inf:
+            raise UsageError(
+                f"--temperature is {self.temperature}; it is a number from {COLDEST} on; without it nothing is drawn."
+            )
+        if self.apply is not None and (self.caps or self.floors or self.strata or self.temperature is not None):
+            raise UsageError("--cap, --floor, --strata and --temperature have no part in --apply: leave them away.")
+        for option, limits in (("--cap", self.caps), ("--floor", self.floors)):
+            for name, limit in limits.items():
+                if not 0 <= limit < math.inf or (limit > 1 and limit != int(limit)):
+                    raise UsageError(f"{option} {name}={limit}: {_LIMIT}.")
+        for name in self.caps.keys() & self.floors.keys():
+            cap, floor = self.caps[name], self.floors[name]
+            if (cap > 1) != (floor > 1):
+                raise UsageError(f"domain {name}: give --cap and --floor both as shares or both as tokens.")
+            if floor > cap:
+                raise UsageError(f"domain {name}: --floor {floor:g} is above --cap {cap:g}.")
 
     @property
     def counts_tokens(self) -> bool:
         return self.tokens is not None or self.by == "tokens"
 
-    def budgets(self, documents: Sequence[int], tokens: Sequence[int]) -> list[int]:
-        """How many documents, or tokens where the rule counts tokens, each domain may give.
-
-        `documents` and `tokens`: each domain's ranked documents and their tokens. The parts of a number of tokens are
-        rounded by largest remainder, an equal remainder going to the earlier domain, so that they add up to it.
-        """
-        if self.tokens is not None:
-            return _largest_remainder(self.tokens, tokens)
-        assert self.top is not None
-        if self.counts_tokens:
-            return [math.floor(as_written(self.top) * count) for count in tokens]
-        return [count_in(self.top, count) for count in documents]
-
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
 
-def _largest_remainder(total: int, weights: Sequence[int]) -> list[int]:
-    whole = sum(weights)
-    if not whole:
-        return [0] * len(weights)
-    parts = [total * weight // whole for weight in weights]
-    by_remainder = sorted(range(len(weights)), key=lambda i: (-(total * weights[i] % whole), i))
-    for i in by_remainder[: total - sum(parts)]:
-        parts[i] += 1
-    return parts
+def parse_limits(option: str, given: Sequence[str]) -> dict[str, float]:
+    """Domain → limit, out of DOMAIN=N. Raises UsageError."""
+    limits: dict[str, float] = {}
+    for text in given:
+        name, equals, number = text.rpartition("=")
+        try:
+            limit = float(number)
+        except ValueError:
+            limit = math.nan
+        if not equals or math.isnan(limit):
+            raise UsageError(f"{option} {text}: write it as DOMAIN=N; {_LIMIT}.")
+        if name in limits:
+            raise UsageError(f"{option}: domain {name!r} is given twice.")
+        limits[name] = limit
+    return limits

@@ -2,24 +2,28 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from attention_influence.corpus.sources import Source, is_unchanged
+from attention_influence.engines.tasks import over_processes, over_ray
 from attention_influence.errors import StoreError, UsageError
+from attention_influence.progress import progress
 from attention_influence.scoring.score_store import ScoreStore, open_store
 from attention_influence.selection.card import card
-from attention_influence.selection.cuts import cuts_at, find_cuts
-from attention_influence.selection.dataset import OutputFormat, check_format, write_dataset
+from attention_influence.selection.dataset import check_format, write_dataset, write_part
 from attention_influence.selection.frozen import read_frozen
-from attention_influence.selection.manifest import write_manifest
-from attention_influence.selection.publish import DONE_MARK, StagedFolder, check_target, published_folder
+from attention_influence.selection.manifest import MANIFEST, write_manifest
+from attention_influence.selection.parts import Output, OutputFormat, Part, ShardSet, parts_of
+from attention_influence.selection.publish import DONE_MARK, StagedFolder, check_target, staged
 from attention_influence.selection.ranking import open_ranking
-from attention_influence.selection.ranks import Threshold, rank_chosen
+from attention_influence.selection.ranks import rank_chosen
 from attention_influence.selection.repetitive import Repetition, repetition_of
 from attention_influence.selection.rule import Rule
+from attention_influence.selection.temperature import Draw, drawn, standard_deviations
+from attention_influence.selection.thresholds import Threshold
 
 SHARD_BYTES = 512 << 20
 
@@ -41,6 +45,8 @@ class Selection:
     """Whether the whole corpus had been scored."""
     ranking: dict[str, Any]
     """The ranking's name, which end comes first, its seed, and what was fitted for controlled influence."""
+    draw: Draw | None
+    """Of a selection with a temperature."""
     repetition: tuple[Repetition, ...]
     """How repetitive a choice by influence is, by domain; empty for other rankings."""
     warnings: tuple[str, ...]
@@ -58,6 +64,7 @@ class Selection:
             "rule": self.rule.to_json(),
             "rank_by": self.rule.rank_by,
             "ranking": self.ranking,
+            "draw": None if self.draw is None else asdict(self.draw),
             "documents": self.documents,
             "tokens": self.tokens,
             "thresholds": [threshold.to_json() for threshold in self.thresholds],
@@ -83,9 +90,16 @@ def select(
     seed: int = 0,
     manifest: bool = False,
     weight: float = 1.0,
+    caps: Mapping[str, float] | None = None,
+    floors: Mapping[str, float] | None = None,
+    strata: Literal["length"] | None = None,
+    temperature: float | None = None,
     format: OutputFormat | None = None,
     shard_bytes: int = SHARD_BYTES,
     sources: Sequence[Source] | None = None,
+    workers: int | None = None,
+    engine: Literal["local", "ray"] = "local",
+    address: str | None = None,
     overwrite: bool = False,
     allow_partial: bool = False,
 ) -> Selection:
@@ -98,11 +112,17 @@ def select(
     earlier selection, given by its folder or selection.json, whose ranking and seed are used; the store may hold other
     documents, scored in the same way.
 
+    `caps` and `floors`: domain → the most and the least of it, up to 1 as a share, above 1 in tokens. `strata`='length'
+    chooses from each length bin of a domain for itself (see `groups`); `temperature` draws instead of cutting (see the
+    module of that name), by `seed`.
+
     `weight`: of each row of the manifest, where 1 is one copy.
 
     `format`: parquet, jsonl, jsonl.gz or jsonl.zst; by default each input's own. `sources`: where the scored files lie
-    now, by their recorded names; by default where they lay. `out` appears whole or not at all; a folder that is not
-    empty is refused, unless `overwrite` and it holds a selection.
+    now, by their recorded names; by default where they lay. `workers`: processes that read the chosen rows, or with
+    engine='ray' tasks of the cluster at `address`; the files are the same. `out` appears whole or not at all; a folder
+    that is not empty is refused, unless `overwrite` and it holds a selection. A call that was killed is gone on with by
+    an equal one: see `parts`.
 
     Raises UsageError for a wrong argument or a budget that no document fits, StoreError when the store cannot be
     trusted (empty, partial without `allow_partial`, inputs changed), CorpusError when a chosen row cannot be copied.
@@ -112,10 +132,29 @@ def select(
         if rank_by not in ("influence", frozen.rank_by):
             raise UsageError(f"--rank-by {rank_by}: {frozen.url} is ranked by {frozen.rank_by}. Leave --rank-by away.")
         rank_by, seed = frozen.rank_by, frozen.seed
-    rule = Rule(top, tokens, by, rank_by, frozen.url if frozen else None, weight)
+    rule = Rule(
+        top,
+        tokens,
+        by,
+        rank_by,
+        apply=frozen.url if frozen else None,
+        caps=caps or {},
+        floors=floors or {},
+        strata=strata,
+        temperature=temperature,
+        weight=weight,
+    )
     if weight != 1 and not manifest:
         raise UsageError("--weight is a column of the manifest: give --manifest as well.")
     check_format(format, shard_bytes)
+    if manifest and (workers or engine == "ray"):
+        raise UsageError("--workers and --engine read the chosen documents, and a manifest has none: leave them away.")
+
+    def spread(parts: Iterator[Part]) -> Iterator[list[ShardSet]]:
+        if engine == "ray":
+            return over_ray(write_part, parts, workers, address)
+        return over_processes(write_part, parts, workers or 1)
+
     out = os.fspath(out)
     check_target(out, overwrite)
     scores = open_store(os.fspath(store))
@@ -126,15 +165,18 @@ def select(
         )
     if frozen is not None:
         frozen.check(scores)
-    ranking = open_ranking(scores, rank_by, seed)
-    cuts = find_cuts(scores, rule, ranking) if frozen is None else cuts_at(scores, frozen, ranking)
-    with rank_chosen(scores, cuts) as chosen:
+    ranking = order = open_ranking(scores, rank_by, seed)
+    draw = None
+    if temperature is not None:
+        draw = Draw(temperature, seed, standard_deviations(scores, ranking))
+        order = drawn(ranking, draw)
+    with rank_chosen(scores, rule, order, shown=ranking, frozen=frozen) as chosen:
         if not chosen.sources and frozen is not None:
             raise UsageError(f"No document of {scores.url} is at or above a threshold of {frozen.url}. Look at both.")
         if not chosen.sources:
             raise UsageError(f"{rule.tokens or rule.top} is too little: no document fits. Raise --tokens or --top.")
         found = _trusted(scores, chosen.sources, sources, needed=not manifest)
-        repetition = repetition_of(scores, cuts, seed) if rank_by == "influence" else ()
+        repetition = repetition_of(scores, chosen, seed) if rank_by == "influence" else ()
         warnings = [warning for of_domain in repetition if (warning := of_domain.warning())]
         warnings += ranking.control.warnings() if ranking.control else []
         if frozen is not None:
@@ -143,28 +185,44 @@ def select(
                 for t in chosen.thresholds
                 if t.ranked and frozen.by_domain.get(t.domain) is None
             ]
-        with published_folder(out, overwrite) as folder:
-            sets: list[list[str]] = []
+        with (
+            staged(out) as staging,
+            progress("selected", sum(t.chosen for t in chosen.thresholds), "documents") as selected,
+        ):
+            sets: list[dict[str, str]] = []
+            if not manifest:
+                parts = parts_of(chosen, found, Output(ranking.column, format, shard_bytes), staging.parts)
+                sets = write_dataset(parts, spread, selected)
+            moved = {file: name for shards in sets for file, name in shards.items()}
+            whole = staging.whole(moved)
             if manifest:
-                files = [write_manifest(chosen, folder, ranking.column, weight)]
-            else:
-                sets = write_dataset(chosen, found, folder, ranking.column, format, shard_bytes)
-                files = [file for shards in sets for file in shards]
+                write_manifest(chosen, whole, ranking.column, weight)
             selection = Selection(
                 out=out,
                 rule=rule,
                 thresholds=chosen.thresholds,
-                files=tuple(files),
+                files=(MANIFEST,) if manifest else (*moved.values(),),
                 store=scores.url,
                 fingerprint=scores.run.get("fingerprint"),
                 complete=scores.is_complete,
                 ranking=ranking.to_json(),
+                draw=draw,
                 repetition=repetition,
                 warnings=tuple(warnings),
             )
-            about = card(rule, ranking.in_words(), chosen.thresholds, sets, scores.is_complete, warnings)
-            _write_text(folder, "README.md", about)
-            _write_text(folder, DONE_MARK, json.dumps(selection.to_json(), indent=2, ensure_ascii=False) + "\n")
+            files = [[*shards.values()] for shards in sets]
+            about = card(
+                rule,
+                draw.in_words(ranking) if draw else ranking.in_words(),
+                chosen.thresholds,
+                files,
+                scores.is_complete,
+                warnings,
+                scores.run,
+            )
+            _write_text(whole, "README.md", about)
+            _write_text(whole, DONE_MARK, json.dumps(selection.to_json(), indent=2, ensure_ascii=False) + "\n")
+            staging.publish(moved, overwrite)
     return selection
 
 

@@ -1,7 +1,8 @@
-"""Per domain: how many documents there are, how many can be ranked, and why the others cannot."""
+"""One pass over the store: how many documents can be ranked, where their values lie, and why the others cannot."""
 
-from collections import Counter
-from dataclasses import dataclass, field
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -10,63 +11,66 @@ import pyarrow.compute as pc
 
 from attention_influence.errors import StoreError
 from attention_influence.scoring.score_store import ScoreStore
+from attention_influence.selection.groups import Groups, Numbers
+from attention_influence.selection.histogram import Histogram
+from attention_influence.selection.passes import over_units
+from attention_influence.selection.ranking import Ranking
 
 
-@dataclass
-class Domain:
-    """One domain's counts, and the state of the search for its cut."""
+class Tally:
+    """The groups of a store, the histogram of their ranked documents, and the counts of the others."""
 
-    name: str
-    documents: int = 0
-    ranked: int = 0
-    tokens: int = 0
-    """Tokens of the ranked documents."""
-    unranked: Counter[str] = field(default_factory=Counter)
-    """Reason → documents that have no finite score."""
-    floor: int | None = None
-    """The smallest ranking integer that is chosen, once found."""
-    prefix: int = 0
-    """Its leading digits as far as they are known."""
-    left: int = 0
-    """Documents or tokens that the rows above the prefix have left over."""
+    def __init__(self, by_length: bool) -> None:
+        self.groups = Groups(by_length)
+        self.histogram = Histogram()
+        self.unranked: defaultdict[str, Counter[str]] = defaultdict(Counter)
+        """Domain → reason → documents that have no finite score."""
+        self._lock = threading.Lock()
 
-
-def tally(
-    batch: pa.RecordBatch,
-    ranked: npt.NDArray[np.bool_],
-    values: pa.Array,
-    domains: dict[str, Domain],
-    codes_of: dict[str, int],
-) -> None:
-    """Adds a batch, with the ranking's `values`, to its domains' counts, making those that are new."""
-    not_finite = pc.or_(batch.column("influence").is_valid(), values.is_valid())
-    why = pc.coalesce(
-        batch.column("reason"), batch.column("flag"), pc.if_else(not_finite, pa.scalar("not_finite"), pa.scalar("null"))
-    )
-    why = pc.if_else(pa.array(ranked), pa.scalar(None, pa.string()), why)
-    counts = pa.table(
-        {
-            "domain": batch.column("domain"),
-            "why": why,
-            "tokens": pc.if_else(pa.array(ranked), batch.column("n_tokens"), 0),
-        }
-    )
-    for row in counts.group_by(["domain", "why"]).aggregate([([], "count_all"), ("tokens", "sum")]).to_pylist():
-        name = row["domain"]
-        codes_of.setdefault(name, len(domains))
-        domain = domains.setdefault(name, Domain(name))
-        domain.documents += row["count_all"]
-        if row["why"] is None:
-            domain.ranked += row["count_all"]
-            domain.tokens += row["tokens_sum"] or 0
-        else:
-            domain.unranked[row["why"]] += row["count_all"]
+    def add(self, batch: pa.RecordBatch, ranking: Ranking) -> None:
+        """Counts the rows of a batch; threads may do so at the same time."""
+        values = ranking.values(batch)
+        ranked = ranking.ranked(batch, values)
+        tokens = tokens_of(batch)
+        groups = self.groups.of(batch.column("domain"), tokens)
+        buckets = ranking.buckets(values)
+        reasons = _reasons(batch, values, ~ranked)
+        with self._lock:
+            self.histogram.add(groups[ranked], buckets[ranked], tokens[ranked])
+            for domain, reason, count in reasons:
+                self.unranked[domain][reason] += count
 
 
-def check_ranked(store: ScoreStore, domains: dict[str, Domain]) -> None:
-    """Raises StoreError, with the reasons there are, when no document at all can be ranked."""
-    if any(domain.ranked for domain in domains.values()):
-        return
-    reasons = sum((domain.unranked for domain in domains.values()), Counter[str]())
-    listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common()) or "it has no rows"
-    raise StoreError(f"{store.url}: no document has a finite score ({listed}). Look at the reasons, then score again.")
+def take_tally(store: ScoreStore, ranking: Ranking, by_length: bool) -> Tally:
+    """The tally of a store. Raises StoreError, with the reasons there are, when no document at all can be ranked."""
+    tally = Tally(by_length)
+
+    def count(batches: Iterator[pa.RecordBatch]) -> None:
+        for batch in batches:
+            tally.add(batch, ranking)
+
+    columns = ["domain", "n_tokens", "influence", "flag", "reason", *ranking.columns]
+    for _ in over_units(store, columns, count):
+        pass
+    if tally.histogram.is_empty:
+        reasons = sum(tally.unranked.values(), Counter[str]())
+        listed = ", ".join(f"{count:,} {reason}" for reason, count in reasons.most_common()) or "it has no rows"
+        raise StoreError(
+            f"{store.url}: no document has a finite score ({listed}). Look at the reasons, then score again."
+        )
+    return tally
+
+
+def tokens_of(batch: pa.RecordBatch) -> Numbers:
+    """Each row's tokens, 0 where they are not known."""
+    return np.asarray(batch.column("n_tokens").fill_null(0).to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def _reasons(batch: pa.RecordBatch, values: pa.Array, rows: npt.NDArray[np.bool_]) -> list[tuple[str, str, int]]:
+    """(domain, why, how many) of those rows, which are not ranked."""
+    mask = pa.array(rows)
+    reason, flag, domain = (batch.column(name).filter(mask).cast(pa.string()) for name in ("reason", "flag", "domain"))
+    known = pc.or_(batch.column("influence").filter(mask).is_valid(), values.filter(mask).is_valid())
+    why = pc.coalesce(reason, flag, pc.if_else(known, pa.scalar("not_finite"), pa.scalar("null")))
+    counts = pa.table({"domain": domain, "why": why}).group_by(["domain", "why"]).aggregate([([], "count_all")])
+    return [(row["domain"], row["why"], row["count_all"]) for row in counts.to_pylist()]

@@ -1,20 +1,51 @@
 """`report`: one HTML page that shows a score store and a selection."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attention_influence.config import ReportConfig
+from attention_influence.errors import UsageError
+from attention_influence.evidence.embedding import load_embedder
 from attention_influence.heads.head_set import load_heads
-from attention_influence.report.page import write_report
+from attention_influence.report.page import Inputs, write_report
 from attention_influence.verbs.result import Result
+
+if TYPE_CHECKING:  # torch takes seconds, and most reports need none
+    from attention_influence.scoring.scorer import Scorer
 
 
 def report(config: ReportConfig) -> Result:
-    warnings = load_heads(config.heads).warnings() if config.heads else []
+    if config.embedding and not config.diversity:
+        raise UsageError("--embedding is for the section on diversity: give --diversity as well.")
     page = write_report(
         Path(config.out),
-        Path(config.store),
-        Path(config.heads) if config.heads else None,
-        Path(config.selection) if config.selection else None,
-        warnings=warnings,
+        config.store,
+        Inputs(
+            heads=_path(config.heads),
+            selection=config.selection,
+            stability=_path(config.stability),
+            validity=_path(config.validity),
+            scorer=_scorer(config),
+            embed=load_embedder(config.embedding) if config.diversity else None,
+            texts=config.sample,
+            seed=config.seed,
+            warnings=load_heads(config.heads).warnings() if config.heads else [],
+        ),
     )
     return Result(f"written: {page}", {"report": str(page)})
+
+
+def _path(given: str | None) -> Path | None:
+    return Path(given) if given else None
+
+
+def _scorer(config: ReportConfig) -> "Scorer | None":
+    if config.model is None:
+        return None
+    if config.heads is None:
+        raise UsageError("--model colours tokens by the heads that are masked: give --heads as well.")
+    from attention_influence.model.loading import load_model
+    from attention_influence.scoring.scorer import Scorer
+
+    model = load_model(config.model, config.dtype, config.device, config.trust_remote_code)
+    return Scorer(model, load_heads(config.heads))

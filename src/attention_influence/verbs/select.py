@@ -5,17 +5,27 @@ from dataclasses import asdict
 
 from attention_influence.config import SelectConfig
 from attention_influence.selection.repetitive import SAMPLE, Repetition
+from attention_influence.selection.rule import parse_limits
 from attention_influence.selection.select import select
 from attention_influence.verbs.result import Result, table
 
 
 def select_verb(config: SelectConfig) -> Result:
-    selection = select(**asdict(config))
+    options = asdict(config)
+    caps, floors = (parse_limits(f"--{name}", options.pop(name)) for name in ("cap", "floor"))
+    selection = select(**options, caps=caps, floors=floors)
     headings = ("domain", "documents", "ranked", "chosen", "tokens", "tokens chosen", "threshold")
     rows = [
         (t.domain, t.documents, t.ranked, t.chosen, t.tokens, t.tokens_chosen, t.value) for t in selection.thresholds
     ]
     lines = [table(headings, rows), f"{selection.documents:,} documents, {selection.tokens:,} tokens"]
+    bins = [
+        (f"{t.domain}, {each.fewest:,} to {each.most:,}", each.ranked, each.chosen, each.tokens, each.tokens_chosen)
+        for t in selection.thresholds
+        for each in t.lengths
+    ]
+    if bins:
+        lines += ["", table(("domain, tokens of a document", "ranked", "chosen", "tokens", "tokens chosen"), bins)]
     if "control" in selection.ranking:
         domains = selection.ranking["control"]["domains"]
         fitted = [(name, *domain.values()) for name, domain in domains.items()]

@@ -1,0 +1,123 @@
+"""Options of the verbs that find heads and try them."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from attention_influence.config.precision import Precision
+from attention_influence.options import RARELY
+
+
+@dataclass(frozen=True)
+class DetectConfig:
+    """Find the model's retrieval heads on a synthetic key → sentence task."""
+
+    model: str
+    """hub id, directory or .gguf file of a causal language model"""
+    sentences: tuple[str, ...]
+    """texts whose sentences become the values of the task: file, folder, glob or URL; may be given several times"""
+    out: str = "heads.json"
+    """where to write the heads; a heatmap is written beside it"""
+    samples: int = 800
+    """probes to run"""
+    context: int = 4096
+    """longest probe in tokens, answer included"""
+    until_stable: bool = False
+    """stop before --samples when the chosen set has settled"""
+    seed: int = 0
+    """of the probes"""
+    share: float = 0.05
+    """share of all heads to choose, rounded up"""
+    where: Literal["needle", "anywhere"] = "needle"
+    """what counts as a hit: the value's own tokens, or an equal token anywhere"""
+    text_column: str = "text"
+    """column or JSON key of the texts"""
+    dtype: Precision = "bf16"
+    """weights"""
+    device: str | None = None
+    """cpu, cuda, cuda:1 …; by default CUDA if there is a card"""
+    trust_remote_code: bool = field(default=False, metadata=RARELY)
+    """run code that the model brings along"""
+    max_texts: int = field(default=20_000, metadata=RARELY)
+    """texts to take sentences from"""
+
+
+@dataclass(frozen=True)
+class StabilityConfig:
+    """Say how far the head set moves: other seeds, probe texts, context lengths, and other shares of the heads."""
+
+    model: str
+    """hub id, directory or .gguf file of a causal language model"""
+    sentences: tuple[str, ...]
+    """texts for the task, as in `detect`; given several times, each is also a probe corpus of its own"""
+    out: str = "stability.json"
+    """where to write all figures"""
+    samples: int = 100
+    """probes of each run; a run costs as many forward passes of its context's length"""
+    contexts: str = "512,1024,2048,4096"
+    """probe lengths in tokens, with commas; the longest that the model takes is the reference run's"""
+    seeds: int = 3
+    """other seeds to run"""
+    seed: int = 0
+    """of the reference run, and of all draws"""
+    share: float = 0.05
+    """share of all heads to choose, rounded up"""
+    where: Literal["needle", "anywhere"] = "needle"
+    """what counts as a hit: the value's own tokens, or an equal token anywhere"""
+    corpus: tuple[str, ...] = ()
+    """texts to score with 1, 2, 5, 10 and 20% of the heads masked: file, folder, glob or URL"""
+    sample_tokens: int = 20_000
+    """tokens of the corpus to score, once for each share"""
+    domain_column: str | None = None
+    """column that names each document's domain in the corpus"""
+    text_column: str = "text"
+    """column or JSON key of all texts"""
+    dtype: Precision = "bf16"
+    """weights"""
+    device: str | None = None
+    """cpu, cuda, cuda:1 …; by default CUDA if there is a card"""
+    trust_remote_code: bool = field(default=False, metadata=RARELY)
+    """run code that the model brings along"""
+    max_texts: int = field(default=20_000, metadata=RARELY)
+    """texts to take sentences from"""
+
+
+@dataclass(frozen=True)
+class ValidateConfig:
+    """Mask the chosen heads and random ones, and say which tasks lose by it."""
+
+    model: str
+    """hub id, directory or .gguf file of a causal language model"""
+    sentences: tuple[str, ...]
+    """texts whose sentences become the values of the retrieval task, as for `detect`"""
+    heads: str = "heads.json"
+    """heads to validate, as `detect` wrote them"""
+    out: str = "validity.json"
+    """where to write all figures; a picture is written beside it"""
+    corpus: tuple[str, ...] = ()
+    """texts to measure plain language modelling on: file, folder, glob or URL; may be given several times"""
+    domain_column: str | None = None
+    """column that names each document's domain; each domain is a task"""
+    text_column: str = "text"
+    """column or JSON key of the texts"""
+    benchmarks: tuple[str, ...] = ()
+    """public benchmarks, downloaded the first time: gsm8k, mmlu, logiqa, hellaswag, humaneval, or all; several by
+    commas or again (default: none)"""
+    items: tuple[str, ...] = ()
+    """your own items, JSON lines of {"task", "prompt", "answer"} or {"task", "prompt", "choices", "answer": index}; all
+    are used"""
+    items_per_task: int = 50
+    """items of each other task"""
+    sample_tokens: int = 20_000
+    """tokens of --corpus to sample"""
+    draws: int = 5
+    """sets of random heads of each kind, at least 5"""
+    context: int = 1024
+    """longest item in tokens; retrieval probes fill it, longer documents are cut into windows"""
+    seed: int = 0
+    """of items, random heads and intervals"""
+    dtype: Precision = "bf16"
+    """weights"""
+    device: str | None = None
+    """cpu, cuda, cuda:1 …; by default CUDA if there is a card"""
+    trust_remote_code: bool = field(default=False, metadata=RARELY)
+    """run code that the model brings along"""

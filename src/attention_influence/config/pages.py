@@ -1,0 +1,50 @@
+"""Options of the verbs that end in a page."""
+
+from dataclasses import dataclass, field
+
+from attention_influence.config.precision import Precision
+from attention_influence.options import POSITIONAL, RARELY
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Write one HTML page that shows a score store and a selection."""
+
+    store: str = field(metadata=POSITIONAL)
+    """score store"""
+    out: str = "report.html"
+    """the page"""
+    heads: str | None = None
+    """heads.json, as `detect` wrote it"""
+    selection: str | None = None
+    """folder of a selection; without one, the top 20% of each domain stand for what is kept"""
+    stability: str | None = None
+    """stability.json, as `stability` wrote it"""
+    validity: str | None = None
+    """validity.json, as `validate` wrote it"""
+    model: str | None = None
+    """the model that scored, to colour each token of the texts shown by the rise of its loss; needs --heads"""
+    diversity: bool = False
+    """embed a sample of the texts, and say how varied what was kept is; needs the extra [report]"""
+    embedding: str | None = None
+    """hub id or directory of a sentence-transformers model (default: MiniLM, for English, fetched the first time)"""
+    sample: int = 2_000
+    """documents whose texts are read for words and diversity"""
+    seed: int = 0
+    """of samples and clusters"""
+    dtype: Precision = "bf16"
+    """weights of --model"""
+    device: str | None = None
+    """of --model; by default CUDA if there is a card"""
+    trust_remote_code: bool = field(default=False, metadata=RARELY)
+    """run code that the model brings along"""
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """The whole job on a small real model and real texts, fetched as Python packages."""
+
+    out: str = "demo-output"
+    """folder of everything that is made"""
+    dtype: Precision = "bf16"
+    """weights"""

@@ -1,0 +1,89 @@
+"""Options of the verbs that score, and watch scoring."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from attention_influence.config.precision import Precision
+from attention_influence.options import POSITIONAL, RARELY
+
+
+@dataclass(frozen=True)
+class ScoreConfig:
+    """Score every document of a corpus by the influence of the heads."""
+
+    corpus: tuple[str, ...] = field(metadata=POSITIONAL)
+    """files, folders, globs or URLs of Parquet or JSON lines"""
+    model: str
+    """hub id, directory or .gguf file of a causal language model"""
+    heads: str = "heads.json"
+    """heads to mask, as `detect` wrote them"""
+    out: str = "scores"
+    """folder or URL of the score store; an unfinished run there is resumed"""
+    text_column: str = "text"
+    """column or JSON key of the text"""
+    id_column: str | None = None
+    """column of the user's own id, carried along"""
+    domain: tuple[str, ...] = ()
+    """domain of all inputs, or of each in turn when given as often as there are inputs"""
+    domain_column: str | None = None
+    """column that names each document's domain"""
+    dtype: Precision = "bf16"
+    """weights; fp32 for scores that are right to the last digit"""
+    device: str | None = None
+    """cpu, cuda, cuda:1 …; by default CUDA if there is a card"""
+    unit_tokens: int | None = None
+    """tokens of one unit of work (default: 20M on an accelerator, 200k on a CPU)"""
+    window: int | None = None
+    """context in tokens; longer documents are cut into equal windows (default: the model's)"""
+    pack_tokens: int | None = None
+    """tokens of one forward pass (default: by device)"""
+    max_document_tokens: int = 2**18
+    """longer documents are kept without a score, reason too_long"""
+    workers: int | None = None
+    """processes (default: one for each CUDA device, one on a CPU; with Ray, as many as the cluster has room for)"""
+    engine: Literal["local", "ray"] = "local"
+    """who starts the workers: this command, or Ray on one machine or a cluster"""
+    address: str | None = None
+    """of the Ray cluster (default: RAY_ADDRESS, or a cluster on this machine, or a new one)"""
+    worker_cpus: float = field(default=1.0, metadata=RARELY)
+    """CPUs that Ray reserves for a worker"""
+    worker_gpus: float | None = field(default=None, metadata=RARELY)
+    """cards, or a part of one, that Ray reserves for a worker (default: 1 where this machine has one, else 0)"""
+    shard: str | None = None
+    """i/n: begin with every n-th unit from the i-th on, then steal others (default: from Slurm's array variables)"""
+    select_with: str | None = None
+    """folder or selection.json of an earlier selection: rows at or above its thresholds are written while scoring"""
+    extend: bool = False
+    """add files that are new in the inputs to the store's plan"""
+    rescore_changed: bool = False
+    """score files again that changed since they were planned, and forget those that are gone"""
+    retry_failed: bool = False
+    """try units again that were parked after three failures"""
+    on_bad_row: Literal["keep", "error"] = "keep"
+    """rows without a usable text: keep them with a reason, or stop at the first"""
+    max_bad_rate: float = 0.05
+    """stop, with exit code 3, when a larger share of rows has no score (judged after 1,000 rows)"""
+    trust_remote_code: bool = field(default=False, metadata=RARELY)
+    """run code that the model brings along"""
+
+
+@dataclass(frozen=True)
+class StatusConfig:
+    """Say how far a run is, who is at work on it, and what went wrong."""
+
+    store: str = field(metadata=POSITIONAL)
+    """score store"""
+    compact: bool = False
+    """put the objects of many units into few files; the store reads the same and may be gone on with"""
+
+
+@dataclass(frozen=True)
+class EstimateConfig(ScoreConfig):
+    """Score a random sample, and say what scoring and selecting all of it would take and give."""
+
+    sample_tokens: int = 50_000
+    """tokens to score"""
+    top: float = 0.2
+    """share of each domain that would be selected"""
+    seed: int = 0
+    """of the sample"""

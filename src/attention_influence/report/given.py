@@ -1,0 +1,29 @@
+"""The JSON files that other verbs write, as the report takes them: stability.json and validity.json."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from attention_influence.errors import CorpusError
+
+
+def read_stability(path: Path) -> Mapping[str, Any]:
+    """What `stability` wrote. Raises CorpusError for anything else."""
+    return _read(path, "stability", ("reference", "variations", "certainty"))
+
+
+def read_validity(path: Path) -> Mapping[str, Any]:
+    """What `validate` wrote. Raises CorpusError for anything else."""
+    return _read(path, "validate", ("conditions", "tasks", "warnings"))
+
+
+def _read(path: Path, verb: str, needed: Sequence[str]) -> Mapping[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CorpusError(f"{path} cannot be read ({error}); write it with `attention-influence {verb}`") from error
+    if not isinstance(record, dict) or (missing := [name for name in needed if name not in record]):
+        lacks = f"no {missing[0]!r}" if isinstance(record, dict) else "not an object"
+        raise CorpusError(f"{path} is not what `attention-influence {verb}` writes ({lacks}); write it again")
+    return record

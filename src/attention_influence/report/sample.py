@@ -1,0 +1,199 @@
+"""A random sample of a store's ranked documents: their figures, how each ranking places them, and what was kept.
+
+The sample depends on keys alone. One pass over the store; memory is that of the sample and one batch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from attention_influence.evidence.agreement import Overlap, overlap
+from attention_influence.report.selected import Selected
+from attention_influence.scoring.score_store import ScoreStore
+from attention_influence.selection.controlled import COLUMNS, DomainControl, fit_samples, observed
+from attention_influence.selection.ranking import Ranking, open_ranking
+from attention_influence.selection.ranking_key import salted, tie_hashes
+from attention_influence.shares import count_in
+
+DOCUMENTS = 20_000
+"""About how many are drawn."""
+TOP = 0.2
+"""Share of each domain that counts as kept where there is no selection."""
+BASELINES = ("controlled", "random", "perplexity", "length", "copy_share")
+
+# However many domains there are, each shows something.
+_FEWEST_OF_A_DOMAIN = 50
+# The largest domains, each of which takes about a second.
+_MOST_CONTROLLED = 50
+_FIGURES = ("n_tokens", "loss_base", "loss_ref", "copy_share", "repeat_share", "compression", "unigram_surprisal")
+
+Array = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The documents sampled, by domain and then in a random order; arrays have one entry for each."""
+
+    keys: tuple[tuple[str, int], ...]
+    """(source, row)"""
+    ids: tuple[str | None, ...]
+    flags: tuple[str | None, ...]
+    domains: npt.NDArray[np.str_]
+    figures: Mapping[str, Array]
+    """influence, controlled and columns of the store by name; NaN where there is no value."""
+    heights: Mapping[str, Array]
+    """Ranking → what it ranks by, highest first; NaN where it does not rank the document."""
+    ties: npt.NDArray[np.uint64]
+    """Of equal heights the smallest comes first."""
+    kept: Mask
+    margin: Array
+    """Place within the domain by the selection's ranking; rises with it."""
+    controls: Mapping[str, DomainControl]
+    """What was fitted in each domain for controlled influence; empty where it could not be."""
+    is_all: bool
+    """Whether these are all ranked documents."""
+    is_preview: bool
+    """Whether `kept` is the top 20% by influence, because there is no selection."""
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def parts(self) -> dict[str, slice]:
+        """Domain → its documents, by name."""
+        return _parts(self.domains)
+
+    def chosen_by(self, ranking: str, share: float | None = None) -> Mask:
+        """The top of each domain by a ranking, of the documents that it ranks: as many as were kept, or that share."""
+        chosen = np.zeros(len(self), dtype=np.bool_)
+        heights = self.heights[ranking]
+        for part in self.parts().values():
+            here = part.start + np.flatnonzero(~np.isnan(heights[part]))
+            count = int(self.kept[here].sum()) if share is None else count_in(share, len(here))
+            chosen[_first(here, heights, self.ties, count)] = True
+        return chosen
+
+    def agreement(self, ranking: str) -> Overlap:
+        """Of what was kept and what a ranking would have kept, among the documents that it ranks."""
+        here = ~np.isnan(self.heights[ranking])
+        return overlap(self.kept[here], self.chosen_by(ranking)[here])
+
+
+def draw_sample(
+    store: ScoreStore, ranked: Mapping[str, int], selected: Selected | None, documents: int, seed: int
+) -> Sample:
+    """About `documents` of the store's ranked documents, as many of each domain; `ranked` counts them by domain."""
+    ranking = open_ranking(store, selected.rank_by if selected else "influence", selected.seed if selected else seed)
+    influence = open_ranking(store, "influence")
+    share = max(documents // max(len(ranked), 1), _FEWEST_OF_A_DOMAIN)
+    bounds = {name: min(1.0, share / count) if count else 0.0 for name, count in ranked.items()}
+    own = [name for name in (*_FIGURES, *ranking.columns) if name in store.schema.names]
+    columns = list(dict.fromkeys(["source", "row", "id", "domain", "influence", "flag", *own]))
+    held = [pa.table({name: pa.array([], store.schema.field(name).type) for name in columns})]
+    held_kept: list[Mask] = [np.zeros(0, dtype=np.bool_)]
+    for batch in store.batches(columns):
+        batch = batch.select(columns)
+        values = influence.values(batch)
+        hashes = tie_hashes(batch.column("source"), batch.column("row").to_numpy())
+        places = salted(hashes, f"report {seed}").astype(np.float64) / 2.0**64
+        names = batch.column("domain").dictionary_encode()
+        bound = np.array([bounds.get(name, 0.0) for name in names.dictionary.to_pylist()])
+        near = (places < bound[names.indices.to_numpy()]) & influence.ranked(batch, values)
+        batch, hashes = batch.filter(pa.array(near)), hashes[near]
+        held.append(pa.Table.from_batches([batch]))
+        if selected is None:
+            held_kept.append(np.zeros(len(hashes), dtype=np.bool_))
+        else:
+            values = ranking.values(batch)
+            held_kept.append(
+                selected.kept(ranking, values, batch.column("domain"), hashes, ranking.ranked(batch, values))
+            )
+    rows = pa.concat_tables([table.cast(held[0].schema) for table in held]).combine_chunks()
+    sample = _sample(store, rows, np.concatenate(held_kept), ranking, selected is None, sum(ranked.values()), seed)
+    if selected is None:
+        sample.kept[:] = sample.chosen_by("influence", TOP)
+        return sample
+    for name in set(selected.undecided) & sample.parts().keys():
+        part = sample.parts()[name]
+        here = part.start + np.flatnonzero(~np.isnan(sample.margin[part]))
+        # As much of the top stands for what no threshold tells.
+        count = round(len(here) * selected.cuts[name].chosen / ranked[name])
+        sample.kept[_first(here, sample.margin, sample.ties, count)] = True
+    return sample
+
+
+def _sample(
+    store: ScoreStore, rows: pa.Table, kept: Mask, ranking: Ranking, is_preview: bool, ranked: int, seed: int
+) -> Sample:
+    ties = tie_hashes(rows["source"].combine_chunks(), rows["row"].to_numpy())
+    domains = np.array(rows["domain"].to_pylist(), dtype=np.str_)
+    order = np.lexsort((salted(ties, f"report {seed}"), domains))
+    rows, kept, ties, domains = rows.take(pa.array(order)), kept[order], ties[order], domains[order]
+    batches = rows.combine_chunks().to_batches()
+    batch = batches[0] if batches else pa.RecordBatch.from_pylist([], schema=rows.schema)
+    figures = {name: _numbers(rows[name]) for name in ("influence", *_FIGURES) if name in rows.column_names}
+    heights = {"influence": figures["influence"]}
+    for name in BASELINES:
+        if name != "controlled":
+            heights[name] = _heights(open_ranking(store, name, seed), batch)
+    figures["controlled"], controls = _controlled(rows, domains, seed)
+    heights["controlled"] = figures["controlled"]
+    margin = _heights(ranking, batch)
+    return Sample(
+        keys=tuple(zip(rows["source"].to_pylist(), rows["row"].to_pylist(), strict=True)),
+        ids=tuple(rows["id"].to_pylist()),
+        flags=tuple(rows["flag"].to_pylist()),
+        domains=domains,
+        figures=figures,
+        heights={name: height for name, height in heights.items() if name == "influence" or not np.isnan(height).all()},
+        ties=ties,
+        kept=kept,
+        margin=margin,
+        controls=controls,
+        is_all=len(rows) == ranked,
+        is_preview=is_preview,
+    )
+
+
+def _heights(ranking: Ranking, batch: pa.RecordBatch) -> Array:
+    values = ranking.values(batch)
+    numbers = np.where(ranking.ranked(batch, values), _numbers(values), np.nan)
+    return -numbers if ranking.lowest_first else numbers
+
+
+def _controlled(rows: pa.Table, domains: npt.NDArray[np.str_], seed: int) -> tuple[Array, Mapping[str, DomainControl]]:
+    """Controlled influence, by models fitted on the sample alone, and those models."""
+    if not set(COLUMNS) <= set(rows.column_names):
+        return np.full(len(rows), np.nan), {}
+    values = np.full(len(rows), np.nan)
+    _, _, known = observed(rows)
+    parts = _parts(domains)
+    largest = sorted(parts, key=lambda name: (parts[name].start - parts[name].stop, name))[:_MOST_CONTROLLED]
+    of_domain = {name: rows.slice(parts[name].start, parts[name].stop - parts[name].start) for name in largest}
+    samples = {name: part.filter(pa.array(known[parts[name]])) for name, part in of_domain.items()}
+    control = fit_samples(samples, seed)
+    for name, part in of_domain.items():
+        values[parts[name]] = _numbers(control.values(part))
+    return values, control.domains
+
+
+def _parts(domains: npt.NDArray[np.str_]) -> dict[str, slice]:
+    names, starts = np.unique(domains, return_index=True)
+    bounds = [*starts.tolist(), len(domains)]
+    return {name: slice(*ends) for name, ends in zip(names.tolist(), pairwise(bounds), strict=True)}
+
+
+def _first(
+    here: npt.NDArray[np.int64], heights: Array, ties: npt.NDArray[np.uint64], count: int
+) -> npt.NDArray[np.int64]:
+    """Of the places `here`, the `count` highest."""
+    return here[np.lexsort((ties[here], -heights[here]))[:count]]
+
+
+def _numbers(values: pa.Array | pa.ChunkedArray) -> Array:
+    flat = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
+    return np.asarray(flat.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)

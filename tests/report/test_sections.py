@@ -1,0 +1,139 @@
+"""What the page says beyond the store's own figures: checks, stability, validity, commands."""
+
+import json
+import re
+import shlex
+
+import numpy as np
+import pytest
+
+from attention_influence.cli import VERBS, make_parser
+from attention_influence.config import ScoreConfig
+from attention_influence.errors import CorpusError
+from attention_influence.options import from_arguments
+from attention_influence.report import Inputs, write_report
+from attention_influence.report.reading import choose_examples
+from attention_influence.report.sample import draw_sample
+from attention_influence.report.selected import read_selection
+from attention_influence.report.store_figures import read_store
+from attention_influence.scoring.score_store import open_store
+from attention_influence.selection import select
+
+from .given_files import STABILITY, VALIDITY
+from .stores import scored, unscored, write_store
+from .test_page import HEADS, Page
+
+
+def page_of(tmp_path, rows, given=None, **run) -> Page:
+    paths = {}
+    for name, record in (given or {}).items():
+        paths[name] = tmp_path / f"{name}.json"
+        paths[name].write_text(json.dumps(record))
+    store = write_store(tmp_path / "store", rows, **run)
+    return Page(write_report(tmp_path / "r.html", store, Inputs(**paths, text_of=lambda source, row: "some words")))
+
+
+def test_stability_and_validity_are_shown_and_judged(tmp_path):
+    rows = [scored(row, row / 10) for row in range(9)]
+    page = page_of(tmp_path, rows, {"heads": HEADS, "stability": STABILITY, "validity": VALIDITY})
+    assert ["seed", "1", "93%", "5%", "0.70", "90%"] in page.rows
+    assert [
+        "retrieval",
+        "20",
+        "1.500",
+        "0.800",
+        "0.200",
+        "0.600",
+        "0.500 to 0.700",
+        "leans on these heads",
+    ] in page.rows
+    text = " ".join(page.text.split())
+    assert "2 of 3 are chosen in at least 95% of draws of the probes; the set least alike, with another context" in text
+    assert "1 of 2 tasks lean on them: retrieval." in text
+    # The set of another context shares only half.
+    assert text.index("Would other probes") < text.index("Do these heads matter")
+
+
+def test_what_was_not_measured_is_called_not_known(tmp_path):
+    text = " ".join(page_of(tmp_path, [scored(0, 0.1)]).text.split())
+    assert "Not known Would other probes find the same heads?" in text
+    assert "Not known Do these heads matter" in text
+
+
+def test_a_selection_of_other_scores_needs_a_look(tmp_path):
+    thresholds = [{"domain": "web", "threshold": 0.5, "chosen": 1, "tokens_chosen": 100}]
+    selection = {"thresholds": thresholds, "fingerprint": {"window": 512}}
+    text = " ".join(page_of(tmp_path, [scored(0, 0.5)], {"selection": selection}).text.split())
+    assert "Look Was the selection made from these scores? The fingerprints differ in window." in text
+
+
+@pytest.mark.parametrize("name", ["stability", "validity"])
+def test_a_file_of_another_verb_is_refused(tmp_path, name):
+    with pytest.raises(CorpusError, match=rf"{name}\.json is not what `attention-influence"):
+        page_of(tmp_path, [scored(0, 0.5)], {name: {"tasks": []}})
+
+
+def test_the_commands_shown_are_understood_and_give_the_same_configuration(tmp_path):
+    config = ScoreConfig(
+        ("my corpus/*.jsonl", "b"), "model", heads="h.json", domain_column="kind", unit_tokens=5, worker_cpus=2.0
+    )
+    record = {name: getattr(config, name) for name in ScoreConfig.__dataclass_fields__}
+    rows = [scored(row, row / 10) for row in range(9)]
+    store = write_store(tmp_path / "store", rows, configuration=record)
+    select(store, out=tmp_path / "out", tokens=300, rank_by="random", seed=4, manifest=True, weight=2)
+    (tmp_path / "heads.json").write_text(json.dumps(HEADS | {"parameters": {"context": 512, "where": "anywhere"}}))
+    inputs = Inputs(heads=tmp_path / "heads.json", selection=tmp_path / "out", text_of=lambda source, row: None)
+    page = Page(write_report(tmp_path / "r.html", store, inputs))
+    commands = [shlex.split(line) for line in page.pre[-1].splitlines() if line]
+    configs = {}
+    for words in commands:
+        parsed = vars(make_parser().parse_args(words[1:]))
+        configs[words[1]] = from_arguments(VERBS[parsed["verb"]].config, parsed)
+    assert configs["score"] == config
+    chosen = configs["select"]
+    assert (chosen.tokens, chosen.rank_by, chosen.seed, chosen.weight, chosen.manifest) == (300, "random", 4, 2.0, True)
+    assert (configs["detect"].context, configs["detect"].where, configs["detect"].seed) == (512, "anywhere", 7)
+
+
+def test_documents_to_read_come_from_their_places_and_once(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [
+        scored(row, float(rng.random()), copy_share=float(rng.random()), unigram_surprisal=7.0) for row in range(200)
+    ]
+    store = write_store(tmp_path / "store", rows)
+    select(store, out=tmp_path / "out", top=0.2, manifest=True)
+    opened, selected = open_store(str(store)), read_selection(tmp_path / "out")
+    sample = draw_sample(opened, {"web": 200}, selected, 1000, 0)
+    lists = choose_examples(read_store(opened, {}).domains, sample)["web"]
+    by_influence = sorted(rows, key=lambda row: -row["influence"])
+    expected = {
+        "highest": by_influence[:5],
+        "above": by_influence[39:34:-1],
+        "below": by_influence[40:45],
+        "lowest": by_influence[:-6:-1],
+    }
+    for name, documents in expected.items():
+        assert [document.row for document in lists[name]] == [row["row"] for row in documents], name
+    assert all(document.kept for name in ("highest", "above", "influence") for document in lists.get(name, ()))
+    shown = [document.row for name, documents in lists.items() if name != "random" for document in documents]
+    assert len(shown) == len(set(shown))
+
+
+def test_costs_are_summed_over_units(tmp_path):
+    store = write_store(tmp_path / "store", [scored(0, 0.1)], [scored(1, 0.2), scored(2, 0.3)])
+    page = Page(write_report(tmp_path / "r.html", store, Inputs(text_of=lambda source, row: None)))
+    assert ["cpu, 2 threads", "2", "3", "300", "0.00", "75"] in page.rows
+
+
+def test_code_in_an_answer_is_marked_and_markup_in_it_is_not(tmp_path):
+    thresholds = [{"domain": "web", "threshold": 0.5, "chosen": 1, "tokens_chosen": 100}]
+    selection = {"thresholds": thresholds, "fingerprint": {"`<b>x</b>`": 1}}
+    source = page_of(tmp_path, [scored(0, 0.5)], {"selection": selection}).source
+    assert "<b>x</b>" not in source
+    assert re.search("<code>&lt;b&gt;x&lt;/b&gt;</code>", source)
+
+
+def test_a_store_in_which_nothing_could_be_scored_is_reported(tmp_path):
+    page = page_of(tmp_path, [unscored(row, "empty") for row in range(3)])
+    assert ["web", "empty", "3"] in page.rows
+    assert "0 of 3 rows have a score" in page.text
