@@ -188,12 +188,13 @@ class UnitObjects:
             groups = -(-len(table) // _ROW_GROUP_ROWS)
             listed.append({"unit": unit, "row_groups": [first, first + groups], "about": abouts[unit]})
             first += groups
-        schema = tables[0].schema.with_metadata({_UNITS: json.dumps(listed).encode()})
         sink = io.BytesIO()
-        with pq.ParquetWriter(sink, schema, compression="zstd") as writer:
+        # The list is in the footer alone: as part of Arrow's schema it would be decoded for each unit that is read.
+        with pq.ParquetWriter(sink, tables[0].schema.remove_metadata(), compression="zstd") as writer:
             for table in tables:
                 if len(table):
-                    writer.write_table(table.replace_schema_metadata(schema.metadata), row_group_size=_ROW_GROUP_ROWS)
+                    writer.write_table(table.replace_schema_metadata(None), row_group_size=_ROW_GROUP_ROWS)
+            writer.add_key_value_metadata({_UNITS: json.dumps(listed).encode()})
         return sink.getvalue()
 
     def _own(self) -> dict[str, int]:
