@@ -180,7 +180,7 @@ def test_stores_that_are_none_say_so(tmp_path):
     assert len(open_store(str(tmp_path)).units) == 1
     write_store(tmp_path, [[score_row("x/a", 0, 0.5)], []])
     (tmp_path / "scores" / "001.parquet").write_bytes(b"broken")
-    with pytest.raises(StoreError, match=r"001\.parquet cannot be read"):
+    with pytest.raises(StoreError, match=r"001\.parquet: this unit"):
         selected(tmp_path, Rule(top=0.5))
     pq.write_table(pa.Table.from_pylist([], schema=SCORE_SCHEMA), tmp_path / "scores" / "001.parquet")
     assert len(selected(tmp_path, Rule(top=0.5))[0]) == 1
