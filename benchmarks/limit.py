@@ -23,16 +23,28 @@ def useful_operations(model: LanguageModel, fork_layer: int, lengths: Sequence[i
     Trunk once, branches twice, the output layer twice; of attention the causal half (2 · T²/2 · D for each of the two
     products and each head), once up to and including the fork layer, whose rows share it.
     """
-    *layers, [output] = linear_shapes(model)
-    tokens = sum(lengths)
-    total = 2 * 2.0 * tokens * output[0] * output[1]
     text_config = model.network.config.get_text_config()
     head_size = getattr(text_config, "head_dim", None) or text_config.hidden_size // text_config.num_attention_heads
-    for layer, shapes in enumerate(layers):
+    heads = [model.heads.get(layer, 0) for layer in range(len(model.layers))]
+    return scoring_operations(linear_shapes(model), heads, head_size, fork_layer, lengths)
+
+
+def scoring_operations(
+    shapes: Sequence[Sequence[tuple[int, int]]],
+    heads: Sequence[int],
+    head_size: int,
+    fork_layer: int,
+    lengths: Sequence[int],
+) -> float:
+    """The same for a model of these `linear_shapes` and so many query heads in each layer."""
+    *layers, [output] = shapes
+    tokens = sum(lengths)
+    total = 2 * 2.0 * tokens * output[0] * output[1]
+    for layer, of_layer in enumerate(layers):
         rows = 1 if layer < fork_layer else 2
-        total += rows * sum(2.0 * tokens * out * into for out, into in shapes)
+        total += rows * sum(2.0 * tokens * out * into for out, into in of_layer)
         attention_rows = 1 if layer <= fork_layer else 2
-        total += attention_rows * model.heads.get(layer, 0) * 2.0 * head_size * sum(n * n for n in lengths)
+        total += attention_rows * heads[layer] * 2.0 * head_size * sum(n * n for n in lengths)
     return total
 
 
