@@ -208,6 +208,39 @@ def test_cross_entropy_is_torchs_however_the_logits_are_taken(
             assert torch.equal(sums.firsts(), logits.gather(1, targets[:, None])[:, 0] == logits.amax(1))
 
 
+@given(st.integers(1, 9), st.integers(2, 400), st.integers(1, 400), st.integers(0, 99))
+def test_sharpened_log_sum_exp_has_the_exact_target_and_the_exact_largest_logit(
+    rows: int, vocabulary: int, width: int, seed: int
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    exact = 30 * torch.randn(rows, vocabulary, generator=generator)
+    rounded, targets = exact.bfloat16(), torch.randint(vocabulary, (rows,), generator=generator)
+    sums = loss.LogSumExp(targets, sharpened=True)
+    for low in range(0, vocabulary, width):
+        sums.add(rounded[:, low : low + width], low)
+    sums.sharpen(lambda words: exact.gather(1, words))
+    # What is left is the rounding of all logits that are not the largest: at most 2^-9 of each, by its probability.
+    expected = torch.nn.functional.cross_entropy(exact, targets, reduction="none")
+    largest = torch.zeros_like(exact).scatter(1, rounded.argmax(1, keepdim=True), 1) > 0
+    left = (exact.softmax(1) * exact.abs() * 2**-8).masked_fill(largest, 0).sum(1)
+    assert bool(((sums.losses() - expected).abs() <= 2 * left + 1e-4).all())
+
+
+@pytest.mark.parametrize("name", LOGITS)
+def test_losses_in_bfloat16_are_not_those_of_rounded_logits(name: str) -> None:
+    made = tiny(split(name), **LOGITS[name], dtype=torch.bfloat16)
+    model, tokens = made.model, random_tokens(150)
+    targets = torch.tensor(tokens[1:])
+    body = model.forward([tokens])
+    hidden = body.last_hidden_state[0, :-1]
+    rounded = model.output.logits(body, hidden)
+    every_word = torch.arange(rounded.shape[1]).expand(len(hidden), -1)
+    exact = torch.nn.functional.cross_entropy(model.output.logits(body, hidden, every_word), targets, reduction="none")
+    naive = torch.nn.functional.cross_entropy(rounded.float(), targets, reduction="none")
+    ours = model.output.losses(body, torch.arange(len(targets)), targets)[0]
+    assert (ours - exact).abs().mean() < 0.5 * (naive - exact).abs().mean()
+
+
 @pytest.mark.parametrize("width", [3, 10])
 def test_logits_that_are_not_finite_give_no_finite_loss(width: int) -> None:
     for wrong in (torch.nan, torch.inf):

@@ -4,10 +4,16 @@ Hidden states go through the output layer some rows at a time, on a CPU some wor
 so that the logits never leave the cache; log-sum-exp and the target's logit are taken in float32. What a family does to
 its logits (capping, scaling, a bias) is the model's own code, run on each block.
 
-Letters: B rows, N scored tokens, E hidden size, V vocabulary, W words of one block, R rows of a part.
+A CPU rounds the logits of a 16-bit product to 16 bits, three digits, which is most of what bfloat16 costs a document's
+loss. So the few that the loss hangs on, the target's and the largest of some blocks, are computed again in float32.
+
+Letters: B rows, N scored tokens, E hidden size, V vocabulary, W words of one block, R rows of a part, G groups of
+words, K words of a token that are computed again.
 """
 
 import copy
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,6 +26,10 @@ _BLOCK_ROWS, _BLOCK_WORDS = 1024, 2048
 _CHUNK_LOGITS = {"cpu": 2**25, "cuda": 2**29}
 # Float32 logits of which log-sum-exp is taken at once: a part of a core's cache, or all of a block on a card.
 _CACHED_LOGITS = {"cpu": 2**19, "cuda": 2**29}
+# Words of which the largest logit is taken at once: enough for vector registers, few enough to be searched.
+_GROUP = 64
+# Of a token, the logits that are computed again: each the largest of a block.
+_SHARPENED = 4
 # Rows on which a cut vocabulary is tried.
 _TRIED_ROWS = 4
 
@@ -41,10 +51,10 @@ class OutputLayer:
         self._cut_changes_nothing: bool | None = None
 
     @torch.inference_mode()
-    def logits(self, body_output: Any, hidden_NE: Tensor, words: slice = slice(None)) -> Tensor:
+    def logits(self, body_output: Any, hidden_NE: Tensor, words: slice | Tensor = slice(None)) -> Tensor:
         """Logits [N, V] of hidden states [N, E]; `body_output` is any output of the same body, for its other fields.
 
-        Of a part of the words only where the vocabulary may be cut.
+        Of a part of the words, or in float32 of each token's own words [N, K], only where the vocabulary may be cut.
         """
         self._body.output = copy.copy(body_output)
         self._body.output.last_hidden_state = hidden_NE[None]
@@ -63,17 +73,21 @@ class OutputLayer:
         hidden_BTE = body_output.last_hidden_state
         rows, kind = hidden_BTE.shape[0], hidden_BTE.device.type
         width, chunk = self.vocabulary, max(1, _CHUNK_LOGITS.get(kind, _CHUNK_LOGITS["cpu"]) // self.vocabulary)
-        if kind == "cpu" and width > _BLOCK_WORDS and self._may_be_cut(body_output, hidden_BTE[0, :_TRIED_ROWS]):
+        may_be_cut = kind == "cpu" and self._may_be_cut(body_output, hidden_BTE[0, :_TRIED_ROWS])
+        if may_be_cut and width > _BLOCK_WORDS:
             width, chunk = _BLOCK_WORDS, _BLOCK_ROWS
+        sharpened = may_be_cut and hidden_BTE.dtype != torch.float32
         losses_BN = torch.empty(rows, len(target_N), dtype=torch.float32, device=hidden_BTE.device)
         first_BN = torch.empty_like(losses_BN, dtype=torch.bool)
         for row in range(rows):
             for low in range(0, len(target_N), chunk):
                 part = slice(low, low + chunk)
                 hidden_NE = hidden_BTE[row, predicting_N[part]]
-                sums = LogSumExp(target_N[part])
+                sums = LogSumExp(target_N[part], sharpened)
                 for words in self._blocks(width):
                     sums.add(self.logits(body_output, hidden_NE, words), words.start)
+                if sharpened:
+                    sums.sharpen(partial(self.logits, body_output, hidden_NE))
                 losses_BN[row, part], first_BN[row, part] = sums.losses(), sums.firsts()
         return losses_BN, first_BN
 
@@ -86,8 +100,8 @@ class OutputLayer:
             self._cut_changes_nothing = False
             if self._product is not None:
                 whole_NV = self.logits(body_output, hidden_NE)
-                blocks = [self.logits(body_output, hidden_NE, words) for words in self._blocks(_BLOCK_WORDS)]
-                cut_NV = torch.cat(blocks, dim=1)
+                width = min(_BLOCK_WORDS, -(-self.vocabulary // 2))
+                cut_NV = torch.cat([self.logits(body_output, hidden_NE, words) for words in self._blocks(width)], dim=1)
                 # Far more than rounding, far less than what one word's logit does to another's anywhere.
                 allowed = 0.03 * whole_NV.abs().max()
                 self._cut_changes_nothing = cut_NV.shape == whole_NV.shape and bool(
@@ -99,30 +113,61 @@ class OutputLayer:
 class LogSumExp:
     """−log p of targets, out of their logits block by block; a few rows at a time, which stay in the cache."""
 
-    def __init__(self, target_N: Tensor) -> None:
+    def __init__(self, target_N: Tensor, sharpened: bool = False) -> None:
+        """`sharpened`: whether the logits are rounded, and `sharpen` will be told some that are not."""
         self._target_N = target_N
         self._at_target_N = torch.full_like(target_N, torch.nan, dtype=torch.float32)
         self._largest_N = torch.full_like(self._at_target_N, -torch.inf)
         self._sum_N = torch.zeros_like(self._at_target_N)
         """Of exp(logit − largest)."""
+        self._of_blocks: list[tuple[Tensor, Tensor]] | None = [] if sharpened else None
+        """Of each block the largest logits [N], and their words [N]."""
 
     def add(self, logits_NW: Tensor, first_word: int) -> None:
         rows, width = logits_NW.shape
+        groups = -(-width // _GROUP)
         few = max(1, _CACHED_LOGITS.get(logits_NW.device.type, _CACHED_LOGITS["cpu"]) // width)
-        held = torch.empty(min(few, rows), width, dtype=torch.float32, device=logits_NW.device)
+        held = torch.empty(min(few, rows), groups, _GROUP, dtype=torch.float32, device=logits_NW.device)
         place_N = self._target_N - first_word
         here_N = (place_N >= 0) & (place_N < width)
         at_place_N = logits_NW.gather(1, place_N.clamp(0, width - 1)[:, None])[:, 0].float()
         self._at_target_N = torch.where(here_N, at_place_N, self._at_target_N)
+        words = []
         for low in range(0, rows, few):
             part = slice(low, min(low + few, rows))
+            held_RGW = held[: part.stop - low]
+            logits_RW = held_RGW.view(len(held_RGW), -1)
+            logits_RW[:, :width], logits_RW[:, width:] = logits_NW[part], -torch.inf
+            of_groups_RG = held_RGW.amax(2)
+            if self._of_blocks is not None:
+                words.append(first_word + _place_of_largest(held_RGW, of_groups_RG))
             before_R = self._largest_N[part]
-            largest_R = torch.maximum(before_R, logits_NW[part].amax(1).float())
+            largest_R = torch.maximum(before_R, of_groups_RG.amax(1))
             # Words that are ruled out altogether, at −inf, have no largest to subtract.
             shift_R = largest_R.masked_fill(largest_R == -torch.inf, 0)
-            exp_RW = torch.sub(logits_NW[part], shift_R[:, None], out=held[: part.stop - low]).exp_()
+            exp_RW = logits_RW.sub_(shift_R[:, None]).exp_()
             self._sum_N[part] = self._sum_N[part] * (before_R - shift_R).exp() + exp_RW.sum(1)
             self._largest_N[part] = largest_R
+        if self._of_blocks is not None:
+            word_N = torch.cat(words)
+            self._of_blocks.append((logits_NW.gather(1, word_N[:, None] - first_word)[:, 0].float(), word_N))
+
+    def sharpen(self, logits_of: Callable[[Tensor], Tensor]) -> None:
+        """Puts exact logits in the place of rounded ones: the target's, and the largest of the blocks that have most.
+
+        `logits_of` gives those of each token's own words [N, K].
+        """
+        assert self._of_blocks is not None
+        rounded_NK, word_NK = (torch.stack(side, 1) for side in zip(*self._of_blocks, strict=True))
+        rounded_NK, block_NK = rounded_NK.topk(min(_SHARPENED, rounded_NK.shape[1]), dim=1)
+        word_NK = torch.cat([self._target_N[:, None], word_NK.gather(1, block_NK)], 1)
+        logits_NK = logits_of(word_NK).float()
+        self._at_target_N, exact_NK = logits_NK[:, 0], logits_NK[:, 1:]
+        largest_N = exact_NK.amax(1)
+        shift_N = largest_N.masked_fill(largest_N == -torch.inf, 0)
+        self._sum_N *= (self._largest_N - shift_N).exp()
+        self._sum_N += ((exact_NK - shift_N[:, None]).exp() - (rounded_NK - shift_N[:, None]).exp()).sum(1)
+        self._largest_N = largest_N
 
     def losses(self) -> Tensor:
         """[N], float32."""
@@ -133,20 +178,35 @@ class LogSumExp:
         return self._at_target_N >= self._largest_N
 
 
+def _place_of_largest(logits_RGW: Tensor, of_groups_RG: Tensor) -> Tensor:
+    """The place [R] of each row's largest logit, given the largest of each group of words."""
+    group_R = of_groups_RG.argmax(1)
+    return group_R * _GROUP + logits_RGW[torch.arange(len(group_R)), group_R].argmax(1)
+
+
 class _Product(nn.Module):
-    """An output layer for a part of the words; a 16-bit product is delivered in float32, where the device can."""
+    """An output layer for a part of the words, or in float32 for each token's own words."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.weight, self.bias = linear.weight, linear.bias
-        self.words = slice(None)
+        self.words: slice | Tensor = slice(None)
 
     def forward(self, hidden: Tensor) -> Tensor:
+        if isinstance(self.words, Tensor):
+            return self._of_own_words(hidden[0], self.words)[None]
         weight, bias = self.weight[self.words], None if self.bias is None else self.bias[self.words]
         if not weight.is_cuda or weight.dtype == torch.float32:
             return nn.functional.linear(hidden, weight, bias)
+        # A card delivers a 16-bit product in float32.
         product = torch.mm(hidden.flatten(0, -2), weight.T, out_dtype=torch.float32)
         return (product if bias is None else product + bias).view(*hidden.shape[:-1], -1)
+
+    def _of_own_words(self, hidden_NE: Tensor, word_NK: Tensor) -> Tensor:
+        product_NK = torch.stack(
+            [(hidden_NE.float() * self.weight[word_N].float()).sum(1) for word_N in word_NK.unbind(1)], 1
+        )
+        return product_NK if self.bias is None else product_NK + self.bias[word_NK].float()
 
 
 class _Given(nn.Module):
