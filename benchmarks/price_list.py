@@ -37,7 +37,7 @@ def main() -> None:
         shapes = [*[layer] * layers, [(vocabulary, hidden)]]
         each, plain = (
             scoring_operations(shapes, [heads] * layers, head_size, fork, [options.length]) / options.length
-            for fork in (round(options.fork * layers), 0)
+            for fork in (round(options.fork * layers), -1)
         )
         hours = options.tokens * each / options.peak / options.share / 3600
         rows.append((name, f"{each / 1e9:.2f}", f"{plain / each:.2f}", f"{hours:,.0f}"))

@@ -219,11 +219,11 @@ def test_sharpened_log_sum_exp_has_the_exact_target_and_the_exact_largest_logit(
     for low in range(0, vocabulary, width):
         sums.add(rounded[:, low : low + width], low)
     sums.sharpen(lambda words: exact.gather(1, words))
-    # What is left is the rounding of all logits that are not the largest: at most 2^-9 of each, by its probability.
+    # What is left is the rounding of all logits but the largest: about 2^-8 of each at most, by its probability.
     expected = torch.nn.functional.cross_entropy(exact, targets, reduction="none")
     largest = torch.zeros_like(exact).scatter(1, rounded.argmax(1, keepdim=True), 1) > 0
     left = (exact.softmax(1) * exact.abs() * 2**-8).masked_fill(largest, 0).sum(1)
-    assert bool(((sums.losses() - expected).abs() <= 2 * left + 1e-4).all())
+    assert bool(((sums.losses() - expected).abs() <= 1.5 * left + 1e-4).all())
 
 
 @pytest.mark.parametrize("name", LOGITS)

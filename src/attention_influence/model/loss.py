@@ -4,11 +4,11 @@ Hidden states go through the output layer some rows at a time, on a CPU some wor
 so that the logits never leave the cache; log-sum-exp and the target's logit are taken in float32. What a family does to
 its logits (capping, scaling, a bias) is the model's own code, run on each block.
 
-A CPU rounds the logits of a 16-bit product to 16 bits, three digits, which is most of what bfloat16 costs a document's
-loss. So the few that the loss hangs on, the target's and the largest of some blocks, are computed again in float32.
+A CPU rounds the logits of a 16-bit product to 16 bits, less than three digits. So the few that a loss hangs on, the
+target's and the largest of some blocks, are computed again in float32.
 
-Letters: B rows, N scored tokens, E hidden size, V vocabulary, W words of one block, R rows of a part, G groups of
-words, K words of a token that are computed again.
+Letters: B rows, N scored tokens, E hidden size, V vocabulary, W words of one block, R rows of a part, K words of a
+token that are computed again.
 """
 
 import copy
@@ -26,9 +26,9 @@ _BLOCK_ROWS, _BLOCK_WORDS = 1024, 2048
 _CHUNK_LOGITS = {"cpu": 2**25, "cuda": 2**29}
 # Float32 logits of which log-sum-exp is taken at once: a part of a core's cache, or all of a block on a card.
 _CACHED_LOGITS = {"cpu": 2**19, "cuda": 2**29}
-# Words of which the largest logit is taken at once: enough for vector registers, few enough to be searched.
+# Words of which the largest is taken at once: enough for vector registers, few enough to be searched.
 _GROUP = 64
-# Of a token, the logits that are computed again: each the largest of a block.
+# How many logits of a token are computed again, beside the target's: each the largest of a block.
 _SHARPENED = 4
 # Rows on which a cut vocabulary is tried.
 _TRIED_ROWS = 4
@@ -125,32 +125,27 @@ class LogSumExp:
 
     def add(self, logits_NW: Tensor, first_word: int) -> None:
         rows, width = logits_NW.shape
-        groups = -(-width // _GROUP)
         few = max(1, _CACHED_LOGITS.get(logits_NW.device.type, _CACHED_LOGITS["cpu"]) // width)
-        held = torch.empty(min(few, rows), groups, _GROUP, dtype=torch.float32, device=logits_NW.device)
+        held = torch.empty(min(few, rows), width, dtype=torch.float32, device=logits_NW.device)
         place_N = self._target_N - first_word
         here_N = (place_N >= 0) & (place_N < width)
         at_place_N = logits_NW.gather(1, place_N.clamp(0, width - 1)[:, None])[:, 0].float()
         self._at_target_N = torch.where(here_N, at_place_N, self._at_target_N)
-        words = []
+        places = []
         for low in range(0, rows, few):
             part = slice(low, min(low + few, rows))
-            held_RGW = held[: part.stop - low]
-            logits_RW = held_RGW.view(len(held_RGW), -1)
-            logits_RW[:, :width], logits_RW[:, width:] = logits_NW[part], -torch.inf
-            of_groups_RG = held_RGW.amax(2)
-            if self._of_blocks is not None:
-                words.append(first_word + _place_of_largest(held_RGW, of_groups_RG))
             before_R = self._largest_N[part]
-            largest_R = torch.maximum(before_R, of_groups_RG.amax(1))
+            largest_R = torch.maximum(before_R, logits_NW[part].amax(1).float())
             # Words that are ruled out altogether, at −inf, have no largest to subtract.
             shift_R = largest_R.masked_fill(largest_R == -torch.inf, 0)
-            exp_RW = logits_RW.sub_(shift_R[:, None]).exp_()
+            exp_RW = torch.sub(logits_NW[part], shift_R[:, None], out=held[: part.stop - low]).exp_()
             self._sum_N[part] = self._sum_N[part] * (before_R - shift_R).exp() + exp_RW.sum(1)
             self._largest_N[part] = largest_R
+            if self._of_blocks is not None:
+                places.append(_place_of_largest(exp_RW))
         if self._of_blocks is not None:
-            word_N = torch.cat(words)
-            self._of_blocks.append((logits_NW.gather(1, word_N[:, None] - first_word)[:, 0].float(), word_N))
+            at_N = torch.cat(places)
+            self._of_blocks.append((logits_NW.gather(1, at_N[:, None])[:, 0].float(), at_N + first_word))
 
     def sharpen(self, logits_of: Callable[[Tensor], Tensor]) -> None:
         """Puts exact logits in the place of rounded ones: the target's, and the largest of the blocks that have most.
@@ -178,10 +173,11 @@ class LogSumExp:
         return self._at_target_N >= self._largest_N
 
 
-def _place_of_largest(logits_RGW: Tensor, of_groups_RG: Tensor) -> Tensor:
-    """The place [R] of each row's largest logit, given the largest of each group of words."""
-    group_R = of_groups_RG.argmax(1)
-    return group_R * _GROUP + logits_RGW[torch.arange(len(group_R)), group_R].argmax(1)
+def _place_of_largest(exp_RW: Tensor) -> Tensor:
+    """argmax [R] of rows of values that are not negative, group by group: torch's own does not use vector registers."""
+    exp_RGW = nn.functional.pad(exp_RW, (0, -exp_RW.shape[1] % _GROUP)).view(len(exp_RW), -1, _GROUP)
+    group_R = exp_RGW.amax(2).argmax(1)
+    return group_R * _GROUP + exp_RGW[torch.arange(len(group_R)), group_R].argmax(1)
 
 
 class _Product(nn.Module):
