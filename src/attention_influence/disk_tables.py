@@ -11,14 +11,22 @@ import pyarrow as pa
 
 @contextmanager
 def disk_tables(memory_limit: str = "1GB") -> Iterator[duckdb.DuckDBPyConnection]:
-    """The database; it lies in TMPDIR, spills there above the limit, and is gone when the block ends."""
+    """The database; it lies in TMPDIR, spills there above the limit, and is gone when the block ends.
+
+    Ctrl-C within the block is KeyboardInterrupt, whatever DuckDB makes of it.
+    """
     with tempfile.TemporaryDirectory(prefix="attention-influence-") as folder:
         spill = str(Path(folder) / "spill").replace("'", "''")
         with duckdb.connect(str(Path(folder) / "tables.duckdb")) as database:
             database.execute(f"SET memory_limit = '{memory_limit}'")
             database.execute(f"SET temp_directory = '{spill}'")
             database.execute("SET preserve_insertion_order = false")
-            yield database
+            try:
+                yield database
+            except (duckdb.Error, RuntimeError) as error:
+                if "Query interrupted" in str(error) or "KeyboardInterrupt" in str(error):
+                    raise KeyboardInterrupt from error
+                raise
 
 
 def fill(database: duckdb.DuckDBPyConnection, table: str, schema: pa.Schema, batches: Iterable[pa.Table]) -> None:

@@ -1,0 +1,43 @@
+"""Tables on disk that are interrupted."""
+
+import signal
+from collections.abc import Iterator
+
+import duckdb
+import pyarrow as pa
+import pytest
+
+from attention_influence.disk_tables import disk_tables, fill
+
+SCHEMA = pa.schema([("number", pa.int64())])
+
+
+@pytest.fixture
+def interrupted_soon() -> Iterator[None]:
+    before = signal.signal(signal.SIGALRM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("interrupted_soon")
+def test_an_interrupt_during_a_query_is_not_a_failure_of_the_query() -> None:
+    endless = "SELECT count(*) FROM range(1000000000) a, range(1000000000) b WHERE a.range % 7 = b.range % 11"
+    with pytest.raises(KeyboardInterrupt), disk_tables() as database:
+        database.execute(endless).fetchall()
+
+
+def test_an_interrupt_while_duckdb_reads_rows_is_not_a_failure_of_the_rows() -> None:
+    def rows() -> Iterator[pa.RecordBatch]:
+        raise KeyboardInterrupt
+        yield
+
+    with pytest.raises(KeyboardInterrupt), disk_tables() as database:
+        reader = pa.RecordBatchReader.from_batches(SCHEMA, rows())
+        fill(database, "numbers", SCHEMA, [reader])  # type: ignore[list-item]  # what a table is to DuckDB
+
+
+def test_other_errors_stay_what_they_are() -> None:
+    with pytest.raises(duckdb.CatalogException), disk_tables() as database:
+        database.execute("FROM nowhere")
