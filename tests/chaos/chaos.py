@@ -64,7 +64,7 @@ class Outcome:
         return not self.missing and not self.doubled and self.rows > 0
 
 
-def write_corpus(root: str, documents: int = 240) -> None:
+def write_corpus(root: str, documents: int) -> None:
     """Four kinds of files of random sentences under a URL, nested, and one file that is cut short."""
     rng = random.Random(7)
     texts = [" ".join(rng.choices(_WORDS, k=rng.randint(5, 60))) for _ in range(documents)]
@@ -154,11 +154,13 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def chaos(root: str, folder: Path, kills: int, seed: int = 0, engines: Sequence[str] = ("local",)) -> Outcome:
+def chaos(
+    root: str, folder: Path, kills: int, seed: int = 0, engines: Sequence[str] = ("local",), documents: int = 240
+) -> Outcome:
     """The outcome of a disturbed run on `root`, a URL that holds nothing yet; the model lies in `folder`."""
     model = save_tiny(folder / "model", "llama")
     (model / "heads.json").write_text(json.dumps(HEADS))
-    write_corpus(f"{root}/corpus")
+    write_corpus(f"{root}/corpus", documents)
     finish(score_command(model, f"{root}/corpus", f"{root}/undisturbed", 1))
     outcome = disturb(model, f"{root}/corpus", f"{root}/disturbed", kills, seed, engines)
     return compare(outcome, f"{root}/disturbed", f"{root}/undisturbed")

@@ -30,7 +30,7 @@ def failing_s3():
 
 
 def test_killed_runs_on_an_s3_that_fails_requests_end_with_exactly_the_undisturbed_rows(tmp_path, failing_s3):
-    outcome = chaos(f"s3://{BUCKET}/x", tmp_path, 3, seed=1)
+    outcome = chaos(f"s3://{BUCKET}/x", tmp_path, 3, seed=1, documents=80)
     assert outcome.kills >= 3
     assert outcome.is_exact, outcome
     assert outcome.largest_difference <= 1e-5
