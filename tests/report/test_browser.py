@@ -105,7 +105,8 @@ def test_a_hostile_corpus_executes_nothing_fetches_nothing_and_breaks_no_layout(
 
 
 def test_search_and_filters_leave_the_documents_that_match(page: Page) -> None:
-    everything = shown(page)
+    everything = page.locator("#reading article").count()
+    assert 1 <= shown(page) < everything, "the first domain is open, the others are not"
     page.get_by_label("Search").fill(RARE.upper())
     assert 1 <= shown(page) < everything
     assert all(RARE in text for text in page.locator("#reading article:visible pre").all_inner_texts())
@@ -114,6 +115,7 @@ def test_search_and_filters_leave_the_documents_that_match(page: Page) -> None:
     assert shown(page) == 0
     assert page.get_by_text("No document on this page matches.").is_visible()
     page.get_by_label("Search").fill("")
+    assert shown(page) == everything, "what was opened stays open"
     page.get_by_role("combobox", name="Domain").select_option("1")
     of_one = shown(page)
     assert 1 <= of_one < everything
@@ -127,9 +129,18 @@ def test_without_script_every_document_is_there_and_no_dead_control(browser: Bro
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(report.as_uri())
-    assert page.locator("#reading article:visible").count() == page.locator("#reading article").count() > 10
     assert not page.locator("form.filter").is_visible()
+    for closed in page.locator("#reading .domain summary").all()[1:]:
+        closed.click()
+    assert shown(page) == page.locator("#reading article").count() > 10
     context.close()
+
+
+def test_what_is_folded_on_a_screen_is_printed(page: Page) -> None:
+    page.emulate_media(media="print")
+    seen = page.locator("details article, details table").evaluate_all("all => all.map(one => one.checkVisibility())")
+    assert len(seen) > 10
+    assert all(seen)
 
 
 def test_axe_finds_no_fault_on_a_light_page_and_no_faint_text_on_a_dark_one(page: Page) -> None:

@@ -1,4 +1,4 @@
-// Filters the documents of the page by words, domain and list. Without it all of them are shown.
+// Filters the documents of the page by words, domain and list, and opens what matches. Without it all of them are there.
 (() => {
   const form = document.querySelector("form.filter");
   if (!form) return;
@@ -17,8 +17,10 @@
       one.hidden = !isShown;
       shown += isShown ? 1 : 0;
     });
+    const isFiltered = words.length > 0 || form.domain.value !== "" || form.list.value !== "";
     for (const group of document.querySelectorAll("#reading .list, #reading .domain")) {
       group.hidden = !group.querySelector("article:not([hidden])");
+      if (isFiltered && group.matches(".domain")) group.open = true;
     }
     form.querySelector(".shown").textContent = `${shown} of ${documents.length} documents`;
     nothing.hidden = shown > 0;
