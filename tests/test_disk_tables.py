@@ -33,8 +33,8 @@ def test_an_interrupt_while_duckdb_reads_rows_is_not_a_failure_of_the_rows() -> 
         raise KeyboardInterrupt
         yield
 
+    reader = pa.RecordBatchReader.from_batches(SCHEMA, rows())
     with pytest.raises(KeyboardInterrupt), disk_tables() as database:
-        reader = pa.RecordBatchReader.from_batches(SCHEMA, rows())
         fill(database, "numbers", SCHEMA, [reader])  # type: ignore[list-item]  # what a table is to DuckDB
 
 

@@ -8,6 +8,7 @@ import torch
 
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.model.loading import from_network, load_model
+from attention_influence.model.oracle import oracle_hidden
 from attention_influence.model.selftest import self_test
 from model.test_losses import losses, mean_loss
 from tiny_models import CONTEXT, random_tokens, tiny, tokenizer, untouched
@@ -119,6 +120,27 @@ def test_weights_in_bfloat16_are_scored_within_their_rounding(family: str) -> No
     assert ours.dtype == torch.float32
     assert ours.isfinite().all()
     assert mean_loss(rough, tokens) == pytest.approx(mean_loss(exact, tokens), rel=0.02)
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gemma3_text", "olmo2", "mixtral"])
+def test_the_sum_of_the_layers_is_not_rounded_to_bfloat16(family: str) -> None:
+    rough, exact = tiny(family, dtype=torch.bfloat16), tiny(family, dtype=torch.bfloat16)
+    exact.model.network.float()
+    tokens = [random_tokens(120, seed) for seed in range(4)]
+    as_meant = exact.model.forward(tokens).last_hidden_state
+    ours = rough.model.forward(tokens).last_hidden_state
+    assert ours.dtype == torch.float32
+    rounded = torch.cat([oracle_hidden(rough.model, window, {}) for window in tokens])
+    assert rounded.dtype == torch.bfloat16
+    # The median: rounding that sends a token to another expert is no matter of the sum.
+    assert (ours - as_meant).abs().median() < 0.8 * (rounded - as_meant).abs().median()
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gpt_neox"])
+def test_families_that_take_no_mixed_types_are_scored_in_theirs(family: str) -> None:
+    model = tiny(family, dtype=torch.bfloat16).model
+    assert model.forward([random_tokens(30)]).last_hidden_state.dtype == torch.bfloat16
+    assert losses(model, [random_tokens(30)], {1: [2], 3: [0]})[0].isfinite().all()
 
 
 def test_preparing_a_model_again_does_not_change_it() -> None:

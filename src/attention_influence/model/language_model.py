@@ -14,6 +14,7 @@ from attention_influence.model.attention_pass import Observed, Observer
 from attention_influence.model.fork import forked_forward
 from attention_influence.model.loss import OutputLayer
 from attention_influence.model.precision import product_dtype
+from attention_influence.model.residual import Float32Residual
 from attention_influence.model.tokens import Tokens
 
 _DEFAULT_CONTEXT = 2048  # where the model names no longest position
@@ -62,6 +63,8 @@ class LanguageModel:
             raise ModelError(
                 f"{name}: transformers cannot replace the attention of {config.model_type}: {error}"
             ) from None
+        self._residual = Float32Residual(network, self.body)
+        self._try_residual()
         self.heads, self.layers = self._reach_attention()
         self.output = OutputLayer(network, self.body)
 
@@ -82,6 +85,7 @@ class LanguageModel:
         self.dtype = product_dtype(self._weights_dtype, self.device)
         for weights in self._castable:
             weights.data = weights.data.to(self.dtype)
+        self._try_residual()
         self.output = OutputLayer(self.network, self.body)
         return self
 
@@ -93,6 +97,14 @@ class LanguageModel:
             yield self.network
         finally:
             self.network.set_attn_implementation(attention.NAME)
+
+    def _try_residual(self) -> None:
+        """Leaves the sum of the layers in the weights' type where the family's own code takes no mixed types."""
+        self._residual.active = True
+        try:
+            forked_forward(self.body, nn.ModuleList(), [[0, 0]], {})
+        except Exception:  # whatever is wrong besides is found, and said, without it
+            self._residual.active = False
 
     def _reach_attention(self) -> tuple[dict[int, int], nn.ModuleList]:
         modules: dict[int, nn.Module] = {}

@@ -57,9 +57,11 @@ class OutputLayer:
         Of a part of the words, or in float32 of each token's own words [N, K], only where the vocabulary may be cut.
         """
         self._body.output = copy.copy(body_output)
-        self._body.output.last_hidden_state = hidden_NE[None]
         if self._product is not None:
             self._product.words = words
+        else:
+            hidden_NE = hidden_NE.to(self._network.get_output_embeddings().weight.dtype)
+        self._body.output.last_hidden_state = hidden_NE[None]
         tokens = torch.zeros(1, len(hidden_NE), dtype=torch.long, device=hidden_NE.device)
         return self._network(input_ids=tokens, use_cache=False).logits[0]  # type: ignore[no-any-return]
 
@@ -76,7 +78,7 @@ class OutputLayer:
         may_be_cut = kind == "cpu" and self._may_be_cut(body_output, hidden_BTE[0, :_TRIED_ROWS])
         if may_be_cut and width > _BLOCK_WORDS:
             width, chunk = _BLOCK_WORDS, _BLOCK_ROWS
-        sharpened = may_be_cut and hidden_BTE.dtype != torch.float32
+        sharpened = may_be_cut and self._product is not None and self._product.weight.dtype != torch.float32
         losses_BN = torch.empty(rows, len(target_N), dtype=torch.float32, device=hidden_BTE.device)
         first_BN = torch.empty_like(losses_BN, dtype=torch.bool)
         for row in range(rows):
@@ -192,6 +194,7 @@ class _Product(nn.Module):
         if isinstance(self.words, Tensor):
             return self._of_own_words(hidden[0], self.words)[None]
         weight, bias = self.weight[self.words], None if self.bias is None else self.bias[self.words]
+        hidden = hidden.to(weight.dtype)
         if not weight.is_cuda or weight.dtype == torch.float32:
             return nn.functional.linear(hidden, weight, bias)
         # A card delivers a 16-bit product in float32.

@@ -24,8 +24,8 @@ def windowed_attention(
     scaling: float | None,
     sliding_window: int | None,
 ) -> Tensor:
-    """Attention output [B, T, H, D] in the queries' type; a sliding window of W sees W positions, itself included."""
-    kernel = query_BHTD.is_cuda and query_BHTD.dtype in (torch.bfloat16, torch.float16)
+    """Attention output [B, T, H, D] in the values' type; a sliding window of W sees W positions, itself included."""
+    kernel = value_BKTD.is_cuda and value_BKTD.dtype in (torch.bfloat16, torch.float16)
     attend = _variable_length_kernel if kernel else _sdpa_per_window
     return attend(query_BHTD, key_BKTD, value_BKTD, lengths, scaling, sliding_window)
 
@@ -48,9 +48,10 @@ def _sdpa_per_window(
     scaling: float | None,
     sliding_window: int | None,
 ) -> Tensor:
-    out_BTHD = torch.empty_like(query_BHTD.transpose(1, 2), memory_format=torch.contiguous_format)
+    rows, heads, tokens, size = query_BHTD.shape
+    out_BTHD = value_BKTD.new_empty(rows, tokens, heads, size)
     out_BHTD = out_BTHD.transpose(1, 2)
-    inner = _inner_type(query_BHTD)
+    inner = _inner_type(value_BKTD)
     start = 0
     for length in lengths:
         query_BHLD, key_BKLD, value_BKLD = (
@@ -80,11 +81,11 @@ def _sdpa_per_window(
     return out_BTHD
 
 
-def _inner_type(query_BHTD: Tensor) -> torch.dtype:
+def _inner_type(value_BKTD: Tensor) -> torch.dtype:
     """What SDPA computes in: on a CPU without tile registers 16-bit products are float32 ones that take longer."""
-    if query_BHTD.device.type == "cpu" and not torch.cpu.get_capabilities().get("amx_bf16"):
+    if value_BKTD.device.type == "cpu" and not torch.cpu.get_capabilities().get("amx_bf16"):
         return torch.float32
-    return query_BHTD.dtype
+    return value_BKTD.dtype
 
 
 def _variable_length_kernel(
@@ -100,7 +101,9 @@ def _variable_length_kernel(
     rows, heads, tokens, size = query_BHTD.shape
     bounds = list(accumulate([*lengths] * rows, initial=0))
     bounds_N = torch.tensor(bounds, dtype=torch.int32, device=query_BHTD.device)
-    query, key, value = (x.transpose(1, 2).flatten(0, 1) for x in (query_BHTD, key_BKTD, value_BKTD))
+    query, key, value = (
+        x.to(value_BKTD.dtype).transpose(1, 2).flatten(0, 1) for x in (query_BHTD, key_BKTD, value_BKTD)
+    )
     out: Any = varlen_attn(
         query,
         key,
