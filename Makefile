@@ -20,7 +20,7 @@ test: setup ## run all tests; those marked e2e fetch the demo's model and texts 
 chaos: setup ## kill scoring runs 30 times on a disk and on a failing S3, and compare what is left
 	$(BIN)/python tests/chaos/chaos.py --kills 30
 
-bench: setup ## the scorer against plain transformers and the processor's limit (after make demo; about 15 minutes)
+bench: setup ## the scorer against plain transformers and the processor's limit (after make demo; half an hour where products are float32)
 	$(BIN)/python benchmarks/bench.py --heads demo-output/heads.json --json bench.json
 
 bench-full: setup ## the same with 60,000 tokens and five rounds

@@ -39,8 +39,8 @@ from attention_influence import Scorer, load_heads, load_model
 from attention_influence.demo.assets import fetch
 from attention_influence.demo.corpus import definitions, passages, worked_answers
 from attention_influence.model.gguf import dense_copy
-from attention_influence.model.language_model import LanguageModel
 from attention_influence.model.precision import DTYPES, product_dtype
+from attention_influence.model.tokens import Tokens
 from attention_influence.verbs.result import table
 from limit import operations_a_second, useful_operations
 from peers import Peer
@@ -50,7 +50,7 @@ _BATCH_TOKENS = 4096
 _MIX = {(30, 256): 0.25, (256, 1024): 0.25, (1024, 2048): 0.25, (2048, 4097): 0.25}
 
 
-def documents(model: LanguageModel, tokens: int) -> list[str]:
+def documents(tokenizer: Tokens, tokens: int) -> list[str]:
     """About `tokens` tokens of real texts, in an order that only the texts decide."""
     assets = fetch()
     short = [
@@ -61,7 +61,7 @@ def documents(model: LanguageModel, tokens: int) -> list[str]:
     pool = [text for texts in [*short, definitions(_library())] for _, text in islice(texts, 400)]
     pool += islice(modules(), 400)
     pool.sort(key=lambda text: hashlib.sha256(text.encode()).hexdigest())
-    lengths = [len(ids) for ids in model.tokens.encode(pool)]
+    lengths = [len(ids) for ids in tokenizer.encode(pool)]
     chosen = []
     for (low, high), share in _MIX.items():
         left = share * tokens
@@ -119,13 +119,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--only", choices=WAYS, help="one way once, and print its peak memory in bytes")
     options = parser.parse_args()
-    model = load_model(str(fetch().model))
-    texts = documents(model, options.tokens)
-    if options.only:
+    tokenizer = Tokens(AutoTokenizer.from_pretrained(dense_copy(fetch().model)[0]))
+    texts = documents(tokenizer, options.tokens)
+    if options.only:  # this process must hold that way's model and no other
         make_way(options.only, options.heads)(texts)
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
         return
-    lengths = [len(ids) for ids in model.tokens.encode(texts)]
+    model = load_model(str(fetch().model))
+    lengths = [len(ids) for ids in tokenizer.encode(texts)]
     print(f"{len(texts)} documents, {sum(lengths):,} tokens, {min(lengths)} to {max(lengths)}", file=sys.stderr)
     memory = {name: peak_memory(name, options.heads, options.tokens) for name in WAYS}
     ways = {name: make_way(name, options.heads) for name in WAYS}
@@ -140,7 +141,7 @@ def main() -> None:
             seconds[name].append(time.monotonic() - began)
             print(f"round {number + 1}, {name}: {seconds[name][-1]:.1f} s", file=sys.stderr)
         began = time.monotonic()
-        model.tokens.encode(texts)
+        tokenizer.encode(texts)
         seconds["tokenizing"].append(time.monotonic() - began)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     fork_layer = min(load_heads(options.heads).by_layer())

@@ -43,7 +43,7 @@ def test_masking_the_chosen_heads_breaks_retrieval_and_masking_others_does_not(
     heads, unseen = detected[0].heads, detected[1]
     whole = accuracy(model, unseen, None, 12)
     without = accuracy(model, unseen, heads.by_layer(), 12)
-    draws = [accuracy(model, unseen, _others(model, heads, seed), 6) for seed in range(5)]
+    draws = [accuracy(model, unseen, _others(model, heads, seed), 3) for seed in range(5)]
     print(
         f"\nanswer tokens right: {whole:.3f}, chosen heads masked {without:.3f}, "
         f"others of the same layers {np.mean(draws):.3f} ({', '.join(f'{draw:.3f}' for draw in draws)})"
