@@ -16,6 +16,7 @@ from attention_influence.model.loss import OutputLayer
 from attention_influence.model.precision import product_dtype
 from attention_influence.model.residual import Float32Residual
 from attention_influence.model.tokens import Tokens
+from attention_influence.model.tokenwise import run_in_blocks
 
 _DEFAULT_CONTEXT = 2048  # where the model names no longest position
 
@@ -66,6 +67,7 @@ class LanguageModel:
         self._residual = Float32Residual(network, self.body)
         self._try_residual()
         self.heads, self.layers = self._reach_attention()
+        run_in_blocks(self.layers)
         self.output = OutputLayer(network, self.body)
 
     def forward(

@@ -1,5 +1,6 @@
 """Loading a model from a hub id, a directory or a .gguf file."""
 
+import ctypes
 import hashlib
 import json
 from pathlib import Path
@@ -44,9 +45,11 @@ def load_model(
     model = LanguageModel(network, tokenizer, name, weights_hash or _hash_files(folder))
     model.loaded_by = (name, dtype, trust_remote_code)
     try:
-        return model.on(device)
+        model.on(device)
     except (RuntimeError, AssertionError) as error:
         raise ModelError(f"{name} cannot be put on the device {device!r}: {error}") from error
+    _give_memory_back()
+    return model
 
 
 def from_network(network: Any, tokenizer: Any, name: str = "in memory") -> LanguageModel:
@@ -59,6 +62,13 @@ def from_network(network: Any, tokenizer: Any, name: str = "in memory") -> Langu
         digest.update(key.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return LanguageModel(network, tokenizer, name, digest.hexdigest())
+
+
+def _give_memory_back() -> None:
+    """Of weights in another type, which glibc would keep; no other libc has a name for it."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _find(name: str, trust_remote_code: bool) -> tuple[Path, str | None]:
