@@ -20,7 +20,6 @@ import argparse
 import hashlib
 import json
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -43,6 +42,7 @@ from attention_influence.model.precision import DTYPES, product_dtype
 from attention_influence.model.tokens import Tokens
 from attention_influence.verbs.result import table
 from limit import operations_a_second, useful_operations
+from memory import peak_bytes
 from peers import Peer
 
 _BATCH_TOKENS = 4096
@@ -123,7 +123,7 @@ def main() -> None:
     texts = documents(tokenizer, options.tokens)
     if options.only:  # this process must hold that way's model and no other
         make_way(options.only, options.heads)(texts)
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        print(peak_bytes())
         return
     model = load_model(str(fetch().model))
     lengths = [len(ids) for ids in tokenizer.encode(texts)]

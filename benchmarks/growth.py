@@ -8,7 +8,6 @@ process that scores nothing else.
 """
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from attention_influence.demo.corpus import passages
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.verbs.result import table
 from limit import operations_a_second, useful_operations
+from memory import peak_bytes
 
 _LENGTHS = (256, 512, 1024, 2048, 4096, 8192)
 _LEAST_TOKENS = 4096
@@ -65,7 +65,7 @@ def main() -> None:
     scorer = Scorer(model, heads)
     if options.only:
         seconds(scorer, windows(model, *options.only), 1)
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        print(peak_bytes())
         return
     weights = sum(part.numel() * part.element_size() for part in model.network.parameters()) // 2**20
     limit = operations_a_second(model, 2048)
