@@ -102,7 +102,9 @@ class LanguageModel:
 
     def _try_residual(self) -> None:
         """Leaves the sum of the layers in the weights' type where the family's own code takes no mixed types."""
-        self._residual.active = True
+        self._residual.active = self.dtype != torch.float32
+        if not self._residual.active:
+            return
         try:
             forked_forward(self.body, nn.ModuleList(), [[0, 0]], {})
         except Exception:  # whatever is wrong besides is found, and said, without it

@@ -14,7 +14,8 @@ from attention_influence.model.attention_pass import AttentionPass, Observed, at
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.model.oracle import oracle_head, oracle_hidden
 
-_LONGEST_TEXT = 2048  # tokens: a sliding window beyond it is not reached by the test's text
+# Tokens of the text: as few as names and numbers come back in, or enough to leave a sliding window, up to a most.
+_SHORTEST_TEXT, _LONGEST_TEXT = 128, 2048
 # Positions at which masks are looked at: beyond any window, because a mask that is causal only so far is another mask.
 _FAR = 2**20
 _ALLOWED_SHARE = 0.05  # of |L_ref − L_base|
@@ -62,7 +63,7 @@ class _SelfTest:
         self.model, self.masked, self.window = model, masked, window
         self.fork = min(masked, default=min(model.heads))
         self.name = f"{model.identity.name} ({model.network.config.model_type})"
-        self.text = self._tokens(64)
+        self.text = self._tokens(16)
         self.mask_functions: list[Callable[..., Tensor]] = []
         self.sliding: list[int | None] = []
         """Of each attention that was called, in their order; with the mask function that the model meant for it:"""
@@ -71,7 +72,7 @@ class _SelfTest:
         with torch.inference_mode(), attention_pass(state):
             model.body(input_ids=torch.tensor([self.text], device=model.device), use_cache=False)
         reach = max((w for w in self.sliding if w is not None and w < _LONGEST_TEXT), default=0)
-        self.text = self._tokens(min(self.window, max(320, reach + 64)))
+        self.text = self._tokens(min(self.window, max(_SHORTEST_TEXT, reach + 64)))
 
     def _tokens(self, count: int) -> list[int]:
         bos = [] if self.model.tokens.bos is None else [self.model.tokens.bos]
@@ -120,7 +121,7 @@ class _SelfTest:
         if len(short) + len(longer) <= 2 or self.window < 8:
             return False
         alone = self.model.forward([short]).last_hidden_state[0]
-        packed = self.model.forward([longer, short, longer]).last_hidden_state[0]
+        packed = self.model.forward([longer, short, short]).last_hidden_state[0]
         if not self._close(packed[len(longer) : len(longer) + len(short)], alone):
             return False
         few = short[:4]
@@ -152,8 +153,9 @@ class _SelfTest:
                 f"{self.name}: the rise in loss is {ref - base:.6f} nats a token, by the slow way "
                 f"{oracle_ref - oracle_base:.6f}: more than {_ALLOWED_SHARE:.0%} apart"
             )
-        slow_way = abs((ref - base) / base - (oracle_ref - oracle_base) / oracle_base)
-        return SelfTest(packing, base, ref, error, max(slow_way, self._noise() if packing else 0.0))
+        influence = (ref - base) / base
+        slow_way = abs(influence - (oracle_ref - oracle_base) / oracle_base)
+        return SelfTest(packing, base, ref, error, max(slow_way, self._noise(influence) if packing else 0.0))
 
     def _check_layer(self, seen: Observed) -> None:
         """Each masked head, and one that is not, against a softmax and a plain mean written out in float32."""
@@ -173,10 +175,11 @@ class _SelfTest:
                         f"{'the plain mean' if uniform else 'a softmax'} over the values that it sees"
                     )
 
-    def _noise(self) -> float:
-        pieces = [self.text[:n] for n in (len(self.text), 200, 64) if n <= len(self.text)]
-        together = self._influences(pieces)
-        alone = [self._influences([piece])[0] for piece in pieces]
+    def _noise(self, influence: float) -> float:
+        """Of the text, whose `influence` alone is known, and of two beginnings of it, in one pack and each alone."""
+        beginnings = [self.text[:n] for n in (64, 32) if n < len(self.text)]
+        together = self._influences([self.text, *beginnings])
+        alone = [influence, *(self._influences([piece])[0] for piece in beginnings)]
         return max(abs(a - b) for a, b in zip(together, alone, strict=True))
 
     def _influences(self, windows: Sequence[Sequence[int]]) -> list[float]:
