@@ -32,7 +32,7 @@ def main() -> None:
     model = load_model(str(fetch().model))
     folder, _ = dense_copy(fetch().model)
     plain = AutoModelForCausalLM.from_pretrained(folder, dtype=model.dtype, attn_implementation="sdpa").eval()
-    texts = list(first_texts(list_sources([options.sentences]).sources, "text", 20_000))
+    texts = first_texts(list_sources([options.sentences]).sources, "text", 20_000)
     probes = probe_scores(model, texts, Detection(samples=options.rounds + 1, context=options.context))
     next(probes)  # the sentences are looked for once, before the first probe
     tokens = torch.randint(100, 1000, (1, options.context))

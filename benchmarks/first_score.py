@@ -19,7 +19,7 @@ _PROGRAMS = {
 import sys
 from attention_influence import Scorer, load_heads, load_model
 scorer = Scorer(load_model(sys.argv[1]), load_heads(sys.argv[2]))
-next(iter(scorer.score(["A key is kept under the mat, and the mat lies before the door."])))
+scorer.score(["A key is kept under the mat, and the mat lies before the door."])
 """,
 }
 

@@ -43,6 +43,7 @@ class OutputLayer:
         self._body = _Given(body)
         self._network._modules[next(name for name, part in network.named_children() if part is body)] = self._body
         self.vocabulary: int = network.config.get_text_config().vocab_size
+        self._dtype = next(network.get_output_embeddings().parameters()).dtype
         # None where it is no plain linear layer of the network's own.
         self._product: _Product | None = None
         for name, part in network.named_children():
@@ -57,11 +58,11 @@ class OutputLayer:
         Of a part of the words, or in float32 of each token's own words [N, K], only where the vocabulary may be cut.
         """
         self._body.output = copy.copy(body_output)
+        if not isinstance(words, Tensor):
+            hidden_NE = hidden_NE.to(self._dtype)
+        self._body.output.last_hidden_state = hidden_NE[None]
         if self._product is not None:
             self._product.words = words
-        else:
-            hidden_NE = hidden_NE.to(self._network.get_output_embeddings().weight.dtype)
-        self._body.output.last_hidden_state = hidden_NE[None]
         tokens = torch.zeros(1, len(hidden_NE), dtype=torch.long, device=hidden_NE.device)
         return self._network(input_ids=tokens, use_cache=False).logits[0]  # type: ignore[no-any-return]
 
@@ -78,16 +79,17 @@ class OutputLayer:
         may_be_cut = kind == "cpu" and self._may_be_cut(body_output, hidden_BTE[0, :_TRIED_ROWS])
         if may_be_cut and width > _BLOCK_WORDS:
             width, chunk = _BLOCK_WORDS, _BLOCK_ROWS
-        sharpened = may_be_cut and self._product is not None and self._product.weight.dtype != torch.float32
+        sharpened = may_be_cut and self._dtype != torch.float32
         losses_BN = torch.empty(rows, len(target_N), dtype=torch.float32, device=hidden_BTE.device)
         first_BN = torch.empty_like(losses_BN, dtype=torch.bool)
         for row in range(rows):
             for low in range(0, len(target_N), chunk):
                 part = slice(low, low + chunk)
                 hidden_NE = hidden_BTE[row, predicting_N[part]]
+                rounded_NE = hidden_NE.to(self._dtype)  # once for all blocks
                 sums = LogSumExp(target_N[part], sharpened)
                 for words in self._blocks(width):
-                    sums.add(self.logits(body_output, hidden_NE, words), words.start)
+                    sums.add(self.logits(body_output, rounded_NE, words), words.start)
                 if sharpened:
                     sums.sharpen(partial(self.logits, body_output, hidden_NE))
                 losses_BN[row, part], first_BN[row, part] = sums.losses(), sums.firsts()
@@ -194,7 +196,6 @@ class _Product(nn.Module):
         if isinstance(self.words, Tensor):
             return self._of_own_words(hidden[0], self.words)[None]
         weight, bias = self.weight[self.words], None if self.bias is None else self.bias[self.words]
-        hidden = hidden.to(weight.dtype)
         if not weight.is_cuda or weight.dtype == torch.float32:
             return nn.functional.linear(hidden, weight, bias)
         # A card delivers a 16-bit product in float32.

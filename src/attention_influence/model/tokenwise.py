@@ -23,13 +23,19 @@ _TRIED_TOKENS = 4
 def run_in_blocks(layers: nn.ModuleList) -> None:
     """Makes the children of layers that treat each token alone do so in blocks, in passes of ours.
 
-    Which ones do is tried, on random hidden states. Mixtures of experts are left whole: each expert has few tokens as
-    it is.
+    Which ones do is tried, on random hidden states, once for all that are built alike. Mixtures of experts are left
+    whole: each expert has few tokens as it is.
     """
+    tried: dict[str, bool] = {}
     for layer in layers:
         for part in layer.children():
             dims = [weights.dim() for weights in part.parameters() if weights.dim() > 1]
-            if 1 < len(dims) <= _MOST_MATRICES and max(dims) == 2 and _is_tokenwise(part):
+            if not 1 < len(dims) <= _MOST_MATRICES or max(dims) > 2:
+                continue
+            built = repr(part)
+            if built not in tried:
+                tried[built] = _is_tokenwise(part)
+            if tried[built]:
                 part.forward = _InBlocks(part)
 
 
