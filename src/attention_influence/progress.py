@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
 _LOG_SECONDS = 60.0
 
@@ -18,7 +19,8 @@ def progress(what: str, total: float | None, unit: str) -> Iterator[Callable[[fl
         bar = Progress(
             TextColumn(what),
             BarColumn(),
-            TextColumn(f"{{task.completed:,.0f}} {unit}, {{task.speed:,.0f}} a second"),
+            TextColumn(f"{{task.completed:,.0f}} {unit}"),
+            _Rate(),
             TimeRemainingColumn(),
             console=Console(stderr=True),
         )
@@ -39,6 +41,13 @@ def progress(what: str, total: float | None, unit: str) -> Iterator[Callable[[fl
             print(f"{what}: {done:,.0f}{of} {unit}, {_rate(done / (now - began))}", file=sys.stderr, flush=True)
 
     yield advance
+
+
+class _Rate(ProgressColumn):
+    """The speed, empty until it is known."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else _rate(task.speed))
 
 
 def _rate(a_second: float) -> str:
