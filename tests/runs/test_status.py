@@ -7,7 +7,7 @@ import pytest
 
 from attention_influence import Scorer
 from attention_influence.corpus import Columns
-from attention_influence.corpus.whole_files import write_whole
+from attention_influence.corpus.atomic_files import write_atomically
 from attention_influence.engines.work import Worker
 from attention_influence.scoring.claims import EXPIRY, Claim, Claims
 from attention_influence.scoring.failures import Failure, record_failure
@@ -35,7 +35,7 @@ def test_figures_of_a_run_that_goes_on(cli: Command, tmp_path: Path, scorer: Sco
     old = claims.read(dead.name)
     assert old is not None
     expired = Claim(**{**asdict(old), "renewed": time.time() - EXPIRY - 1})
-    write_whole(f"{store.url}/claims/{dead.name}.json", json.dumps(asdict(expired)).encode())
+    write_atomically(f"{store.url}/claims/{dead.name}.json", json.dumps(asdict(expired)).encode())
     for at in range(3):
         record_failure(store.url, Failure(parked.name, "worker-b", f"error {at}", at))
 

@@ -11,7 +11,7 @@ import pytest
 from annotated_stores import annotated_store, publish, write_lines
 from attention_influence.cli import main
 from attention_influence.corpus import list_sources
-from attention_influence.corpus.whole_files import write_whole
+from attention_influence.corpus.atomic_files import write_atomically
 from attention_influence.errors import StoreError
 from attention_influence.report.store_figures import read_store
 from attention_influence.scoring import unit_objects
@@ -77,7 +77,7 @@ def test_packs_have_a_size_and_a_unit_alone_stays_as_it_is(store: RunStore, monk
 
 KILLED = """
 import os, sys
-from attention_influence.corpus import whole_files
+from attention_influence.corpus import atomic_files
 from attention_influence.scoring import unit_objects
 
 left = int(sys.argv[1])
@@ -177,7 +177,7 @@ def s3() -> Iterator[str]:
 
 def test_a_store_on_s3_is_compacted_all_the_same(store: RunStore, s3: str) -> None:
     for file in Path(store.url).rglob("*.*"):
-        write_whole(f"{s3}/{file.relative_to(store.url)}", file.read_bytes())
+        write_atomically(f"{s3}/{file.relative_to(store.url)}", file.read_bytes())
     before = everything(s3)
     compact(s3)
     assert everything(s3) == before

@@ -63,7 +63,7 @@ def version_of(filesystem: fsspec.AbstractFileSystem, path: str, info: Mapping[s
         return ""
 
 
-def is_passing(error: BaseException) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Whether the same call may well succeed in a moment: a network's or an object store's error, not the file's."""
     if isinstance(error, OSError):
         return error.errno not in (*_NO_ROOM, *_FORBIDDEN, *_WRONG_PATH) and not isinstance(

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from attention_influence.corpus.filesystems import is_passing
-from attention_influence.corpus.whole_files import patiently
+from attention_influence.corpus.atomic_files import with_retries
+from attention_influence.corpus.filesystems import is_transient
 from attention_influence.errors import StoreError, TooManyBadRows
 from attention_influence.scoring.canary import BrokenDevice, check_canaries
 from attention_influence.scoring.claims import EXPIRY, Claim, Claims, worker_name
@@ -53,12 +53,12 @@ class Worker:
         seen: dict[str, Claim] = {}
         waiting_since = time.monotonic()
         while True:
-            done = patiently(self._done, f"read {self.store.url}")
+            done = with_retries(self._done, f"read {self.store.url}")
             left = [unit for unit in order if unit.name not in done]
             if [unit for unit in left if self._attempt(unit, claims)]:
                 seen, waiting_since = {}, time.monotonic()
                 continue
-            standing = patiently(claims.standing, f"read {self.store.url}")
+            standing = with_retries(claims.standing, f"read {self.store.url}")
             # A claim that changes is alive, whatever clocks say.
             if all(
                 unit.name in standing and seen.setdefault(unit.name, standing[unit.name]) != standing[unit.name]
@@ -75,10 +75,10 @@ class Worker:
     def _attempt(self, unit: Unit, claims: Claims) -> bool:
         """Whether the unit was this worker's to do, whatever came of it."""
         where = f"{self.store.url}, unit {unit.name}"
-        if patiently(lambda: self.store.is_published(unit) or not claims.take(unit.name), f"claim {where}"):
+        if with_retries(lambda: self.store.is_published(unit) or not claims.take(unit.name), f"claim {where}"):
             return False
         with claims.kept(unit.name):
-            if patiently(lambda: self.store.is_published(unit), f"read {where}"):
+            if with_retries(lambda: self.store.is_published(unit), f"read {where}"):
                 return False  # by its last holder, a moment ago
             # Before the unit, and none of its failures: a device that has gone wrong would fail, and park, all of them.
             self._check_device()
@@ -90,7 +90,7 @@ class Worker:
                 raise
             except Exception as error:  # whatever it is, it is this unit's; the others go on
                 failure = Failure(unit.name, self.name, f"{type(error).__name__}: {error}", time.time())
-                patiently(lambda: record_failure(self.store.url, failure), f"write the failure of {where} ({error})")
+                with_retries(lambda: record_failure(self.store.url, failure), f"write the failure of {where} ({error})")
             else:
                 if scores.selected is not None:
                     self.store.publish_selected(unit, scores.selected_files)
@@ -121,7 +121,7 @@ class Worker:
                 return score_unit(self.scorer, unit, self.reading, count)
             except Exception as error:
                 self._count(*(-number for number in counted))  # the unit is done again, now or later
-                if is_passing(error) and (pause := next(waits, None)):
+                if is_transient(error) and (pause := next(waits, None)):
                     time.sleep(pause)
                 elif _is_out_of_memory(error) and self.scorer.pack_tokens > _SMALLEST_PACK:
                     self.scorer.pack_tokens //= 2

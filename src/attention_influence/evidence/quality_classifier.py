@@ -20,8 +20,8 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
+from attention_influence.corpus.atomic_files import with_retries, write_atomically
 from attention_influence.corpus.filesystems import open_filesystem
-from attention_influence.corpus.whole_files import patiently, write_whole
 from attention_influence.errors import StoreError
 from attention_influence.evidence.examples import Digests, Examples, digest_of
 
@@ -73,7 +73,7 @@ class QualityClassifier:
         """Writes an .npz, whole or not at all."""
         sink = io.BytesIO()
         np.savez_compressed(sink, weights=self.weights, bias=np.float64(self.bias), digests=self.digests)
-        patiently(lambda: write_whole(url, sink.getvalue()), f"write {url}")
+        with_retries(lambda: write_atomically(url, sink.getvalue()), f"write {url}")
 
 
 def load_classifier(url: str) -> QualityClassifier:

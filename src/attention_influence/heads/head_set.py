@@ -70,10 +70,10 @@ class HeadSet:
 
     def save(self, path: str | Path) -> None:
         """Writes heads.json, whole or not at all."""
-        from attention_influence.corpus.whole_files import write_whole
+        from attention_influence.corpus.atomic_files import write_atomically
 
         record = asdict(self) | {"heads": [list(head) for head in self.heads]}
-        write_whole(str(path), (json.dumps(record, indent=1) + "\n").encode())
+        write_atomically(str(path), (json.dumps(record, indent=1) + "\n").encode())
 
 
 def rank_heads(scores: Matrix) -> list[Head]:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
+from attention_influence.corpus.atomic_files import remove_unfinished, with_retries, write_atomically
 from attention_influence.corpus.sources import Listing
-from attention_influence.corpus.whole_files import patiently, remove_unfinished, write_whole
 from attention_influence.errors import StoreError
 from attention_influence.scoring.plan import make_plan, make_unit, plan_to_bytes
 from attention_influence.scoring.run_store import RunStore, create, open_run
@@ -86,7 +86,7 @@ def _with_changes(store: RunStore, listing: Listing, unit_tokens: int, changes: 
     again = [make_unit(number, rest) for number, rest in enumerate(filter(None, rests), start=first)]
     wanted = [source for name, source in now.items() if name not in planned or name in changed]
     units = [*kept, *again, *make_plan(wanted, unit_tokens, first + len(again))]
-    patiently(lambda: write_whole(f"{store.url}/plan.parquet", plan_to_bytes(units)), f"write {store.url}")
+    with_retries(lambda: write_atomically(f"{store.url}/plan.parquet", plan_to_bytes(units)), f"write {store.url}")
     # The plan says what counts: what is removed only now was no part of the store any more.
     for unit in stale:
         store.scores.remove(unit.name)

@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from attention_influence.corpus.atomic_files import create_exclusively, remove, write_atomically
 from attention_influence.corpus.filesystems import open_filesystem
-from attention_influence.corpus.whole_files import create_whole, remove, write_whole
 
 # A claim that was not renewed for so long is dead (seconds); renewed four times as often.
 EXPIRY = 120.0
@@ -61,7 +61,7 @@ class Claims:
     def take(self, unit: str) -> bool:
         """Whether the unit is this worker's now: it was free, or its claim was dead."""
         for _ in range(2):
-            if create_whole(self._url(unit), self._mine()):
+            if create_exclusively(self._url(unit), self._mine()):
                 return True
             standing = self.read(unit)
             if standing is not None:
@@ -70,7 +70,7 @@ class Claims:
             return True
         if standing is not None and standing.is_live():
             return False
-        write_whole(self._url(unit), self._mine())
+        write_atomically(self._url(unit), self._mine())
         time.sleep(_SETTLED)
         now = self.read(unit)
         return now is not None and now.worker == self.worker
@@ -96,7 +96,7 @@ class Claims:
         def renew() -> None:
             while not finished.wait(EXPIRY / 4):
                 with suppress(Exception):
-                    write_whole(self._url(unit), self._mine())
+                    write_atomically(self._url(unit), self._mine())
 
         thread = threading.Thread(target=renew, daemon=True)
         thread.start()

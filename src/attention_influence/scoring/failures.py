@@ -5,8 +5,8 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from attention_influence.corpus.atomic_files import remove, write_atomically
 from attention_influence.corpus.filesystems import open_filesystem
-from attention_influence.corpus.whole_files import remove, write_whole
 
 PARK_AFTER = 3
 
@@ -27,7 +27,7 @@ class Failure:
 def record_failure(store_url: str, failure: Failure) -> None:
     """Adds a failed attempt to the store's log."""
     name = f"{failure.unit}.{uuid.uuid4().hex[:12]}.json"
-    write_whole(f"{store_url}/log/{name}", json.dumps(asdict(failure)).encode())
+    write_atomically(f"{store_url}/log/{name}", json.dumps(asdict(failure)).encode())
 
 
 def read_failures(store_url: str) -> dict[str, list[Failure]]:

@@ -15,8 +15,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from attention_influence.corpus.atomic_files import create_exclusively, remove, with_retries, write_atomically
 from attention_influence.corpus.filesystems import open_filesystem
-from attention_influence.corpus.whole_files import create_whole, patiently, remove, write_whole
 from attention_influence.errors import StoreError
 from attention_influence.scoring.plan import Unit, plan_from_bytes, plan_to_bytes
 from attention_influence.scoring.unit_objects import UnitObjects
@@ -53,14 +53,14 @@ class RunStore:
 
         def write() -> None:
             for end, content in files.items():
-                write_whole(f"{folder}/{unit.name}{end}", content)
+                write_atomically(f"{folder}/{unit.name}{end}", content)
             filesystem.invalidate_cache()
             there = filesystem.ls(path, detail=False) if filesystem.isdir(path) else []
             for name in (file.rpartition("/")[2] for file in there):
                 if name.startswith(unit.name) and name.removeprefix(unit.name) not in files:
                     remove(f"{folder}/{name}")
 
-        patiently(write, f"write the chosen rows of unit {unit.name} in {self.url}")
+        with_retries(write, f"write the chosen rows of unit {unit.name} in {self.url}")
 
     def records(self) -> dict[str, dict[str, Any]]:
         """Unit → what was recorded with its scores, for the units that are done."""
@@ -86,14 +86,14 @@ def create(url: str, run: Mapping[str, Any], units: list[Unit]) -> RunStore:
     record = (json.dumps(dict(run), indent=1) + "\n").encode()
 
     def write() -> None:
-        if not create_whole(f"{url}/plan.parquet", plan):
+        if not create_exclusively(f"{url}/plan.parquet", plan):
             # Another run's that is about to write its record, or left by one that was stopped before it.
             time.sleep(_RECORD_FOLLOWS)
             if open_run(url) is None:
-                write_whole(f"{url}/plan.parquet", plan)
-        create_whole(f"{url}/run.json", record)
+                write_atomically(f"{url}/plan.parquet", plan)
+        create_exclusively(f"{url}/run.json", record)
 
-    patiently(write, f"write {url}")
+    with_retries(write, f"write {url}")
     store = open_run(url)
     assert store is not None
     return store

@@ -17,8 +17,8 @@ from typing import Any
 import fsspec
 import pyarrow as pa
 
+from attention_influence.corpus.atomic_files import remove, with_retries, write_atomically
 from attention_influence.corpus.filesystems import open_filesystem
-from attention_influence.corpus.whole_files import patiently, remove, write_whole
 from attention_influence.errors import StoreError, UsageError
 from attention_influence.scoring.schema import SCORE_SCHEMA
 from attention_influence.scoring.unit_objects import UnitObjects
@@ -90,7 +90,7 @@ def define(store: str, name: str, definition: Mapping[str, Any]) -> SideColumn:
     """The new side column of that name, without units yet."""
     content = (json.dumps(dict(definition), indent=1) + "\n").encode()
     url = f"{store}/columns/{name}/{_DEFINITION}"
-    patiently(lambda: write_whole(url, content), f"write {url}")
+    with_retries(lambda: write_atomically(url, content), f"write {url}")
     return SideColumn(store, name, definition, frozenset())
 
 
@@ -101,7 +101,7 @@ def drop(column: SideColumn) -> None:
     files = sorted(filesystem.find(path), key=lambda file: file.endswith(f"/{_DEFINITION}"))
     for file in files:
         url = filesystem.unstrip_protocol(file)
-        patiently(lambda url=url: remove(url), f"remove {url}")  # type: ignore[misc]
+        with_retries(lambda url=url: remove(url), f"remove {url}")  # type: ignore[misc]
 
 
 def side_columns(store: str) -> dict[str, SideColumn]:

@@ -20,8 +20,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from attention_influence.corpus.atomic_files import remove, with_retries, write_atomically
 from attention_influence.corpus.filesystems import open_bytes, open_filesystem
-from attention_influence.corpus.whole_files import patiently, remove, write_whole
 from attention_influence.errors import StoreError
 
 _METADATA = b"attention_influence"
@@ -94,7 +94,9 @@ class UnitObjects:
         sink = io.BytesIO()
         metadata = {_METADATA: json.dumps(dict(about)).encode()}
         pq.write_table(rows.replace_schema_metadata(metadata), sink, compression="zstd")
-        patiently(lambda: write_whole(self._object(unit), sink.getvalue()), f"write unit {unit} in {self.folder}")
+        with_retries(
+            lambda: write_atomically(self._object(unit), sink.getvalue()), f"write unit {unit} in {self.folder}"
+        )
 
     @contextmanager
     def open(self, unit: str, **how: Any) -> Iterator[UnitFile]:
@@ -145,7 +147,7 @@ class UnitObjects:
 
     def remove(self, unit: str) -> None:
         """Removes a unit's own object; in a pack it stays, and nobody asks for it."""
-        patiently(lambda: remove(self._object(unit)), f"remove unit {unit} in {self.folder}")
+        with_retries(lambda: remove(self._object(unit)), f"remove unit {unit} in {self.folder}")
 
     def compact(self, units: Iterable[str]) -> tuple[int, int]:
         """Puts those of the units that have objects of their own into packs; how many, and into how many packs."""
@@ -158,7 +160,7 @@ class UnitObjects:
             name = f"{group[0]}-{len(group)}-{hashlib.sha256(' '.join(group).encode()).hexdigest()[:8]}"
             content = self._pack(group)
             url = f"{self.folder}/packs/{name}.parquet"
-            patiently(lambda url=url, content=content: write_whole(url, content), f"write {url}")  # type: ignore[misc]
+            with_retries(lambda url=url, content=content: write_atomically(url, content), f"write {url}")  # type: ignore[misc]
             for unit in group:
                 self.remove(unit)
         return sum(map(len, groups)), len(groups)

@@ -15,9 +15,9 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
+from attention_influence.corpus.atomic_files import with_retries, write_atomically
 from attention_influence.corpus.filesystems import open_filesystem
 from attention_influence.corpus.sources import Source
-from attention_influence.corpus.whole_files import patiently, write_whole
 from attention_influence.scoring.plan import BYTES_PER_TOKEN
 from attention_influence.selection.publish import StagedFolder
 from attention_influence.selection.ranks import ChosenRows
@@ -80,7 +80,7 @@ class Part:
         """Marks it as finished, its files on disk."""
         self.folder().flush()
         content = json.dumps([asdict(shards) for shards in sets]).encode()
-        patiently(lambda: write_whole(self._mark(), content), f"write {self._mark()}")
+        with_retries(lambda: write_atomically(self._mark(), content), f"write {self._mark()}")
 
     def _mark(self) -> str:
         return f"{self.staging}/{self.name}.json"

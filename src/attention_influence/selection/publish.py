@@ -17,8 +17,8 @@ from typing import BinaryIO, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
+from attention_influence.corpus.atomic_files import flush
 from attention_influence.corpus.filesystems import open_filesystem
-from attention_influence.corpus.whole_files import flush
 from attention_influence.errors import UsageError
 from attention_influence.scoring.claims import Claims, worker_name
 

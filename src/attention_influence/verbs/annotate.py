@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from attention_influence.config import AnnotateConfig
 from attention_influence.corpus import Columns, list_sources
-from attention_influence.corpus.whole_files import remove_unfinished
+from attention_influence.corpus.atomic_files import remove_unfinished
 from attention_influence.errors import CorpusError, StoreError, UsageError
 from attention_influence.evidence.examples import read_examples
 from attention_influence.evidence.quality_classifier import load_classifier, record_of, train

@@ -8,8 +8,8 @@ from typing import Any
 
 from attention_influence.config import StabilityConfig
 from attention_influence.corpus import Columns, list_sources
+from attention_influence.corpus.atomic_files import write_atomically
 from attention_influence.corpus.read import first_texts
-from attention_influence.corpus.whole_files import write_whole
 from attention_influence.errors import CorpusError, ProbeError, UsageError
 from attention_influence.evidence.share_sweep import SHARES, ShareScores, sweep_shares
 from attention_influence.evidence.stability import (
@@ -92,7 +92,7 @@ def stability(config: StabilityConfig) -> Result:
         "probe_tokens": tokens,
         "versions": library_versions(),
     }
-    write_whole(config.out, (json.dumps(data, indent=1) + "\n").encode())
+    write_atomically(config.out, (json.dumps(data, indent=1) + "\n").encode())
     lines = [*_text(reference, variations, halves, sure), *_sweep_text(shares, config.share)]
     lines += [f"note: {note}" for note in notes]
     return Result("\n".join([*lines, f"written: {config.out}"]), data)

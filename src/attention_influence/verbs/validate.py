@@ -10,8 +10,8 @@ from typing import Any
 
 from attention_influence.config import ValidateConfig
 from attention_influence.corpus import Columns, list_sources
+from attention_influence.corpus.atomic_files import write_atomically
 from attention_influence.corpus.read import first_texts
-from attention_influence.corpus.whole_files import write_whole
 from attention_influence.errors import UsageError
 from attention_influence.evidence.masking import conditions
 from attention_influence.evidence.tasks.benchmarks import benchmark_items, benchmark_names
@@ -68,7 +68,7 @@ def validate(config: ValidateConfig) -> Result:
         "tasks": [_to_json(figures) for figures in found],
         "warnings": warnings,
     }
-    write_whole(config.out, (json.dumps(data, indent=1) + "\n").encode())
+    write_atomically(config.out, (json.dumps(data, indent=1) + "\n").encode())
     save_changes(
         [figures.task for figures in found],
         {

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from fsspec.implementations.local import LocalFileSystem
 
-from attention_influence.corpus.filesystems import is_passing, open_filesystem
+from attention_influence.corpus.filesystems import is_transient, open_filesystem
 from attention_influence.errors import StoreError
 
 Answer = TypeVar("Answer")
@@ -20,7 +20,7 @@ _BUILDING = ".building-"
 _ABANDONED = 3600.0  # seconds
 
 
-def write_whole(url: str, content: bytes) -> None:
+def write_atomically(url: str, content: bytes) -> None:
     """Publishes `content` under `url`, replacing what was there; a reader sees the old bytes or all of the new.
 
     Local: a temporary name in the same folder, fsync, rename, fsync of the folder. Elsewhere: one put, which object
@@ -40,7 +40,7 @@ def write_whole(url: str, content: bytes) -> None:
     flush(posixpath.dirname(path))
 
 
-def create_whole(url: str, content: bytes) -> bool:
+def create_exclusively(url: str, content: bytes) -> bool:
     """Publishes `content` unless there is something under `url` already; whether it did.
 
     Exactly one of several writers is told True on a local disk and on object stores that know conditional puts.
@@ -67,7 +67,7 @@ def create_whole(url: str, content: bytes) -> bool:
     return True
 
 
-def patiently(do: Callable[[], Answer], what: str) -> Answer:
+def with_retries(do: Callable[[], Answer], what: str) -> Answer:
     """What `do` returns, tried again after a pause when storage fails it; StoreError when it cannot be done."""
     waits = iter((1.0, 4.0, 16.0))
     while True:
@@ -76,7 +76,7 @@ def patiently(do: Callable[[], Answer], what: str) -> Answer:
         except StoreError:
             raise
         except Exception as error:
-            pause = next(waits, None) if is_passing(error) else None
+            pause = next(waits, None) if is_transient(error) else None
             if pause is None:
                 raise StoreError(
                     f"cannot {what}: {error}. What was written before is whole; mend this and run the same command "
