@@ -13,6 +13,7 @@ from attention_influence.model import attention
 from attention_influence.model.attention_pass import Observed, Observer
 from attention_influence.model.fork import forked_forward
 from attention_influence.model.loss import OutputLayer
+from attention_influence.model.pass_lock import PassLock
 from attention_influence.model.precision import product_dtype
 from attention_influence.model.residual import Float32Residual
 from attention_influence.model.tokens import Tokens
@@ -35,11 +36,13 @@ class Identity:
 class LanguageModel:
     """A loaded model, prepared for scoring: its attention is replaced, everything else is the model's own code.
 
-    `heads` maps each layer that has attention to its number of query heads; `layers` holds all layers.
+    `heads` maps each layer that has attention to its number of query heads; `layers` holds all layers. Threads may
+    share a model: their passes wait for one another on `lock`, which is also for those who call `body` directly.
     Raises ModelError, naming what is missing, where the model's attention cannot be reached.
     """
 
     def __init__(self, network: Any, tokenizer: Any, name: str, weights_hash: str) -> None:
+        self.lock = PassLock()
         self.network = network.eval().requires_grad_(False)
         self.tokens = Tokens(tokenizer)
         self.identity = Identity(name, weights_hash, self.tokens.hash)
@@ -68,7 +71,7 @@ class LanguageModel:
         self._try_residual()
         self.heads, self.layers = self._reach_attention()
         run_in_blocks(self.layers)
-        self.output = OutputLayer(network, self.body)
+        self.output = OutputLayer(network, self.body, self.lock)
 
     def forward(
         self,
@@ -78,27 +81,30 @@ class LanguageModel:
         observe: Observer | None = None,
     ) -> Any:
         """See `forked_forward`: the body's output for packed windows, in one row, or two from `fork_layer` on."""
-        return forked_forward(self.body, self.layers, windows, masked or {}, fork_layer, observe)
+        with self.lock:
+            return forked_forward(self.body, self.layers, windows, masked or {}, fork_layer, observe)
 
     def on(self, device: str) -> "LanguageModel":
         """This model, moved to a device, its weights held in the type that its products are computed in there."""
-        self.network.to(device)
-        self.device = torch.device(device)
-        self.dtype = product_dtype(self._weights_dtype, self.device)
-        for weights in self._castable:
-            weights.data = weights.data.to(self.dtype)
-        self._try_residual()
-        self.output = OutputLayer(self.network, self.body)
+        with self.lock:
+            self.network.to(device)
+            self.device = torch.device(device)
+            self.dtype = product_dtype(self._weights_dtype, self.device)
+            for weights in self._castable:
+                weights.data = weights.data.to(self.dtype)
+            self._try_residual()
+            self.output = OutputLayer(self.network, self.body, self.lock)
         return self
 
     @contextmanager
     def unmodified(self, implementation: str = "eager") -> Iterator[Any]:
-        """The network with another attention of transformers, for as long as the context lasts."""
-        self.network.set_attn_implementation(implementation)
-        try:
-            yield self.network
-        finally:
-            self.network.set_attn_implementation(attention.NAME)
+        """The network with another attention of transformers, for as long as the context lasts; others wait."""
+        with self.lock:
+            self.network.set_attn_implementation(implementation)
+            try:
+                yield self.network
+            finally:
+                self.network.set_attn_implementation(attention.NAME)
 
     def _try_residual(self) -> None:
         """Leaves the sum of the layers in the weights' type where the family's own code takes no mixed types."""

@@ -19,6 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attention_influence.model.pass_lock import PassLock
+
 # Rows and words of a block on a CPU: enough for the product to run at full speed, few enough for the cache.
 _BLOCK_ROWS, _BLOCK_WORDS = 1024, 2048
 # Logits of a chunk, in elements, where the vocabulary is not cut: some hundred megabytes on a CPU, and enough to fill
@@ -35,9 +37,10 @@ _TRIED_ROWS = 4
 
 
 class OutputLayer:
-    """The model's own way from final hidden states to logits, detached from its layers."""
+    """The model's own way from final hidden states to logits, detached from its layers; one call at a time."""
 
-    def __init__(self, network: Any, body: nn.Module) -> None:
+    def __init__(self, network: Any, body: nn.Module, lock: PassLock) -> None:
+        self._lock = lock
         self._network = copy.copy(network)
         self._network._modules = dict(network._modules)
         self._body = _Given(body)
@@ -57,14 +60,15 @@ class OutputLayer:
 
         Of a part of the words, or in float32 of each token's own words [N, K], only where the vocabulary may be cut.
         """
-        self._body.output = copy.copy(body_output)
         if not isinstance(words, Tensor):
             hidden_NE = hidden_NE.to(self._dtype)
-        self._body.output.last_hidden_state = hidden_NE[None]
-        if self._product is not None:
-            self._product.words = words
         tokens = torch.zeros(1, len(hidden_NE), dtype=torch.long, device=hidden_NE.device)
-        return self._network(input_ids=tokens, use_cache=False).logits[0]  # type: ignore[no-any-return]
+        with self._lock:
+            self._body.output = copy.copy(body_output)
+            self._body.output.last_hidden_state = hidden_NE[None]
+            if self._product is not None:
+                self._product.words = words
+            return self._network(input_ids=tokens, use_cache=False).logits[0]  # type: ignore[no-any-return]
 
     def losses(self, body_output: Any, predicting_N: Tensor, target_N: Tensor) -> Tensor:
         """Losses [B, N] in nats, float32: row b's −log p(target_N[i]) at position predicting_N[i]."""

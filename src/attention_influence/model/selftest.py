@@ -44,11 +44,12 @@ class SelfTest:
 def self_test(model: LanguageModel, masked: Mapping[int, Sequence[int]], window: int) -> SelfTest:
     """Raises ModelError that names the first thing that is wrong with scoring `model` in windows of `window` tokens."""
     try:
-        test = _SelfTest(model, masked, window)
-        test.check_masks()
-        test.check_output_layer()
-        packing = test.packing_allowed()
-        return test.compare(packing)
+        with model.lock:
+            test = _SelfTest(model, masked, window)
+            test.check_masks()
+            test.check_output_layer()
+            packing = test.packing_allowed()
+            return test.compare(packing)
     except torch.OutOfMemoryError:
         raise
     except (TypeError, AttributeError, ValueError, RuntimeError, IndexError) as error:
