@@ -15,6 +15,7 @@ import pytest
 
 from annotated_stores import annotated_store, publish, write_lines
 from attention_influence.corpus import list_sources
+from attention_influence.scoring.annotation import MISSING, NOT_A_NUMBER, numbers_in
 from attention_influence.scoring.begin import Changes, begin_or_resume
 from attention_influence.scoring.score_store import open_store
 from cli.conftest import Cli
@@ -88,6 +89,21 @@ def test_a_column_of_the_corpus_is_that_of_each_row_by_key_in_every_format(
     [domain] = data["domains"]
     assert (domain["lowest"], domain["highest"]) == (-2.5, float(2**60))
     assert domain["documents"] == len(found)
+
+
+@pytest.mark.parametrize(
+    ("type_", "values"),
+    [
+        (pa.timestamp("ms"), pa.array([10**17, None])),
+        (pa.date32(), pa.array([2**30, None], pa.int32())),
+        (pa.string(), pa.array([b"\xe9", None])),
+    ],
+    ids=str,
+)
+def test_values_that_nothing_can_show_are_no_numbers(type_: pa.DataType, values: pa.Array) -> None:
+    column = pa.Array.from_buffers(type_, 2, values.buffers())
+    assert numbers_in(pa.chunked_array([column])) == [NOT_A_NUMBER, MISSING]
+    assert numbers_in(pa.chunked_array([pa.array([1, None])])) == [1.0, MISSING]
 
 
 def test_a_side_column_ranks_like_any_other(cli: Cli, tmp_path: Path) -> None:

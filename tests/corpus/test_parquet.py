@@ -139,3 +139,24 @@ def test_rows_come_from_a_memory_filesystem():
         pq.write_table(pa.table({"text": ["a", "b"]}), file)
     assert [r.text for r in rows(list_sources(["memory://tables"]).sources[0], start=1)] == ["b"]
     memory.rm("/tables", recursive=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "nested", "plain"),
+    [
+        (["x"], pa.list_(pa.string_view()), pa.list_(pa.string())),
+        ({"a": [b"x"]}, pa.struct([("a", pa.list_(pa.binary_view()))]), pa.struct([("a", pa.list_(pa.binary()))])),
+        ([("k", "v")], pa.map_(pa.string_view(), pa.string_view()), pa.map_(pa.string(), pa.string())),
+        (["x"], pa.large_list(pa.dictionary(pa.int8(), pa.string())), pa.large_list(pa.string())),
+        (["x", "y"], pa.list_(pa.string_view(), 2), pa.list_(pa.string(), 2)),
+    ],
+    ids=str,
+)
+def test_views_and_dictionaries_are_taken_at_any_depth(tmp_path, value, nested, plain):
+    plain_values = pa.array([value, None], plain)
+    source = parquet_file(tmp_path / "a.parquet", {"text": ["a", "b"], "m": plain_values.cast(nested)})
+    found = pa.concat_tables(table for _, table in parquet_rows_at(source, [1]))
+    assert found["m"].type == plain
+    assert found["m"].to_pylist() == [None]
+    (table,) = (table for _, table in parquet_rows_at(source, [0]))
+    assert table["m"].combine_chunks().equals(plain_values.slice(0, 1))

@@ -46,6 +46,22 @@ def test_texts_are_those_that_were_read_for_scoring(tmp_path, name):
     assert texts_at(store, wanted) == ({(source.name, row.row): row.text for row in rows[1:]}, [])
 
 
+def test_columns_that_cannot_be_read_and_texts_of_bytes_are_no_obstacle(tmp_path):
+    (tmp_path / "corpus").mkdir()
+    latin = pa.array([b"caf\xe9", b"\xff"])
+    columns = {
+        "body": pa.array([b"gr\xc3\xbcn", b"blau"]),
+        "url": pa.Array.from_buffers(pa.string(), 2, latin.buffers()),
+        "date": pa.array([10**17, 10**17], pa.timestamp("ms")),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "corpus" / "a.parquet")
+    run = {"sources": list_sources([str(tmp_path / "corpus")]).sources, "columns": Columns("body").to_json()}
+    rows = [scored(n, 0.1) | {"source": "corpus/a.parquet", "row": n} for n in range(2)]
+    store = open_store(str(write_store(tmp_path / "store", rows, **run)))
+    found = {("corpus/a.parquet", 0): "grün", ("corpus/a.parquet", 1): "blau"}
+    assert texts_at(store, found) == (found, [])
+
+
 def test_a_changed_file_gives_a_warning_in_place_of_other_texts(tmp_path):
     store = store_of(tmp_path, "a.jsonl")
     (tmp_path / "corpus" / "a.jsonl").write_text('{"body": "another text"}\n')

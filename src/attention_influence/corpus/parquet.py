@@ -12,6 +12,7 @@ import pyarrow.types as types
 
 from attention_influence.corpus.filesystems import BLOCK_BYTES, open_bytes, open_filesystem
 from attention_influence.corpus.json_lines import missing_column
+from attention_influence.corpus.plain_types import plain_schema, plain_table
 from attention_influence.corpus.rows import DEFAULT_DOMAIN, UNKNOWN_DOMAIN, Columns, Row, label, readable_text
 from attention_influence.corpus.sources import Source
 from attention_influence.errors import CorpusError, CorruptFile
@@ -37,9 +38,9 @@ def row_groups(source: Source) -> list[RowGroup]:
 
 
 def parquet_schema(source: Source) -> pa.Schema:
-    """The Arrow schema of a Parquet file, string views as plain strings, as `parquet_rows_at` yields it."""
+    """The Arrow schema of a Parquet file, plain, as `parquet_rows_at` yields it."""
     with _open(source) as file:
-        return _schema_without_views(file.schema_arrow)
+        return plain_schema(file.schema_arrow)
 
 
 def parquet_rows(
@@ -75,7 +76,7 @@ def parquet_rows_at(
 ) -> Iterator[tuple[list[int], pa.Table]]:
     """(row indexes, those rows) for ascending row indexes, all columns or the named; opens only row groups with some.
 
-    Raises CorpusError for an index beyond the file.
+    Columns are plain (see `plain_types`). Raises CorpusError for an index beyond the file.
     """
     wanted = np.asarray(rows, dtype=np.int64)
     with _open(source) as file:
@@ -92,7 +93,7 @@ def parquet_rows_at(
             for first, batch in _batches(source, file, number, group, read):
                 chosen = _between(here, first, first + batch.num_rows)
                 if len(chosen):
-                    plain = _without_views(pa.Table.from_batches([batch]))
+                    plain = plain_table(pa.Table.from_batches([batch]))
                     yield chosen.tolist(), plain.take(pa.array(chosen - first))
                 if first + batch.num_rows > here[-1]:
                     break
@@ -149,24 +150,24 @@ def _batches(
 
 
 def _rows_of(batch: pa.RecordBatch, first: int, columns: Columns, source_domain: str | None) -> Iterator[Row]:
-    texts = _values(batch.column(columns.text), text_only=True)
-    ids = _values(batch.column(columns.id)) if columns.id is not None else [None] * batch.num_rows
+    texts = values_of(batch.column(columns.text), text_only=True)
+    ids = values_of(batch.column(columns.id)) if columns.id is not None else [None] * batch.num_rows
     domains: list[object] = [source_domain or DEFAULT_DOMAIN] * batch.num_rows
     if columns.domain is not None:
-        domains = _values(batch.column(columns.domain))
+        domains = values_of(batch.column(columns.domain))
     for at, (value, identity, domain) in enumerate(zip(texts, ids, domains, strict=True)):
         text, reason = readable_text(value)
         yield Row(first + at, text, label(identity), label(domain) or UNKNOWN_DOMAIN, reason)
 
 
 def _carrying(rows: Iterator[Row], batch: pa.RecordBatch) -> Iterator[Row]:
-    (plain,) = _without_views(pa.Table.from_batches([batch])).to_batches()
+    (plain,) = plain_table(pa.Table.from_batches([batch])).to_batches()
     for at, row in enumerate(rows):
         row.content = plain.slice(at, 1)
         yield row
 
 
-def _values(column: pa.Array, *, text_only: bool = False) -> list[object]:
+def values_of(column: pa.Array, *, text_only: bool = False) -> list[object]:
     """Strings and binaries as bytes, other values as themselves, or as False where only text will do."""
     if types.is_dictionary(column.type):
         column = column.dictionary_decode()
@@ -195,21 +196,6 @@ def _is_textual(type_: pa.DataType) -> bool:
 def _between(ascending: npt.NDArray[np.int64], low: int, high: int) -> npt.NDArray[np.int64]:
     first, last = np.searchsorted(ascending, [low, high])
     return ascending[first:last]
-
-
-def _schema_without_views(schema: pa.Schema) -> pa.Schema:
-    for at, field in enumerate(schema):
-        if types.is_string_view(field.type):
-            schema = schema.set(at, field.with_type(pa.string()))
-        elif types.is_binary_view(field.type):
-            schema = schema.set(at, field.with_type(pa.binary()))
-    return schema
-
-
-def _without_views(table: pa.Table) -> pa.Table:
-    # Arrow cannot take rows of view columns; on disk a view and a string are the same.
-    schema = _schema_without_views(table.schema)
-    return table if schema.equals(table.schema) else table.cast(schema)
 
 
 def _broken(source: Source, where: str, error: Exception) -> Exception:

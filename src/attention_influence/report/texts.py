@@ -11,6 +11,7 @@ from attention_influence.corpus import (
     parquet_rows_at,
     parse_object,
 )
+from attention_influence.corpus.parquet import values_of
 from attention_influence.corpus.rows import readable_text
 from attention_influence.errors import CorpusError
 from attention_influence.scoring.score_store import ScoreStore
@@ -44,17 +45,22 @@ def texts_at(store: ScoreStore, keys: Iterable[Key]) -> tuple[dict[Key, str], li
 
 
 def _read(source: Source, column: str, rows: list[int]) -> Iterator[tuple[int, str]]:
-    if source.format == "parquet":
-        records = (
-            pair
-            for indexes, table in parquet_rows_at(source, rows)
-            for pair in zip(indexes, table.to_pylist(), strict=True)
-        )
-    else:
-        records = ((row, parse_object(line)[0] or {}) for row, line in json_lines_at(source, rows))
-    for row, record in records:
-        if column not in record:
-            raise CorpusError(f"row {row} of {source.url} has no column {column!r}")
-        text, _ = readable_text(record[column])
+    for row, value in _values(source, column, rows):
+        text, _ = readable_text(value)
         if text is not None:
             yield row, text
+
+
+def _values(source: Source, column: str, rows: list[int]) -> Iterator[tuple[int, object]]:
+    """Of that column alone: what lies in the others may not be readable."""
+    if source.format == "parquet":
+        for indexes, table in parquet_rows_at(source, rows, [column]):
+            if column not in table.column_names:
+                raise CorpusError(f"{source.url} has no column {column!r}")
+            yield from zip(indexes, values_of(table[column].combine_chunks(), text_only=True), strict=True)
+        return
+    for row, line in json_lines_at(source, rows):
+        record = parse_object(line)[0] or {}
+        if column not in record:
+            raise CorpusError(f"row {row} of {source.url} has no column {column!r}")
+        yield row, record[column]

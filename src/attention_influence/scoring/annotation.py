@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.types as types
 
 from attention_influence.corpus.json_lines import json_lines_at, parse_object
 from attention_influence.corpus.parquet import parquet_rows_at, parquet_schema
@@ -83,7 +84,7 @@ def column_numbers(column: str) -> NumbersOf:
                 yield rows.tolist(), [MISSING] * len(rows)
                 return
             for indexes, table in parquet_rows_at(source, rows, [column]):
-                yield indexes, [number_in(value) for value in table.column(column).to_pylist()]
+                yield indexes, numbers_in(table.column(column))
             return
         for offset, line in json_lines_at(source, rows.tolist()):
             record, _ = parse_object(line)
@@ -104,6 +105,14 @@ def text_numbers(columns: Columns, numbers_of_texts: Callable[[list[str]], Seque
                 yield list(texts), numbers_of_texts(list(texts.values()))
 
     return numbers
+
+
+def numbers_in(column: pa.ChunkedArray) -> list[float | str]:
+    """`number_in` of each value; of a column of something else than numbers, none is looked at."""
+    kinds = (types.is_integer, types.is_floating, types.is_decimal, types.is_null)
+    if not any(is_kind(column.type) for is_kind in kinds):
+        return [NOT_A_NUMBER if is_there else MISSING for is_there in column.is_valid().to_pylist()]
+    return [number_in(value) for value in column.to_pylist()]
 
 
 def number_in(value: Any) -> float | str:

@@ -14,7 +14,7 @@ from attention_influence.corpus.parquet import parquet_rows_at, parquet_schema, 
 from attention_influence.corpus.rows import label
 from attention_influence.corpus.sources import Source, is_unchanged
 from attention_influence.errors import CorpusError
-from attention_influence.scoring.annotation import MISSING, NOT_A_NUMBER, number_in
+from attention_influence.scoring.annotation import MISSING, NOT_A_NUMBER, number_in, numbers_in
 
 NUMBERS = pa.schema([("name", pa.string()), ("place", pa.int64()), ("number", pa.float64()), ("why", pa.string())])
 """A document by its source and row, or by its id and 0; its number, or why it has none."""
@@ -80,7 +80,7 @@ def _parquet_records(files: NumberFiles, source: Source) -> Iterator[list[_Recor
     rows = np.arange(sum(group.rows for group in row_groups(source)))
     for indexes, table in parquet_rows_at(source, rows, list(dict.fromkeys([*files.naming, files.column]))):
         naming = zip(*(table.column(name).to_pylist() for name in files.naming), strict=True)
-        numbers = [number_in(value) for value in table.column(files.column).to_pylist()]
+        numbers = numbers_in(table.column(files.column))
         yield [
             (_name(values, f"{source.url}, row {index:,}"), number)
             for index, values, number in zip(indexes, naming, numbers, strict=True)
