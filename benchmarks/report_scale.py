@@ -43,7 +43,7 @@ def main() -> None:
         select(folder / "scores", out=folder / "selected", top=0.2, manifest=True)
         print(f"made in {time.monotonic() - began:,.0f} s: {given.documents:,} documents, {len(offsets)} files")
         page = folder / "report.html"
-        command = [sys.executable, "-m", "attention_influence.cli", "report", str(folder / "scores")]
+        command = [sys.executable, "-m", "attention_influence", "report", str(folder / "scores")]
         command += ["--selection", str(folder / "selected"), "--out", str(page)]
         command += ["--diversity"] if given.diversity else []
         before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()

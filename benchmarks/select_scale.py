@@ -66,7 +66,7 @@ def main() -> None:
 
 def measure(store: Path, out: Path, options: list[str]) -> Cost:
     """What a selection of the store costs, start of the interpreter included."""
-    command = [sys.executable, "-m", "attention_influence.cli", "select", str(store), "--out", str(out), "--json"]
+    command = [sys.executable, "-m", "attention_influence", "select", str(store), "--out", str(out), "--json"]
     began = time.monotonic()
     child = subprocess.Popen([*command, *options], stdout=subprocess.PIPE)
     assert child.stdout is not None

@@ -51,8 +51,8 @@ def main() -> None:
     def with_workers(workers: int, engine: Literal["local", "ray"]) -> tuple[float, float]:
         with tempfile.TemporaryDirectory() as folder:
             config = ScoreConfig(
-                (options.corpus,),
-                model,
+                corpus=(options.corpus,),
+                model=model,
                 heads=options.heads,
                 out=str(Path(folder) / "store"),
                 unit_tokens=options.unit_tokens,
@@ -66,7 +66,7 @@ def main() -> None:
             in_units = sum(about["seconds"] for about in store.records().values()) / workers
         return data["tokens"] / data["seconds"], data["tokens"] / in_units
 
-    scorer = make_scorer(ScoreConfig((options.corpus,), model, heads=options.heads))
+    scorer = make_scorer(ScoreConfig(corpus=(options.corpus,), model=model, heads=options.heads))
     ways: dict[str, Callable[[], tuple[float, float]]] = {
         "plain loop": lambda: (plain_loop(scorer, options.corpus),) * 2
     }

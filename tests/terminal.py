@@ -40,7 +40,7 @@ def run_on_terminal(
     reader = threading.Thread(target=read)
     reader.start()
     try:
-        command = [sys.executable, "-m", "attention_influence.cli", *arguments]
+        command = [sys.executable, "-m", "attention_influence", *arguments]
         env = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES", "NO_COLOR")}
         env |= {"TERM": "xterm-256color"} | (environment or {})
         code = subprocess.run(command, stdin=inner, stdout=inner, stderr=inner, env=env, timeout=300).returncode

@@ -35,7 +35,7 @@ _NOT_COUNTS = {"seed"}
 def add_options(parser: argparse.ArgumentParser, config: type[Any]) -> None:
     """Adds an option for each field of a verb's dataclass, and --config and --set."""
     helps, kinds = attribute_docs(config), typing.get_type_hints(config)
-    for field in dataclasses.fields(config):
+    for field in _fields(config):
         kind, several = _unwrap(kinds[field.name])
         help_text = helps.get(field.name, "")
         if field.default not in (dataclasses.MISSING, None, (), False):
@@ -78,11 +78,14 @@ def from_arguments(config: type[Config], arguments: Mapping[str, Any]) -> Config
     for key in values:
         if key not in kinds:
             near = difflib.get_close_matches(key, kinds, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(kinds)}"
+            hint = (
+                f"did you mean {near[0]!r}?"
+                if near
+                else f"known keys: {', '.join(field.name for field in _fields(config))}"
+            )
             raise UsageError(f"unknown configuration key {key!r}; {hint}")
     values |= {key: value for key, value in arguments.items() if key in kinds and value != []}
-    fields = dataclasses.fields(config)  # type: ignore[arg-type]
-    missing = [field for field in fields if field.name not in values and field.default is dataclasses.MISSING]
+    missing = [field for field in _fields(config) if field.name not in values and field.default is dataclasses.MISSING]
     if missing:
         raise UsageError(f"missing: {', '.join(map(_as_given, missing))}")
     return config(**{key: _checked(key, value, kinds[key]) for key, value in values.items()})
@@ -113,6 +116,14 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _key(text: str) -> str:
     return text.strip().replace("-", "_")
+
+
+def _fields(config: type[Any]) -> list[dataclasses.Field[Any]]:
+    """As they are shown: positional, then required, then the others."""
+    return sorted(
+        dataclasses.fields(config),
+        key=lambda field: (not field.metadata.get("positional"), field.default is not dataclasses.MISSING),
+    )
 
 
 def _as_given(field: dataclasses.Field[Any]) -> str:

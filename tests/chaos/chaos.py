@@ -81,7 +81,7 @@ def write_corpus(root: str, documents: int) -> None:
 
 def score_command(model: Path, corpus: str, store: str, workers: int, engine: str = "local") -> list[str]:
     return [
-        *(sys.executable, "-m", "attention_influence.cli", "score", corpus),
+        *(sys.executable, "-m", "attention_influence", "score", corpus),
         *("--model", str(model), "--heads", str(model / "heads.json"), "--out", store, "--dtype", "fp32"),
         *("--unit-tokens", "150", "--pack-tokens", "256", "--workers", str(workers)),
         *(("--engine", "ray", "--address", "local") if engine == "ray" else ()),

@@ -1,12 +1,13 @@
 """Options, configuration files and what is said when they are wrong. No model is loaded."""
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from attention_influence.cli import VERBS
-from attention_influence.config import ScoreConfig
+from attention_influence.config import EstimateConfig, ScoreConfig
 from attention_influence.errors import UsageError
 from attention_influence.options import from_arguments
 from cli.conftest import Cli
@@ -33,6 +34,8 @@ def test_help_of_score_tells_defaults_and_choices(cli: Cli) -> None:
         (["scoer"], "scoer"),
         (["score", "c", "--model", "m", "--windwo", "5"], "--windwo"),
         (["score", "c", "--model", "m", "--dtype", "fp8"], "fp8"),
+        (["estimate", "c", "--model", "m", "--out", "scores"], "--out"),
+        (["estimate", "c", "--model", "m", "--set", "unit_tokens=5"], "unknown configuration key 'unit_tokens'"),
         (["score", "c", "--model", "m", "--window", "wide"], "wide"),
         (["score", "c"], "--model"),
         (["score", "--model", "m"], "CORPUS"),
@@ -87,7 +90,7 @@ def test_options_win_over_set_over_the_file_over_defaults(tmp_path: Path) -> Non
     given = {"config": str(file), "set": ["window=20", "pack-tokens=20", "domain=prose"], "window": 30}
     config = from_arguments(ScoreConfig, given)
     assert config == ScoreConfig(
-        ("a", "b"), "m", window=30, pack_tokens=20, unit_tokens=10, max_bad_rate=1.0, domain=("prose",)
+        corpus=("a", "b"), model="m", window=30, pack_tokens=20, unit_tokens=10, max_bad_rate=1.0, domain=("prose",)
     )
     assert isinstance(config.max_bad_rate, float)
 
@@ -101,6 +104,15 @@ def test_a_value_can_be_set_back_to_none(tmp_path: Path) -> None:
 def test_what_is_missing_is_named_as_the_option_that_gives_it() -> None:
     with pytest.raises(UsageError, match=r"missing: CORPUS, --model"):
         from_arguments(ScoreConfig, {})
+
+
+def test_estimate_takes_only_what_changes_what_it_says() -> None:
+    """The sample's rows, the scorer and the devices; nothing of the store, of units or of who works on them."""
+    of_score, of_estimate = ({field.name for field in fields(config)} for config in (ScoreConfig, EstimateConfig))
+    assert of_score - of_estimate == {
+        *("out", "id_column", "unit_tokens", "engine", "address", "worker_cpus", "worker_gpus", "shard"),
+        *("select_with", "extend", "rescore_changed", "retry_failed", "on_bad_row", "max_bad_rate"),
+    }
 
 
 def test_version_is_the_packages(cli: Cli) -> None:

@@ -27,7 +27,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def command(files: Files, corpus: Path, store: Path, *more: str) -> list[str]:
     usual = ["--model", str(files.model), "--heads", str(files.heads), "--out", str(store), "--dtype", "fp32"]
-    program = [sys.executable, "-m", "attention_influence.cli"]
+    program = [sys.executable, "-m", "attention_influence"]
     return [*program, "score", str(corpus), *usual, "--unit-tokens", "600", *more]
 
 
@@ -76,7 +76,7 @@ def test_results_and_nothing_else_go_to_standard_output(files: Files, corpus: Pa
     assert done.returncode == 0
     assert json.loads(done.stdout)["units_done"] == json.loads(done.stdout)["units"] > 1
     assert "Traceback" not in done.stderr
-    failed = run([sys.executable, "-m", "attention_influence.cli", "status", str(tmp_path / "nowhere")])
+    failed = run([sys.executable, "-m", "attention_influence", "status", str(tmp_path / "nowhere")])
     assert (failed.returncode, failed.stdout) == (1, "")
     assert failed.stderr.startswith("attention-influence: error: ")
 

@@ -142,15 +142,15 @@ def test_the_verb_reports_what_it_runs_and_what_it_leaves_out(
     copying: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The copying model has no files of its own, so it is handed over in place of a loaded one."""
-    monkeypatch.setattr(verb, "load_model", lambda *arguments: copying)
+    monkeypatch.setattr(verb, "load", lambda *arguments: copying)
     half = len(TEXT) // 2 + TEXT[len(TEXT) // 2 :].index(".") + 1
     one = write_lines(tmp_path / "one.jsonl", [{"text": TEXT[:half]}])
     two = write_lines(tmp_path / "two.jsonl", [{"text": TEXT[half:]}])
     few = write_lines(tmp_path / "few.jsonl", [{"text": "Too few."}])
     config = StabilityConfig(
-        "copying",
-        (str(one), str(two), str(few)),
-        str(tmp_path / "stability.json"),
+        model="copying",
+        sentences=(str(one), str(two), str(few)),
+        out=str(tmp_path / "stability.json"),
         samples=2,
         contexts="256,300,4096",
         seeds=2,
@@ -182,7 +182,7 @@ def test_the_verb_reports_what_it_runs_and_what_it_leaves_out(
 def test_contexts_that_mean_nothing_are_usage_errors(
     copying: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, contexts: str
 ) -> None:
-    monkeypatch.setattr(verb, "load_model", lambda *arguments: copying)
+    monkeypatch.setattr(verb, "load", lambda *arguments: copying)
     file = write_lines(tmp_path / "one.jsonl", [{"text": TEXT}])
     with pytest.raises(UsageError, match="--contexts"):
-        verb.stability(StabilityConfig("copying", (str(file),), contexts=contexts))
+        verb.stability(StabilityConfig(model="copying", sentences=(str(file),), contexts=contexts))

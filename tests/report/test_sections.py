@@ -75,7 +75,12 @@ def test_a_file_of_another_verb_is_refused(tmp_path, name):
 
 def test_the_commands_shown_are_understood_and_give_the_same_configuration(tmp_path):
     config = ScoreConfig(
-        ("my corpus/*.jsonl", "b"), "model", heads="h.json", domain_column="kind", unit_tokens=5, worker_cpus=2.0
+        corpus=("my corpus/*.jsonl", "b"),
+        model="model",
+        heads="h.json",
+        domain_column="kind",
+        unit_tokens=5,
+        worker_cpus=2.0,
     )
     record = {name: getattr(config, name) for name in ScoreConfig.__dataclass_fields__}
     rows = [scored(row, row / 10) for row in range(9)]

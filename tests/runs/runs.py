@@ -64,7 +64,7 @@ def score_arguments(model: Path, corpus: object, store: object) -> list[str]:
 def start(arguments: Sequence[object]) -> subprocess.Popen[str]:
     """A run in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "attention_influence.cli", *map(str, arguments)],
+        [sys.executable, "-m", "attention_influence", *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -1,9 +1,9 @@
 """The options of each verb: frozen dataclasses whose attribute docstrings are the help texts."""
 
 from attention_influence.config.heads import DetectConfig, StabilityConfig, ValidateConfig
+from attention_influence.config.model import LoadOptions, ModelOptions, Precision
 from attention_influence.config.pages import DemoConfig, ReportConfig
-from attention_influence.config.precision import Precision
-from attention_influence.config.scoring import EstimateConfig, ScoreConfig, StatusConfig
+from attention_influence.config.scoring import EstimateConfig, ScoreConfig, ScorerOptions, StatusConfig
 from attention_influence.config.selection import AnnotateConfig, CompareConfig, SelectConfig
 
 __all__ = [
@@ -12,9 +12,12 @@ __all__ = [
     "DemoConfig",
     "DetectConfig",
     "EstimateConfig",
+    "LoadOptions",
+    "ModelOptions",
     "Precision",
     "ReportConfig",
     "ScoreConfig",
+    "ScorerOptions",
     "SelectConfig",
     "StabilityConfig",
     "StatusConfig",

@@ -3,16 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from attention_influence.config.precision import Precision
+from attention_influence.config.model import ModelOptions
 from attention_influence.options import RARELY
 
 
-@dataclass(frozen=True)
-class DetectConfig:
+@dataclass(frozen=True, kw_only=True)
+class DetectConfig(ModelOptions):
     """Find the model's retrieval heads on a synthetic key → sentence task."""
 
-    model: str
-    """hub id, directory or .gguf file of a causal language model"""
     sentences: tuple[str, ...]
     """texts whose sentences become the values of the task: file, folder, glob or URL; may be given several times"""
     out: str = "heads.json"
@@ -31,22 +29,14 @@ class DetectConfig:
     """what counts as a hit: the value's own tokens, or an equal token anywhere"""
     text_column: str = "text"
     """column or JSON key of the texts"""
-    dtype: Precision = "bf16"
-    """weights"""
-    device: str | None = None
-    """cpu, cuda, cuda:1 …; by default CUDA if there is a card"""
-    trust_remote_code: bool = field(default=False, metadata=RARELY)
-    """run code that the model brings along"""
     max_texts: int = field(default=20_000, metadata=RARELY)
     """texts to take sentences from"""
 
 
-@dataclass(frozen=True)
-class StabilityConfig:
+@dataclass(frozen=True, kw_only=True)
+class StabilityConfig(ModelOptions):
     """Say how far the head set moves: other seeds, probe texts, context lengths, and other shares of the heads."""
 
-    model: str
-    """hub id, directory or .gguf file of a causal language model"""
     sentences: tuple[str, ...]
     """texts for the task, as in `detect`; given several times, each is also a probe corpus of its own"""
     out: str = "stability.json"
@@ -71,22 +61,14 @@ class StabilityConfig:
     """column that names each document's domain in the corpus"""
     text_column: str = "text"
     """column or JSON key of all texts"""
-    dtype: Precision = "bf16"
-    """weights"""
-    device: str | None = None
-    """cpu, cuda, cuda:1 …; by default CUDA if there is a card"""
-    trust_remote_code: bool = field(default=False, metadata=RARELY)
-    """run code that the model brings along"""
     max_texts: int = field(default=20_000, metadata=RARELY)
     """texts to take sentences from"""
 
 
-@dataclass(frozen=True)
-class ValidateConfig:
+@dataclass(frozen=True, kw_only=True)
+class ValidateConfig(ModelOptions):
     """Mask the chosen heads and random ones, and say which tasks lose by it."""
 
-    model: str
-    """hub id, directory or .gguf file of a causal language model"""
     sentences: tuple[str, ...]
     """texts whose sentences become the values of the retrieval task, as for `detect`"""
     heads: str = "heads.json"
@@ -115,9 +97,3 @@ class ValidateConfig:
     """longest item in tokens; retrieval probes fill it, longer documents are cut into windows"""
     seed: int = 0
     """of items, random heads and intervals"""
-    dtype: Precision = "bf16"
-    """weights"""
-    device: str | None = None
-    """cpu, cuda, cuda:1 …; by default CUDA if there is a card"""
-    trust_remote_code: bool = field(default=False, metadata=RARELY)
-    """run code that the model brings along"""

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field
 
-from attention_influence.config.precision import Precision
-from attention_influence.options import POSITIONAL, RARELY
+from attention_influence.config.model import LoadOptions
+from attention_influence.options import POSITIONAL
 
 
-@dataclass(frozen=True)
-class ReportConfig:
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig(LoadOptions):
     """Write one HTML page that shows a score store and a selection."""
 
     store: str = field(metadata=POSITIONAL)
@@ -32,19 +32,11 @@ class ReportConfig:
     """documents whose texts are read for words and diversity"""
     seed: int = 0
     """of samples and clusters"""
-    dtype: Precision = "bf16"
-    """weights of --model"""
-    device: str | None = None
-    """of --model; by default CUDA if there is a card"""
-    trust_remote_code: bool = field(default=False, metadata=RARELY)
-    """run code that the model brings along"""
 
 
-@dataclass(frozen=True)
-class DemoConfig:
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig(LoadOptions):
     """The whole job on a small real model and real texts, fetched as Python packages."""
 
     out: str = "demo-output"
     """folder of everything that is made"""
-    dtype: Precision = "bf16"
-    """weights"""

@@ -3,42 +3,42 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from attention_influence.config.precision import Precision
+from attention_influence.config.model import ModelOptions
 from attention_influence.options import POSITIONAL, RARELY
 
 
-@dataclass(frozen=True)
-class ScoreConfig:
-    """Score every document of a corpus by the influence of the heads."""
+@dataclass(frozen=True, kw_only=True)
+class ScorerOptions(ModelOptions):
+    """Which documents are scored, and with what."""
 
     corpus: tuple[str, ...] = field(metadata=POSITIONAL)
     """files, folders, globs or URLs of Parquet or JSON lines"""
-    model: str
-    """hub id, directory or .gguf file of a causal language model"""
     heads: str = "heads.json"
     """heads to mask, as `detect` wrote them"""
-    out: str = "scores"
-    """folder or URL of the score store; an unfinished run there is resumed"""
     text_column: str = "text"
     """column or JSON key of the text"""
-    id_column: str | None = None
-    """column of the user's own id, carried along"""
     domain: tuple[str, ...] = ()
     """domain of all inputs, or of each in turn when given as often as there are inputs"""
     domain_column: str | None = None
     """column that names each document's domain"""
-    dtype: Precision = "bf16"
-    """weights; fp32 for scores that are right to the last digit"""
-    device: str | None = None
-    """cpu, cuda, cuda:1 …; by default CUDA if there is a card"""
-    unit_tokens: int | None = None
-    """tokens of one unit of work (default: 20M on an accelerator, 200k on a CPU)"""
     window: int | None = None
     """context in tokens; longer documents are cut into equal windows (default: the model's)"""
     pack_tokens: int | None = None
     """tokens of one forward pass (default: by device)"""
     max_document_tokens: int = 2**18
     """longer documents are kept without a score, reason too_long"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig(ScorerOptions):
+    """Score every document of a corpus by the influence of the heads."""
+
+    out: str = "scores"
+    """folder or URL of the score store; an unfinished run there is resumed"""
+    id_column: str | None = None
+    """column of the user's own id, carried along"""
+    unit_tokens: int | None = None
+    """tokens of one unit of work (default: 20M on an accelerator, 200k on a CPU)"""
     workers: int | None = None
     """processes (default: one for each CUDA device, one on a CPU; with Ray, as many as the cluster has room for)"""
     engine: Literal["local", "ray"] = "local"
@@ -63,8 +63,6 @@ class ScoreConfig:
     """rows without a usable text: keep them with a reason, or stop at the first"""
     max_bad_rate: float = 0.05
     """stop, with exit code 3, when a larger share of rows has no score (judged after 1,000 rows)"""
-    trust_remote_code: bool = field(default=False, metadata=RARELY)
-    """run code that the model brings along"""
 
 
 @dataclass(frozen=True)
@@ -77,8 +75,8 @@ class StatusConfig:
     """put the objects of many units into few files; the store reads the same and may be gone on with"""
 
 
-@dataclass(frozen=True)
-class EstimateConfig(ScoreConfig):
+@dataclass(frozen=True, kw_only=True)
+class EstimateConfig(ScorerOptions):
     """Score a random sample, and say what scoring and selecting all of it would take and give."""
 
     sample_tokens: int = 50_000
@@ -87,3 +85,5 @@ class EstimateConfig(ScoreConfig):
     """share of each domain that would be selected"""
     seed: int = 0
     """of the sample"""
+    workers: int | None = None
+    """CUDA devices that will score (default: all); no effect on a CPU, whose workers share its cores"""

@@ -38,22 +38,33 @@ def demo(config: DemoConfig) -> Result:
     began = time.monotonic()
     heads, store, selected = out / "heads.json", out / "scores", out / "selected"
     model = str(assets.model)
-    detect(DetectConfig(model, (str(sentences),), out=str(heads), samples=60, context=1024, dtype=config.dtype))
+    detect(
+        DetectConfig(
+            model=model,
+            sentences=(str(sentences),),
+            out=str(heads),
+            samples=60,
+            context=1024,
+            dtype=config.dtype,
+            device=config.device,
+        )
+    )
     scored = score(
         ScoreConfig(
-            tuple(map(str, corpus)),
-            model,
+            corpus=tuple(map(str, corpus)),
+            model=model,
             heads=str(heads),
             out=str(store),
             id_column="id",
             domain_column="domain",
             dtype=config.dtype,
+            device=config.device,
             unit_tokens=_UNIT_TOKENS,
         )
     )
     select_verb(SelectConfig(str(store), out=str(selected), top=0.2))
     page = out / "report.html"
-    report(ReportConfig(str(store), out=str(page), heads=str(heads), selection=str(selected)))
+    report(ReportConfig(store=str(store), out=str(page), heads=str(heads), selection=str(selected)))
     lines = [
         describe_heads(load_heads(heads)),
         "",

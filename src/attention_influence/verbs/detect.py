@@ -7,15 +7,15 @@ from attention_influence.corpus import list_sources
 from attention_influence.corpus.read import first_texts
 from attention_influence.heads.detect import detect_heads
 from attention_influence.heads.head_set import HeadSet
-from attention_influence.model.loading import load_model
 from attention_influence.progress import progress
 from attention_influence.report.plots import save_heatmap
+from attention_influence.verbs.loading import load
 from attention_influence.verbs.result import Result, table
 
 
 def detect(config: DetectConfig) -> Result:
     texts = first_texts(list_sources(config.sentences).sources, config.text_column, config.max_texts)
-    model = load_model(config.model, config.dtype, config.device, config.trust_remote_code)
+    model = load(config.model, config)
     with progress("detecting", config.samples, "probes") as advance:
         found = detect_heads(
             model,

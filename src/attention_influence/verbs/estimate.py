@@ -29,7 +29,7 @@ _Draw = list[tuple[float, int]]
 
 
 def estimate(config: EstimateConfig) -> Result:
-    columns = Columns(config.text_column, config.id_column, config.domain_column)
+    columns = Columns(config.text_column, domain=config.domain_column)
     listing = list_sources(config.corpus, config.domain)
     scorer = make_scorer(config)
     drawn, share = draw_slices(listing.sources, config.sample_tokens, config.seed)
@@ -52,7 +52,7 @@ def estimate(config: EstimateConfig) -> Result:
             advanced = lot[-1][0] + 1
     if not tokens:
         raise CorpusError("the sample holds no text to score; raise --sample-tokens, or check --text-column")
-    devices = workers_of(config, scorer) if scorer.model.device.type == "cuda" else 1
+    devices = workers_of(config.workers, config.device, scorer) if scorer.model.device.type == "cuda" else 1
     data: dict[str, Any] = {
         "sampled_documents": rows,
         "sampled_tokens": tokens,

@@ -44,8 +44,8 @@ def _scorer(config: ReportConfig) -> "Scorer | None":
         return None
     if config.heads is None:
         raise UsageError("--model colours tokens by the heads that are masked: give --heads as well.")
-    from attention_influence.model.loading import load_model
     from attention_influence.scoring.scorer import Scorer
+    from attention_influence.verbs.loading import load
 
-    model = load_model(config.model, config.dtype, config.device, config.trust_remote_code)
+    model = load(config.model, config)
     return Scorer(model, load_heads(config.heads))

@@ -9,14 +9,13 @@ from typing import Any
 
 import torch
 
-from attention_influence.config import ScoreConfig
+from attention_influence.config import ScoreConfig, ScorerOptions
 from attention_influence.corpus import Columns, Listing, list_sources, read_rows
 from attention_influence.engines.local import Job, run_locally
 from attention_influence.engines.ray_engine import Actors, run_on_ray
 from attention_influence.engines.shard import own_units
 from attention_influence.errors import AttentionInfluenceError, CorpusError, CorruptFile, StoreError
 from attention_influence.heads.head_set import load_heads
-from attention_influence.model.loading import load_model
 from attention_influence.progress import progress
 from attention_influence.scoring.begin import SCORING_VERSION, Changes, begin_or_resume, library_versions
 from attention_influence.scoring.canary import canary_losses
@@ -26,6 +25,7 @@ from attention_influence.scoring.scorer import Scorer
 from attention_influence.scoring.worker import Progress, Reading
 from attention_influence.selection.frozen import read_frozen
 from attention_influence.selection.sieve import open_sieve, record_of
+from attention_influence.verbs.loading import load
 from attention_influence.verbs.result import Result
 from attention_influence.verbs.store_text import domains_and_reasons, failed_files
 
@@ -112,20 +112,20 @@ def score(config: ScoreConfig) -> Result:
 
 def _run(config: ScoreConfig, job: Job, mine: Sequence[Unit], scorer: Scorer, more: Progress) -> None:
     if config.engine == "local":
-        run_locally(job, mine, workers_of(config, scorer), more)
+        run_locally(job, mine, workers_of(config.workers, config.device, scorer), more)
         return
     gpus = float(scorer.model.device.type == "cuda") if config.worker_gpus is None else config.worker_gpus
     run_on_ray(job, mine, Actors(config.workers, config.worker_cpus, gpus), config.address, more)
 
 
-def make_scorer(config: ScoreConfig) -> Scorer:
+def make_scorer(config: ScorerOptions) -> Scorer:
     """The scorer that a configuration asks for."""
     heads = load_heads(config.heads)
-    model = load_model(config.model, config.dtype, config.device, config.trust_remote_code)
+    model = load(config.model, config)
     return Scorer(model, heads, **_scorer_options(config))
 
 
-def _scorer_options(config: ScoreConfig) -> dict[str, Any]:
+def _scorer_options(config: ScorerOptions) -> dict[str, Any]:
     return {
         "window": config.window,
         "pack_tokens": config.pack_tokens,
@@ -177,10 +177,9 @@ def _expected_tokens(listing: Listing) -> int:
     return sum(source.size for source in listing.sources) // BYTES_PER_TOKEN
 
 
-def workers_of(config: ScoreConfig, scorer: Scorer) -> int:
-    """Processes that a configuration asks for."""
-    workers = config.workers
+def workers_of(workers: int | None, device: str | None, scorer: Scorer) -> int:
+    """Processes that `workers` asks for; None: one for each CUDA device, unless `device` names one."""
     if workers is None:
-        one_device = scorer.model.device.type != "cuda" or config.device is not None
+        one_device = scorer.model.device.type != "cuda" or device is not None
         workers = 1 if one_device else torch.cuda.device_count()
     return workers

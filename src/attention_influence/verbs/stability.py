@@ -25,10 +25,10 @@ from attention_influence.evidence.stability import (
 from attention_influence.heads.detect import Detection, as_matrix
 from attention_influence.heads.head_set import Head
 from attention_influence.model.language_model import LanguageModel
-from attention_influence.model.loading import load_model
 from attention_influence.progress import progress
 from attention_influence.scoring.begin import library_versions
 from attention_influence.scoring.sample import draw_slices, drawn_rows
+from attention_influence.verbs.loading import load
 from attention_influence.verbs.result import Result, table
 
 _log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def stability(config: StabilityConfig) -> Result:
         for given in dict.fromkeys(config.sentences)
     }
     pooled = first_texts(list_sources(config.sentences).sources, config.text_column, config.max_texts)
-    model = load_model(config.model, config.dtype, config.device, config.trust_remote_code)
+    model = load(config.model, config)
     fitting = [context for context in contexts if context <= model.context]
     notes = [
         f"context {context:,} left out: the model's is {model.context:,}"

@@ -21,12 +21,12 @@ from attention_influence.evidence.validity import KINDS, Change, Excess, TaskFig
 from attention_influence.heads.detect import make_probes
 from attention_influence.heads.head_set import load_heads
 from attention_influence.model.language_model import LanguageModel
-from attention_influence.model.loading import load_model
 from attention_influence.progress import progress
 from attention_influence.report.plots import save_changes
 from attention_influence.scoring.begin import library_versions
 from attention_influence.scoring.sample import draw_slices, drawn_rows
 from attention_influence.scoring.scorer import Scorer
+from attention_influence.verbs.loading import load
 from attention_influence.verbs.result import Result, table
 
 _RETRIEVAL = "retrieval"
@@ -45,7 +45,7 @@ def validate(config: ValidateConfig) -> Result:
     benchmarks = benchmark_names([name.strip() for given in config.benchmarks for name in given.split(",")])
     own = read_items(config.items)
     heads = load_heads(config.heads)
-    model = load_model(config.model, config.dtype, config.device, config.trust_remote_code)
+    model = load(config.model, config)
     scorer = Scorer(model, heads, window=min(config.context, model.context))
     masked, notes = conditions(model.heads, heads.heads, config.draws, config.seed)
     tasks, left_out = _tasks(config, model, scorer.window, benchmarks, heads.seed)
