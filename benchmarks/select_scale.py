@@ -25,7 +25,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from attention_influence.corpus import Source, list_sources
-from attention_influence.scoring.plan import Slice, Unit, make_unit
+from attention_influence.corpus.slices import Slice
+from attention_influence.scoring.plan import Unit, make_unit
 from attention_influence.scoring.run_store import RunStore, create
 from attention_influence.scoring.schema import SCORE_SCHEMA
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from attention_influence.corpus import Columns, Source, list_sources, read_rows
-from attention_influence.scoring.plan import Slice, Unit, make_plan
+from attention_influence.corpus.slices import Slice
+from attention_influence.scoring.plan import Unit, make_plan
 from attention_influence.scoring.run_store import RunStore, create
 from attention_influence.scoring.schema import SCORE_SCHEMA
 

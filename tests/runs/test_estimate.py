@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from attention_influence.corpus import Columns, list_sources, read_rows
-from attention_influence.scoring.sample import draw_slices
+from attention_influence.corpus.sample import draw_slices
 from runs.runs import Command, rows_of, texts, write_lines
 
 DRAWS = 3000

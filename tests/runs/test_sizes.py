@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from attention_influence.corpus import list_sources
-from attention_influence.scoring.plan import BYTES_PER_TOKEN, make_plan
+from attention_influence.corpus.slices import BYTES_PER_TOKEN
+from attention_influence.scoring.plan import make_plan
 from runs.runs import ENVIRONMENT, Command, count_by_file, rows_of, score_arguments, texts, write_lines
 
 

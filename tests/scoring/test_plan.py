@@ -11,9 +11,10 @@ import pytest
 from attention_influence.corpus import Source, list_sources
 from attention_influence.corpus.read import read_rows
 from attention_influence.corpus.rows import Columns
+from attention_influence.corpus.slices import BYTES_PER_TOKEN
 from attention_influence.errors import UsageError
 from attention_influence.scoring import plan as plans
-from attention_influence.scoring.plan import BYTES_PER_TOKEN, Unit, make_plan, plan_from_bytes, plan_to_bytes
+from attention_influence.scoring.plan import Unit, make_plan, plan_from_bytes, plan_to_bytes
 
 
 @pytest.fixture(scope="module")

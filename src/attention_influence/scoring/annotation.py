@@ -17,8 +17,9 @@ from attention_influence.corpus.json_lines import json_lines_at, parse_object
 from attention_influence.corpus.parquet import parquet_rows_at, parquet_schema
 from attention_influence.corpus.read import read_rows
 from attention_influence.corpus.rows import Columns
+from attention_influence.corpus.slices import Slice
 from attention_influence.errors import CorpusError
-from attention_influence.scoring.plan import Slice, Unit, must_be_unchanged
+from attention_influence.scoring.plan import Unit, must_be_unchanged
 from attention_influence.scoring.run_store import scores_in
 
 Rows = npt.NDArray[np.int64]

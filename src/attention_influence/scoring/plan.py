@@ -12,21 +12,11 @@ import pyarrow.parquet as pq
 
 from attention_influence.corpus.byte_streams import expansion
 from attention_influence.corpus.parquet import row_groups
+from attention_influence.corpus.slices import BYTES_PER_TOKEN, Slice
 from attention_influence.corpus.sources import Source, is_unchanged
 from attention_influence.errors import CorpusError, CorruptFile, UsageError
 
-# UTF-8 bytes a token, for the size of units only: English prose has four to five, code and other scripts fewer.
-BYTES_PER_TOKEN = 4
 MOST_UNITS = 200_000
-
-
-@dataclass(frozen=True)
-class Slice:
-    """The rows of one source whose key lies in [start, end); an `end` of None is the end of the file."""
-
-    source: Source
-    start: int = 0
-    end: int | None = None
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from attention_influence.corpus.read import read_rows
 from attention_influence.corpus.rows import Columns, Row
+from attention_influence.corpus.slices import Slice
 from attention_influence.corpus.sources import Source
 from attention_influence.errors import CorpusError, TooManyBadRows
 from attention_influence.scoring.document_score import DocumentScore
 from attention_influence.scoring.lookahead import ahead
-from attention_influence.scoring.plan import Slice, Unit, must_be_unchanged
+from attention_influence.scoring.plan import Unit, must_be_unchanged
 from attention_influence.scoring.schema import SCORE_SCHEMA
 from attention_influence.scoring.scorer import Scorer
 from attention_influence.scoring.unigrams import unigram_surprisals

@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from attention_influence.corpus.atomic_files import with_retries, write_atomically
 from attention_influence.corpus.filesystems import open_filesystem
+from attention_influence.corpus.slices import BYTES_PER_TOKEN
 from attention_influence.corpus.sources import Source
-from attention_influence.scoring.plan import BYTES_PER_TOKEN
 from attention_influence.selection.publish import StagedFolder
 from attention_influence.selection.ranks import ChosenRows
 

@@ -13,9 +13,9 @@ import torch
 
 from attention_influence.config import EstimateConfig
 from attention_influence.corpus import Columns, list_sources
+from attention_influence.corpus.sample import draw_slices, drawn_rows
 from attention_influence.errors import CorpusError
 from attention_influence.progress import progress
-from attention_influence.scoring.sample import draw_slices, drawn_rows
 from attention_influence.scoring.worker import in_lots
 from attention_influence.shares import count_in
 from attention_influence.verbs.result import Result, table

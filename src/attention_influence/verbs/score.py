@@ -11,6 +11,7 @@ import torch
 
 from attention_influence.config import ScoreConfig, ScorerOptions
 from attention_influence.corpus import Columns, Listing, list_sources, read_rows
+from attention_influence.corpus.slices import BYTES_PER_TOKEN
 from attention_influence.engines.local import Job, run_locally
 from attention_influence.engines.ray_engine import Actors, run_on_ray
 from attention_influence.engines.shard import own_units
@@ -20,7 +21,7 @@ from attention_influence.progress import progress
 from attention_influence.scoring.begin import SCORING_VERSION, Changes, begin_or_resume, library_versions
 from attention_influence.scoring.canary import canary_losses
 from attention_influence.scoring.failures import forget_failures, parked, read_failures
-from attention_influence.scoring.plan import BYTES_PER_TOKEN, Unit
+from attention_influence.scoring.plan import Unit
 from attention_influence.scoring.scorer import Scorer
 from attention_influence.scoring.worker import Progress, Reading
 from attention_influence.selection.frozen import read_frozen

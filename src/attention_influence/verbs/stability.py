@@ -10,6 +10,7 @@ from attention_influence.config import StabilityConfig
 from attention_influence.corpus import Columns, list_sources
 from attention_influence.corpus.atomic_files import write_atomically
 from attention_influence.corpus.read import first_texts
+from attention_influence.corpus.sample import draw_slices, drawn_rows
 from attention_influence.errors import CorpusError, ProbeError, UsageError
 from attention_influence.evidence.share_sweep import SHARES, ShareScores, sweep_shares
 from attention_influence.evidence.stability import (
@@ -27,7 +28,6 @@ from attention_influence.heads.head_set import Head
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.progress import progress
 from attention_influence.scoring.begin import library_versions
-from attention_influence.scoring.sample import draw_slices, drawn_rows
 from attention_influence.verbs.loading import load
 from attention_influence.verbs.result import Result, table
 

@@ -12,6 +12,7 @@ from attention_influence.config import ValidateConfig
 from attention_influence.corpus import Columns, list_sources
 from attention_influence.corpus.atomic_files import write_atomically
 from attention_influence.corpus.read import first_texts
+from attention_influence.corpus.sample import draw_slices, drawn_rows
 from attention_influence.errors import UsageError
 from attention_influence.evidence.masking import conditions
 from attention_influence.evidence.tasks.benchmarks import benchmark_items, benchmark_names
@@ -24,7 +25,6 @@ from attention_influence.model.language_model import LanguageModel
 from attention_influence.progress import progress
 from attention_influence.report.plots import save_changes
 from attention_influence.scoring.begin import library_versions
-from attention_influence.scoring.sample import draw_slices, drawn_rows
 from attention_influence.scoring.scorer import Scorer
 from attention_influence.verbs.loading import load
 from attention_influence.verbs.result import Result, table

@@ -9,9 +9,9 @@ from attention_influence.corpus.byte_streams import expansion
 from attention_influence.corpus.parquet import row_groups
 from attention_influence.corpus.read import read_rows
 from attention_influence.corpus.rows import Columns, Row
+from attention_influence.corpus.slices import BYTES_PER_TOKEN, Slice
 from attention_influence.corpus.sources import Source
 from attention_influence.errors import CorruptFile
-from attention_influence.scoring.plan import BYTES_PER_TOKEN, Slice
 
 # Bytes of text that one draw covers: about one document, so that draws are nearly independent.
 _DRAW_BYTES = 4096

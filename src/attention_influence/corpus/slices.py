@@ -1,0 +1,17 @@
+"""A part of one file, by the keys of its rows."""
+
+from dataclasses import dataclass
+
+from attention_influence.corpus.sources import Source
+
+# UTF-8 bytes a token, for sizes in advance only: English prose has four to five, code and other scripts fewer.
+BYTES_PER_TOKEN = 4
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The rows of one source whose key lies in [start, end); an `end` of None is the end of the file."""
+
+    source: Source
+    start: int = 0
+    end: int | None = None
