@@ -2,21 +2,19 @@
 
 import ctypes
 import hashlib
-import json
+import inspect
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from attention_influence.errors import ModelError
+from attention_influence.model.checkpoint import read_config, refuse_misfits, weight_files, weights_hash
 from attention_influence.model.gguf import dense_copy
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.model.precision import DTYPES
 
-# Of config.json: who wrote it, and what the caller decides.
-_NO_PART_OF_A_MODEL = {"_name_or_path", "transformers_version", "dtype", "torch_dtype", "use_cache"}
 _NEEDED_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 
 
@@ -32,17 +30,19 @@ def load_model(
     if dtype not in DTYPES:
         raise ModelError(f"dtype {dtype!r} is unknown; choose one of {', '.join(DTYPES)}")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    folder, weights_hash = _find(name, trust_remote_code)
+    folder, source_hash = _find(name, trust_remote_code)
+    files, config = weight_files(folder), read_config(folder)
     if dtype == "fp32":
         torch.set_float32_matmul_precision("highest")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
-        network: Any = AutoModelForCausalLM.from_pretrained(
-            folder, dtype=DTYPES[dtype], trust_remote_code=trust_remote_code, low_cpu_mem_usage=True
-        )
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        raise ModelError(f"cannot load a causal language model and its tokenizer from {name}: {error}") from error
-    model = LanguageModel(network, tokenizer, name, weights_hash or _hash_files(folder))
+        network, report = _load(folder, dtype, trust_remote_code)
+    except Exception as error:  # of many kinds; all mean that it cannot be loaded
+        raise ModelError(
+            f"cannot load a causal language model and its tokenizer from {name}: {_reason(error)}"
+        ) from error
+    refuse_misfits(name, report)
+    model = LanguageModel(network, tokenizer, name, source_hash or weights_hash(files, config, _own_code(network)))
     model.loaded_by = (name, dtype, trust_remote_code)
     try:
         model.on(device)
@@ -71,13 +71,46 @@ def _give_memory_back() -> None:
         trim(0)
 
 
+def _load(folder: Path, dtype: str, trust_remote_code: bool) -> tuple[Any, dict[str, Any]]:
+    """The network, and transformers' report of tensors that are missing, without use, or of another shape."""
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    # Attention is replaced later: what the configuration asks for need not be installed.
+    config._attn_implementation = "eager"
+    loaded: Any = AutoModelForCausalLM.from_pretrained(
+        folder,
+        config=config,
+        dtype=DTYPES[dtype],
+        trust_remote_code=trust_remote_code,
+        attn_implementation="eager",
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # the report names them
+    )
+    network, report = loaded
+    return network, report
+
+
+def _reason(error: Exception) -> str:
+    if "automatic conversion of the weights" in str(error):
+        return (
+            "tensors that belong together, such as the experts of a layer, are incomplete or differ in shape "
+            "(TRANSFORMERS_VERBOSITY=warning lists them)"
+        )
+    return f"{type(error).__name__}: {error}" if isinstance(error, KeyError) or not str(error) else str(error)
+
+
+def _own_code(network: Any) -> list[Path]:
+    """Source files of a model that brings its own code along, as transformers runs them."""
+    kind = type(network)
+    if not kind.__module__.startswith("transformers_modules."):
+        return []
+    return sorted(Path(inspect.getfile(kind)).parent.glob("*.py"))
+
+
 def _find(name: str, trust_remote_code: bool) -> tuple[Path, str | None]:
     path = Path(name).expanduser()
     if path.suffix == ".gguf":
         return dense_copy(path)
     if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise ModelError(f"{path} has no config.json; a model's directory holds config, weights and tokenizer")
         return path, None
     if path.exists() or name.count("/") > 1 or name.startswith((".", "/", "~")):
         raise ModelError(f"{name} is neither a model's directory, a .gguf file nor a hub id")
@@ -90,16 +123,3 @@ def _find(name: str, trust_remote_code: bool) -> tuple[Path, str | None]:
         raise ModelError(
             f"{name} is not a local directory, and could not be had from the model hub: {error}"
         ) from error
-
-
-def _hash_files(folder: Path) -> str:
-    """Of the weights, and of what the configuration makes of them."""
-    files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    said = {key: value for key, value in config.items() if key not in _NO_PART_OF_A_MODEL}
-    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
-    for file in files:
-        digest.update(file.name.encode())
-        with file.open("rb") as stream:
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()
