@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from attention_influence.report.sample import Sample, draw_sample
-from attention_influence.report.selected import Selected, read_selection
 from attention_influence.scoring.score_store import open_store
 from attention_influence.selection import select
+from attention_influence.selection.record import SelectionRecord, read_selection
 
 from .stores import scored, unscored, write_store
 
@@ -32,7 +32,7 @@ def rows_of(count: int = 240, seed: int = 0) -> list[dict]:
     ]
 
 
-def sampled(folder: Path, selected: Selected | None, documents: int = 10_000) -> Sample:
+def sampled(folder: Path, selected: SelectionRecord | None, documents: int = 10_000) -> Sample:
     return draw_sample(open_store(str(folder)), {"a": 120, "b": 120}, selected, documents, 0)
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from attention_influence.scoring.score_store import open_store
+from attention_influence.selection.cutting.chosen import choose_rows
 from attention_influence.selection.ranking import open_ranking
 from attention_influence.selection.ranking_key import tie_hashes
-from attention_influence.selection.ranks import rank_chosen
 
 
 def hash_of(source, row):
@@ -18,12 +18,7 @@ def hash_of(source, row):
 
 def reference(units, rule, value=None):
     """What the rule means, by sorting everything: domain → keys in rank order; `value` of a row, highest first."""
-    return {name: [(r["source"], r["row"]) for r in taken] for (name, _), taken in _taken(units, rule, value).items()}
-
-
-def reference_by_length(units, rule):
-    """(domain, fewest tokens of the length bin) → keys in rank order."""
-    return {group: [(r["source"], r["row"]) for r in taken] for group, taken in _taken(units, rule, None).items()}
+    return {name: [(r["source"], r["row"]) for r in taken] for name, taken in _taken(units, rule, value).items()}
 
 
 class Impossible(Exception):
@@ -36,35 +31,34 @@ def _taken(units, rule, value):
     for row in (row for unit in units for row in unit):
         number = value(row)
         if row["influence"] is not None and math.isfinite(row["influence"]) and number is not None:
-            length = row["n_tokens"] if rule.strata else 0
-            ranked.setdefault((row["domain"], 1 << length.bit_length() - 1 if length > 1 else 0), []).append(row)
+            ranked.setdefault(row["domain"], []).append(row)
     for rows in ranked.values():
         rows.sort(key=lambda r: (-value(r), hash_of(r["source"], r["row"])))
     ranked = dict(sorted(ranked.items()))
     if {*rule.caps, *rule.floors} - {row["domain"] for unit in units for row in unit}:
         raise Impossible
     fewest, most = _limits(ranked, rule, rule.floors, math.ceil), _limits(ranked, rule, rule.caps, math.floor)
-    floors = {group: _shortest(rows, fewest.get(group, 0)) for group, rows in ranked.items()}
-    tokens = {group: _sum(rows) for group, rows in ranked.items()}
+    floors = {name: _shortest(rows, fewest.get(name, 0)) for name, rows in ranked.items()}
+    tokens = {name: _sum(rows) for name, rows in ranked.items()}
     if rule.tokens is not None:
         if sum(map(_sum, floors.values())) > rule.tokens:
             raise Impossible
-        low = {group: _sum(rows) for group, rows in floors.items()}
+        low = {name: _sum(rows) for name, rows in floors.items()}
         parts = _shared_out(rule.tokens, tokens, low, {g: max(most.get(g, math.inf), low[g]) for g in ranked})
-        return {group: _longest(rows, parts[group]) for group, rows in ranked.items()}
+        return {name: _longest(rows, parts[name]) for name, rows in ranked.items()}
     taken = {}
-    for group, rows in ranked.items():
+    for name, rows in ranked.items():
         if rule.counts_tokens:
-            part = _longest(rows, min(Fraction(str(rule.top)) * tokens[group], most.get(group, math.inf)))
+            part = _longest(rows, min(Fraction(str(rule.top)) * tokens[name], most.get(name, math.inf)))
         else:
-            cap, floor = rule.caps.get(group[0], 1), rule.floors.get(group[0], 0)
+            cap, floor = rule.caps.get(name, 1), rule.floors.get(name, 0)
             share = max(min(rule.top, cap if cap <= 1 else 1), floor if floor <= 1 else 0)
             part = rows[: math.ceil(Fraction(str(float(share))) * len(rows))]
-            part = part[: len(_longest(rows, most.get(group, math.inf)))]
-        taken[group] = max(part, floors[group], key=len)
+            part = part[: len(_longest(rows, most.get(name, math.inf)))]
+        taken[name] = max(part, floors[name], key=len)
     # Documents without tokens that follow a floor cost nothing where tokens count.
     if rule.counts_tokens:
-        taken = {group: _longest(ranked[group], _sum(rows)) for group, rows in taken.items()}
+        taken = {name: _longest(ranked[name], _sum(rows)) for name, rows in taken.items()}
     return taken
 
 
@@ -84,13 +78,13 @@ def _shortest(rows, least):
 def _limits(ranked, rule, given, rounded):
     limits = {}
     for domain, limit in given.items():
-        groups = {group: _sum(rows) for group, rows in ranked.items() if group[0] == domain}
-        if given is rule.floors and limit > 1 and limit > sum(groups.values()):
+        tokens = _sum(ranked.get(domain, []))
+        if given is rule.floors and limit > 1 and limit > tokens:
             raise Impossible
         if limit > 1:
-            limits |= _by_remainder(int(limit), groups)
+            limits[domain] = int(limit)
         elif rule.counts_tokens:
-            limits |= {group: rounded(Fraction(str(float(limit))) * tokens) for group, tokens in groups.items()}
+            limits[domain] = rounded(Fraction(str(float(limit))) * tokens)
     return limits
 
 
@@ -126,9 +120,9 @@ def _shared_out(total, weights, low, high):
 def selected(folder, rule, seed=0):
     """(the chosen rows, the thresholds) of a store."""
     store = open_store(str(folder))
-    with rank_chosen(store, rule, open_ranking(store, rule.rank_by, seed)) as chosen:
-        rows = [row for batch in chosen.batches() for row in batch.to_pylist()]
-        return rows, chosen.thresholds
+    chosen = choose_rows(store, rule, open_ranking(store, rule.rank_by, seed))
+    rows = [row for batch in chosen.batches() for row in batch.to_pylist()]
+    return rows, chosen.thresholds
 
 
 def in_rank_order(rows):

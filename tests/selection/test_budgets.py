@@ -1,11 +1,11 @@
-"""Caps, floors and length bins, against sorting everything."""
+"""Caps and floors, against sorting everything."""
 
 import json
 import tempfile
 from pathlib import Path
 
 import pytest
-from by_sorting import Impossible, reference_by_length, selected
+from by_sorting import Impossible, in_rank_order, reference, selected
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_files import score_row, write_store
@@ -13,7 +13,7 @@ from store_files import score_row, write_store
 from attention_influence.config import SelectConfig
 from attention_influence.errors import UsageError
 from attention_influence.selection import Rule, select
-from attention_influence.selection.budgets import shared_out
+from attention_influence.selection.cutting.budgets import shared_out
 from attention_influence.verbs.select import select_verb
 
 rows = st.lists(
@@ -34,15 +34,14 @@ budgets = st.sampled_from([{"top": 0.2}, {"top": 0.5}, {"top": 0.3, "by": "token
     budget=budgets,
     caps=limits,
     floors=limits,
-    strata=st.sampled_from([None, "length"]),
     cut=st.integers(0, 40),
 )
-def test_limits_and_length_bins_choose_what_sorting_everything_does(rows, budget, caps, floors, strata, cut):
+def test_limits_choose_what_sorting_everything_does(rows, budget, caps, floors, cut):
     table = [score_row("x/a", n, i, domain=d, n_tokens=t) for n, (i, d, t) in enumerate(rows)]
     if all(row["influence"] is None for row in table):
         return
     try:
-        rule = Rule(**budget, caps=caps, floors=floors, strata=strata)
+        rule = Rule(**budget, caps=caps, floors=floors)
     except UsageError:
         mixed = {name for name in caps if name in floors and (caps[name] > 1) != (floors[name] > 1)}
         assert mixed or any(floors[name] > caps[name] for name in caps if name in floors)
@@ -50,26 +49,15 @@ def test_limits_and_length_bins_choose_what_sorting_everything_does(rows, budget
     with tempfile.TemporaryDirectory() as name:
         store = write_store(Path(name), [table[cut:], table[:cut]])
         try:
-            expected = reference_by_length([table], rule)
+            expected = reference([table], rule)
         except Impossible:
             with pytest.raises(UsageError):
                 selected(store, rule)
             return
         found, thresholds = selected(store, rule)
-    keys = {}
-    for row in sorted(found, key=lambda row: row["rank"]):
-        length = row["n_tokens"] if strata else 0
-        group = (row["domain"], 1 << length.bit_length() - 1 if length > 1 else 0)
-        keys.setdefault(group, []).append((row["source"], row["row"]))
-    assert keys == {group: rows for group, rows in expected.items() if rows}
+    assert in_rank_order(found) == {name: rows for name, rows in expected.items() if rows}
     for t in thresholds:
-        assert t.chosen == sum(len(rows) for (domain, _), rows in expected.items() if domain == t.domain)
-        if strata:
-            assert {(t.domain, b.fewest): b.chosen for b in t.lengths}.items() <= {
-                g: len(r) for g, r in expected.items()
-            }.items()
-            assert sum(b.ranked for b in t.lengths) == t.ranked
-            assert (t.value, t.tie_hash) == (None, None)
+        assert t.chosen == len(expected.get(t.domain, []))
 
 
 @given(
@@ -101,16 +89,13 @@ def test_a_floor_is_reached_and_a_cap_is_not_passed_whatever_documents_weigh(tmp
 def test_limits_are_recorded_and_the_card_tells_them(tmp_path):
     table = [score_row("x/a", n, n / 100, domain=d) for n, d in enumerate(["web", "a=b"] * 20)]
     store = write_store(tmp_path / "s", [table])
-    config = SelectConfig(
-        str(store), out=str(tmp_path / "o"), top=0.5, cap=("a=b=0.1", "web=3e1"), strata="length", manifest=True
-    )
+    config = SelectConfig(str(store), out=str(tmp_path / "o"), top=0.5, cap=("a=b=0.1", "web=3e1"), manifest=True)
     select_verb(config)
     rule = json.loads((tmp_path / "o" / "selection.json").read_text())["rule"]
-    assert (rule["caps"], rule["floors"], rule["strata"]) == ({"a=b": 0.1, "web": 30.0}, {}, "length")
+    assert (rule["caps"], rule["floors"]) == ({"a=b": 0.1, "web": 30.0}, {})
     card = (tmp_path / "o" / "README.md").read_text()
     assert "at most 0.1 of `a=b`" in card
     assert "at most 30 tokens of `web`" in card
-    assert "each length bin" in card
 
 
 @pytest.mark.parametrize(
@@ -124,7 +109,6 @@ def test_limits_are_recorded_and_the_card_tells_them(tmp_path):
         ({"floors": {"web": 1000}}, "have only 100 tokens"),
         ({"top": None, "tokens": 20, "floors": {"web": 50}}, "more than --tokens 20"),
         ({"top": None, "tokens": 51, "floors": {"web": 51}}, "documents that reach the floors have 60 tokens"),
-        ({"strata": "width"}, "it is 'length'"),
         ({"temperature": 0.0}, "--temperature is 0.0"),
         ({"workers": 2}, "a manifest has none"),
     ],
@@ -142,12 +126,11 @@ def test_limits_that_cannot_be_read_are_usage_errors(tmp_path, given):
         select_verb(SelectConfig(str(tmp_path), top=0.5, cap=given))
 
 
-@pytest.mark.parametrize("option", [{"strata": "length"}, {"temperature": 1.0}])
-def test_a_selection_without_one_threshold_of_a_domain_is_not_applied(tmp_path, option):
+def test_a_selection_without_thresholds_is_not_applied(tmp_path):
     store = write_store(tmp_path / "s", [[score_row("x/a", n, n / 10) for n in range(10)]])
-    select(store, out=tmp_path / "old", top=0.5, manifest=True, **option)
+    select(store, out=tmp_path / "old", top=0.5, manifest=True, temperature=1.0)
     with pytest.raises(UsageError, match="no threshold of a domain"):
         select(store, out=tmp_path / "new", apply=tmp_path / "old", manifest=True)
     select(store, out=tmp_path / "cut", top=0.5, manifest=True)
-    with pytest.raises(UsageError, match="have no part in --apply"):
-        select(store, out=tmp_path / "new", apply=tmp_path / "cut", manifest=True, **option)
+    with pytest.raises(UsageError, match="cannot be combined with --apply"):
+        select(store, out=tmp_path / "new", apply=tmp_path / "cut", manifest=True, temperature=1.0)

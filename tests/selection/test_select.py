@@ -189,7 +189,6 @@ def test_the_record_and_the_card_tell_what_was_done(tmp_path):
         "apply": None,
         "caps": {},
         "floors": {},
-        "strata": None,
         "temperature": None,
         "weight": 1.0,
     }

@@ -51,8 +51,6 @@ class ScoreConfig(ScorerOptions):
     """cards, or a part of one, that Ray reserves for a worker (default: 1 where this machine has one, else 0)"""
     shard: str | None = None
     """i/n: begin with every n-th unit from the i-th on, then steal others (default: from Slurm's array variables)"""
-    select_with: str | None = None
-    """folder or selection.json of an earlier selection: rows at or above its thresholds are written while scoring"""
     extend: bool = False
     """add files that are new in the inputs to the store's plan"""
     rescore_changed: bool = False

@@ -36,8 +36,6 @@ class SelectConfig:
     times"""
     floor: tuple[str, ...] = ()
     """DOMAIN=N, the least of a domain, in the same way"""
-    strata: Literal["length"] | None = None
-    """choose from each length bin of a domain (powers of two of tokens) for itself, so not mainly long documents"""
     temperature: float | None = None
     """draw documents, more likely those ranked first, instead of cutting: 0.1 is nearly a cut, 10 nearly at random"""
     workers: int | None = None

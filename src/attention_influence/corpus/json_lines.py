@@ -23,7 +23,6 @@ def json_rows(
     start: int = 0,
     end: int | None = None,
     max_line_bytes: int = MAX_LINE_BYTES,
-    whole: bool = False,
 ) -> Iterator[Row]:
     """The rows whose line's first byte lies in [start, end) of the decompressed file, in order.
 
@@ -37,10 +36,7 @@ def json_rows(
         if line is None:
             yield Row(offset, None, None, _domain_of_no_object(source, columns), "too_long")
         elif not line.isspace() and line:
-            row = _row(offset, line, columns, source)
-            if whole:
-                row.content = line.removesuffix(b"\r")
-            yield row
+            yield _row(offset, line, columns, source)
 
 
 def json_lines_at(source: Source, offsets: Sequence[int]) -> Iterator[tuple[int, bytes]]:

@@ -43,10 +43,8 @@ def parquet_schema(source: Source) -> pa.Schema:
         return plain_schema(file.schema_arrow)
 
 
-def parquet_rows(
-    source: Source, columns: Columns, start: int = 0, end: int | None = None, whole: bool = False
-) -> Iterator[Row]:
-    """The rows with an index in [start, end), in order; of row groups that overlap, the named columns are read, or all.
+def parquet_rows(source: Source, columns: Columns, start: int = 0, end: int | None = None) -> Iterator[Row]:
+    """The rows with an index in [start, end), in order; of row groups that overlap, the named columns are read.
 
     Raises CorpusError for a column that is not there, CorruptFile for what is not (or is no longer) Parquet.
     """
@@ -56,7 +54,7 @@ def parquet_rows(
         missing = {option: name for option, name in named.items() if name not in present}
         if missing:
             raise missing_column(source, missing, present)
-        read = present if whole else sorted(set(named.values()))
+        read = sorted(set(named.values()))
         for number, group in enumerate(_row_groups(file, read)):
             if group.start + group.rows <= start or (end is not None and group.start >= end):
                 continue
@@ -64,9 +62,7 @@ def parquet_rows(
                 low = max(start - first, 0)
                 high = batch.num_rows if end is None else min(end - first, batch.num_rows)
                 if low < high:
-                    asked = batch.slice(low, high - low)
-                    rows = _rows_of(asked, first + low, columns, source.domain)
-                    yield from _carrying(rows, asked) if whole else rows
+                    yield from _rows_of(batch.slice(low, high - low), first + low, columns, source.domain)
                 if end is not None and first + batch.num_rows >= end:
                     break
 
@@ -158,13 +154,6 @@ def _rows_of(batch: pa.RecordBatch, first: int, columns: Columns, source_domain:
     for at, (value, identity, domain) in enumerate(zip(texts, ids, domains, strict=True)):
         text, reason = readable_text(value)
         yield Row(first + at, text, label(identity), label(domain) or UNKNOWN_DOMAIN, reason)
-
-
-def _carrying(rows: Iterator[Row], batch: pa.RecordBatch) -> Iterator[Row]:
-    (plain,) = plain_table(pa.Table.from_batches([batch])).to_batches()
-    for at, row in enumerate(rows):
-        row.content = plain.slice(at, 1)
-        yield row
 
 
 def values_of(column: pa.Array, *, text_only: bool = False) -> list[object]:

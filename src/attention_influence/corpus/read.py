@@ -15,20 +15,18 @@ def read_rows(
     end: int | None = None,
     *,
     max_line_bytes: int = MAX_LINE_BYTES,
-    whole: bool = False,
 ) -> Iterator[list[Row]]:
     """Lists of rows, in order, whose key lies in [start, end): row indexes (Parquet) or byte offsets (JSON lines).
 
     The ranges of any partition give every row of the file exactly once. Memory stays within a few lists, one long
     document and one decompression window, however large the file or its row groups.
-    With `whole`, each row carries all of its columns.
 
     Raises CorpusError when a named column is not there, and CorruptFile where the file breaks off, after the rows
     before the break.
     """
     if source.format == "parquet":
-        return in_batches(parquet_rows(source, columns, start, end, whole))
-    return in_batches(json_rows(source, columns, start, end, max_line_bytes, whole))
+        return in_batches(parquet_rows(source, columns, start, end))
+    return in_batches(json_rows(source, columns, start, end, max_line_bytes))
 
 
 def first_texts(sources: Sequence[Source], text_column: str, most: int) -> list[str]:

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from attention_influence.errors import CorruptFile
 
@@ -48,8 +47,6 @@ class Row:
     reason: str | None = None
     """Why there is no text: null_text, not_a_string, empty, whitespace, invalid_utf8, invalid_json, not_an_object,
     missing_text or too_long; None when there is text."""
-    content: Any = None
-    """The whole row, where rows are read whole: the line (JSON lines), or a record batch of one row (Parquet)."""
 
 
 def readable_text(value: object) -> tuple[str | None, str | None]:

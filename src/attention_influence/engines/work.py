@@ -92,8 +92,6 @@ class Worker:
                 failure = Failure(unit.name, self.name, f"{type(error).__name__}: {error}", time.time())
                 with_retries(lambda: record_failure(self.store.url, failure), f"write the failure of {where} ({error})")
             else:
-                if scores.selected is not None:
-                    self.store.publish_selected(unit, scores.selected_files)
                 self.store.publish(unit, scores.table, about)
         return True
 

@@ -6,9 +6,9 @@ from typing import Any, Literal, get_args
 
 from attention_influence.heads.head_set import HeadSet
 from attention_influence.report.sample import Sample
-from attention_influence.report.selected import Selected
 from attention_influence.report.store_figures import StoreFigures
 from attention_influence.scoring.score_store import ScoreStore
+from attention_influence.selection.record import SelectionRecord
 from attention_influence.selection.repetitive import MOSTLY
 
 Verdict = Literal["look", "unknown", "good"]
@@ -33,7 +33,7 @@ def checks(
     store: ScoreStore,
     figures: StoreFigures,
     sample: Sample,
-    selected: Selected | None,
+    selected: SelectionRecord | None,
     heads: HeadSet | None,
     stability: Mapping[str, Any] | None,
     validity: Mapping[str, Any] | None,
@@ -57,9 +57,9 @@ def _scored(store: ScoreStore, figures: StoreFigures) -> Check:
     )
 
 
-def _same_scores(store: ScoreStore, selected: Selected) -> Check:
+def _same_scores(store: ScoreStore, selected: SelectionRecord) -> Check:
     question = "Was the selection made from these scores?"
-    theirs, ours = selected.record.get("fingerprint"), store.run.get("fingerprint")
+    theirs, ours = selected.content.get("fingerprint"), store.run.get("fingerprint")
     if not theirs or not ours:
         return Check("unknown", question, "The store or the selection records no fingerprint.")
     different = sorted(name for name in {*theirs, *ours} if theirs.get(name) != ours.get(name))
@@ -110,7 +110,7 @@ def _matters(validity: Mapping[str, Any] | None) -> Check:
     return Check("good" if "retrieval" in leaning else "look", question, answer)
 
 
-def _means_more(sample: Sample, selected: Selected | None) -> Iterator[Check]:
+def _means_more(sample: Sample, selected: SelectionRecord | None) -> Iterator[Check]:
     explained = {name: control.explained for name, control in sample.controls.items() if control.documents}
     question = "Is influence more than length, base loss and repetition?"
     if explained:
@@ -127,7 +127,7 @@ def _means_more(sample: Sample, selected: Selected | None) -> Iterator[Check]:
             "Would a plain perplexity filter have kept the same?",
             f"It would have kept {alike.share:.0%} of the same documents; a random choice, {alike.chance:.0%}.",
         )
-    repetition: Sequence[Mapping[str, Any]] = selected.record.get("repetition") or [] if selected else []
+    repetition: Sequence[Mapping[str, Any]] = selected.content.get("repetition") or [] if selected else []
     known = [one for one in repetition if one["chosen"] is not None]
     if known:
         most_of = max(known, key=lambda one: one["chosen"])

@@ -11,9 +11,9 @@ from attention_influence.evidence.agreement import Overlap, spearman
 from attention_influence.report.plots import histogram_svg
 from attention_influence.report.sample import BASELINES, Sample
 from attention_influence.report.scatter import scatter_svg
-from attention_influence.report.selected import Selected
 from attention_influence.report.store_figures import Domain
 from attention_influence.report.visible import label
+from attention_influence.selection.record import SelectionRecord
 
 DRIVERS = {
     "n_tokens": "tokens",
@@ -84,7 +84,7 @@ class Score:
     is_preview: bool
 
 
-def score_section(domains: Sequence[Domain], selected: Selected | None, sample: Sample) -> Score:
+def score_section(domains: Sequence[Domain], selected: SelectionRecord | None, sample: Sample) -> Score:
     """The section, out of the store's figures by domain and the sample."""
     largest = sorted(domains, key=lambda domain: (-domain.ranked, domain.name))
     shown = sorted(largest[:MOST_HISTOGRAMS], key=lambda domain: domain.name)
@@ -104,11 +104,10 @@ def score_section(domains: Sequence[Domain], selected: Selected | None, sample: 
     )
 
 
-def _distribution(domain: Domain, selected: Selected | None) -> Distribution:
+def _distribution(domain: Domain, selected: SelectionRecord | None) -> Distribution:
     if domain.histogram is None:
         return Distribution(domain, None)
-    cut = selected.cuts.get(domain.name) if selected else None
-    threshold = cut.threshold if cut else None
+    threshold = selected.influence_threshold(domain.name) if selected else None
     line = f", threshold {threshold:.4f}" if threshold is not None else ""
     described = f"Influence of {domain.ranked} documents of {label(domain.name)}{line}"
     histogram = domain.histogram

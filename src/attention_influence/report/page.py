@@ -29,7 +29,6 @@ from attention_influence.report.heads_section import heads_section
 from attention_influence.report.provenance import provenance_section
 from attention_influence.report.reading import Examples, choose_examples, reading
 from attention_influence.report.sample import DOCUMENTS, Sample, draw_sample
-from attention_influence.report.selected import Selected, read_selection
 from attention_influence.report.store_figures import StoreFigures, read_store
 from attention_influence.report.summary import summary_section
 from attention_influence.report.texts import Key, texts_at
@@ -38,6 +37,7 @@ from attention_influence.report.visible import label, visible
 from attention_influence.report.wording import Texts, words_section
 from attention_influence.scoring.run_store import open_run
 from attention_influence.scoring.score_store import ScoreStore, open_store
+from attention_influence.selection.record import SelectionRecord, read_selection
 
 if TYPE_CHECKING:  # torch takes seconds, and most reports need none
     from attention_influence.scoring.scorer import Scorer
@@ -116,7 +116,7 @@ def write_report(out: Path, store: str | Path, inputs: Inputs) -> Path:
     warnings = [
         *inputs.warnings,
         *_own_warnings(scores, figures, selected),
-        *((selected.record.get("warnings") or ()) if selected else ()),
+        *((selected.content.get("warnings") or ()) if selected else ()),
         *((validity or {}).get("warnings", ())),
         *_of_another_model(scores, inputs.scorer),
         *unread,
@@ -141,11 +141,11 @@ def _render(sections: Sequence[Section], warnings: Sequence[str]) -> str:
     )
 
 
-def _cuts(selected: Selected | None) -> Mapping[str, tuple[float, int]]:
+def _cuts(selected: SelectionRecord | None) -> Mapping[str, tuple[float, int]]:
     return {
-        name: (cut.threshold, cut.chosen)
-        for name, cut in (selected.cuts if selected else {}).items()
-        if cut.threshold is not None and cut.chosen
+        name: (threshold, at.chosen)
+        for name, at in (selected.thresholds.items() if selected else ())
+        if selected and (threshold := selected.influence_threshold(name)) is not None and at.chosen
     }
 
 
@@ -175,7 +175,7 @@ def _read(sample: Sample, members: Sequence[int], text_of: TextOf) -> Texts:
     return Texts(np.array(list(texts), dtype=np.int64), tuple(texts.values()), counts, words)
 
 
-def _own_warnings(scores: ScoreStore, figures: StoreFigures, selected: Selected | None) -> Iterator[str]:
+def _own_warnings(scores: ScoreStore, figures: StoreFigures, selected: SelectionRecord | None) -> Iterator[str]:
     planned, done = scores.n_planned, len(scores.units)
     if done < planned:
         yield f"Scoring is not finished: the figures are those of {done} of {planned} units; resume it."
@@ -185,10 +185,10 @@ def _own_warnings(scores: ScoreStore, figures: StoreFigures, selected: Selected 
         yield f"The selection was ranked by {selected.rank_by}, so no threshold of influence is shown."
     if selected.undecided:
         yield (
-            f"The selection does not record which documents of {', '.join(selected.undecided)} it drew, or took by "
-            "length: below, as many of the top stand for them."
+            f"The selection does not record which documents of {', '.join(selected.undecided)} it drew: "
+            "below, as many of the top stand for them."
         )
-    missing = sorted(set(selected.cuts) - {domain.name for domain in figures.domains})
+    missing = sorted(set(selected.thresholds) - {domain.name for domain in figures.domains})
     if missing:
         yield f"The selection was made from another store: it has domains that this one lacks: {', '.join(missing)}."
 

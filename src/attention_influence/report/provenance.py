@@ -9,16 +9,16 @@ from typing import Any
 
 from attention_influence.config import ScoreConfig
 from attention_influence.heads.head_set import HeadSet
-from attention_influence.report.selected import Selected
 from attention_influence.report.store_figures import StoreFigures
 from attention_influence.scoring.score_store import ScoreStore
+from attention_influence.selection.record import SelectionRecord
 
 # More would bury the few settings that a reader looks for.
 _SETTINGS = 150
 # What a store's own record shows elsewhere, or only machines read.
 _LEFT_OUT = ("self_test", "canaries", "configuration")
 _DETECT = {"n_samples": "samples", "context": "context", "share": "share", "where": "where", "seed": "seed"}
-_SELECT = ("top", "tokens", "by", "apply", "rank_by", "strata", "temperature")
+_SELECT = ("top", "tokens", "by", "apply", "rank_by", "temperature")
 _OPTIONS = {field.name: field for field in fields(ScoreConfig)}
 _RARELY = {name for name, field in _OPTIONS.items() if field.metadata.get("rarely")}
 
@@ -39,7 +39,7 @@ class Provenance:
 def provenance_section(
     store: ScoreStore,
     figures: StoreFigures,
-    selected: Selected | None,
+    selected: SelectionRecord | None,
     heads: HeadSet | None,
     records: Mapping[str, Mapping[str, Any]],
 ) -> Provenance:
@@ -57,7 +57,7 @@ def provenance_section(
     )
 
 
-def _commands(store: ScoreStore, selected: Selected | None, heads: HeadSet | None) -> Iterator[str]:
+def _commands(store: ScoreStore, selected: SelectionRecord | None, heads: HeadSet | None) -> Iterator[str]:
     configuration = dict(store.run.get("configuration") or {})
     model = configuration.get("model")
     if heads is not None and heads.method != "given" and model:
@@ -67,12 +67,12 @@ def _commands(store: ScoreStore, selected: Selected | None, heads: HeadSet | Non
     if configuration:
         yield _command("score", configuration.get("corpus") or (), _changed(configuration), _RARELY)
     if selected is not None:
-        rule = selected.record.get("rule") or {}
+        rule = selected.content.get("rule") or {}
         options = {name: rule[name] for name in _SELECT if rule.get(name) is not None}
         options |= {name: [f"{d}={n:g}" for d, n in (rule.get(f"{name}s") or {}).items()] for name in ("cap", "floor")}
         if rule.get("top") is None:
             options.pop("by", None)
-        if "seed" in (selected.record.get("ranking") or {}):
+        if "seed" in (selected.content.get("ranking") or {}):
             options["seed"] = selected.seed
         if rule.get("weight", 1) != 1:
             options |= {"manifest": True, "weight": rule["weight"]}

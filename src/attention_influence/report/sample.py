@@ -12,11 +12,11 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from attention_influence.evidence.agreement import Overlap, overlap
-from attention_influence.report.selected import Selected
 from attention_influence.scoring.score_store import ScoreStore
 from attention_influence.selection.controlled import COLUMNS, DomainControl, fit_samples, observed
 from attention_influence.selection.ranking import Ranking, open_ranking
 from attention_influence.selection.ranking_key import salted, tie_hashes
+from attention_influence.selection.record import SelectionRecord
 from attention_influence.shares import count_in
 
 DOCUMENTS = 20_000
@@ -84,10 +84,11 @@ class Sample:
 
 
 def draw_sample(
-    store: ScoreStore, ranked: Mapping[str, int], selected: Selected | None, documents: int, seed: int
+    store: ScoreStore, ranked: Mapping[str, int], selected: SelectionRecord | None, documents: int, seed: int
 ) -> Sample:
     """About `documents` of the store's ranked documents, as many of each domain; `ranked` counts them by domain."""
     ranking = open_ranking(store, selected.rank_by if selected else "influence", selected.seed if selected else seed)
+    cut = selected.cut(ranking) if selected else None
     influence = open_ranking(store, "influence")
     share = max(documents // max(len(ranked), 1), _FEWEST_OF_A_DOMAIN)
     bounds = {name: min(1.0, share / count) if count else 0.0 for name, count in ranked.items()}
@@ -103,15 +104,9 @@ def draw_sample(
         names = batch.column("domain").dictionary_encode()
         bound = np.array([bounds.get(name, 0.0) for name in names.dictionary.to_pylist()])
         near = (places < bound[names.indices.to_numpy()]) & influence.ranked(batch, values)
-        batch, hashes = batch.filter(pa.array(near)), hashes[near]
+        batch = batch.filter(pa.array(near))
         held.append(pa.Table.from_batches([batch]))
-        if selected is None:
-            held_kept.append(np.zeros(len(hashes), dtype=np.bool_))
-        else:
-            values = ranking.values(batch)
-            held_kept.append(
-                selected.kept(ranking, values, batch.column("domain"), hashes, ranking.ranked(batch, values))
-            )
+        held_kept.append(cut.inside(batch) if cut else np.zeros(batch.num_rows, dtype=np.bool_))
     rows = pa.concat_tables([table.cast(held[0].schema) for table in held]).combine_chunks()
     sample = _sample(store, rows, np.concatenate(held_kept), ranking, selected is None, sum(ranked.values()), seed)
     if selected is None:
@@ -121,7 +116,7 @@ def draw_sample(
         part = sample.parts()[name]
         here = part.start + np.flatnonzero(~np.isnan(sample.margin[part]))
         # As much of the top stands for what no threshold tells.
-        count = round(len(here) * selected.cuts[name].chosen / ranked[name])
+        count = round(len(here) * selected.thresholds[name].chosen / ranked[name])
         sample.kept[_first(here, sample.margin, sample.ties, count)] = True
     return sample
 

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from attention_influence.report.checks import Check
-from attention_influence.report.selected import Selected
 from attention_influence.report.store_figures import Domain, StoreFigures
 from attention_influence.scoring.score_store import ScoreStore
+from attention_influence.selection.record import SelectionRecord
 
 MOST_DOMAINS = 100
 """Rows of the table; of more, the largest."""
@@ -72,7 +72,7 @@ class Summary:
 def summary_section(
     store: ScoreStore,
     figures: StoreFigures,
-    selected: Selected | None,
+    selected: SelectionRecord | None,
     records: Mapping[str, Mapping[str, Any]],
     checks: Sequence[Check],
 ) -> Summary:
@@ -81,7 +81,7 @@ def summary_section(
     configuration = store.run.get("configuration") or {}
     largest = sorted(figures.domains, key=lambda domain: (-domain.documents, domain.name))
     shown = sorted(largest[:MOST_DOMAINS], key=lambda domain: domain.name)
-    cuts = list(selected.cuts.values()) if selected else None
+    parts = list(selected.thresholds.values()) if selected else None
     return Summary(
         model=str((store.run.get("model") or {}).get("name", "unknown")),
         precision=str(fingerprint.get("precision", "unknown")),
@@ -89,8 +89,8 @@ def summary_section(
         heads=len(fingerprint.get("heads") or ()),
         documents=sum(domain.documents for domain in figures.domains),
         tokens=sum(domain.tokens for domain in figures.domains),
-        chosen=sum(cut.chosen for cut in cuts) if cuts is not None else None,
-        tokens_chosen=sum(cut.tokens_chosen for cut in cuts) if cuts is not None else None,
+        chosen=sum(part.chosen for part in parts) if parts is not None else None,
+        tokens_chosen=sum(part.tokens_chosen for part in parts) if parts is not None else None,
         rule=_rule(selected) if selected else "",
         checks=tuple(checks),
         rows=tuple(_row(domain, selected) for domain in shown),
@@ -100,15 +100,15 @@ def summary_section(
     )
 
 
-def _row(domain: Domain, selected: Selected | None) -> DomainRow:
-    cut = selected.cuts.get(domain.name) if selected else None
-    if cut is None:
+def _row(domain: Domain, selected: SelectionRecord | None) -> DomainRow:
+    part = selected.thresholds.get(domain.name) if selected else None
+    if selected is None or part is None:
         return DomainRow(domain, None, 0 if selected else None, 0 if selected else None)
-    return DomainRow(domain, cut.threshold, cut.chosen, cut.tokens_chosen)
+    return DomainRow(domain, selected.influence_threshold(domain.name), part.chosen, part.tokens_chosen)
 
 
-def _rule(selected: Selected) -> str:
-    rule = selected.record.get("rule") or {}
+def _rule(selected: SelectionRecord) -> str:
+    rule = selected.content.get("rule") or {}
     first = f"by {selected.rank_by}"
     if rule.get("apply"):
         return f"{first}, at the thresholds of {rule['apply']}"

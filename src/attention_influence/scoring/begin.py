@@ -37,7 +37,7 @@ def begin_or_resume(
     if store is None:  # what comes back may be the store of another run that began at the same moment
         store = create(url, {**record, "roots": listing.roots}, make_plan(listing.sources, unit_tokens))
     check_fingerprint(store, record["fingerprint"])
-    for folder in ("", "/scores", "/scores/packs", "/selected", "/claims", "/log"):
+    for folder in ("", "/scores", "/scores/packs", "/claims", "/log"):
         remove_unfinished(f"{store.url}{folder}")
     return _with_changes(store, listing, unit_tokens, changes)
 
@@ -90,6 +90,4 @@ def _with_changes(store: RunStore, listing: Listing, unit_tokens: int, changes: 
     # The plan says what counts: what is removed only now was no part of the store any more.
     for unit in stale:
         store.scores.remove(unit.name)
-        if store.run.get("select_with") is not None:
-            store.publish_selected(unit, {})
     return RunStore(store.url, store.run, tuple(units))

@@ -3,7 +3,6 @@
 run.json                 fingerprint, configuration, roots, noise floor, versions
 plan.parquet             the frozen units
 scores/<unit>.parquet    see `schema`; many units together: see `unit_objects`
-selected/<unit>…         rows that were chosen as they were scored, if that was asked for
 """
 
 import functools
@@ -15,7 +14,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from attention_influence.corpus.atomic_files import create_exclusively, remove, with_retries, write_atomically
+from attention_influence.corpus.atomic_files import create_exclusively, with_retries, write_atomically
 from attention_influence.corpus.filesystems import open_filesystem
 from attention_influence.errors import StoreError
 from attention_influence.scoring.plan import Unit, plan_from_bytes, plan_to_bytes
@@ -45,22 +44,6 @@ class RunStore:
     def publish(self, unit: Unit, scores: pa.Table, about: Mapping[str, Any]) -> None:
         """Makes a unit's scores visible, whole; `about` is recorded with them."""
         self.scores.publish(unit.name, scores, about)
-
-    def publish_selected(self, unit: Unit, files: Mapping[str, bytes]) -> None:
-        """Writes the rows that were chosen of a unit, each file whole, in place of any that were; before its scores."""
-        folder = f"{self.url}/selected"
-        filesystem, path = open_filesystem(folder)
-
-        def write() -> None:
-            for end, content in files.items():
-                write_atomically(f"{folder}/{unit.name}{end}", content)
-            filesystem.invalidate_cache()
-            there = filesystem.ls(path, detail=False) if filesystem.isdir(path) else []
-            for name in (file.rpartition("/")[2] for file in there):
-                if name.startswith(unit.name) and name.removeprefix(unit.name) not in files:
-                    remove(f"{folder}/{name}")
-
-        with_retries(write, f"write the chosen rows of unit {unit.name} in {self.url}")
 
     def records(self) -> dict[str, dict[str, Any]]:
         """Unit → what was recorded with its scores, for the units that are done."""

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from attention_influence.corpus.read import read_rows
 from attention_influence.corpus.rows import Columns, Row
 from attention_influence.corpus.slices import Slice
-from attention_influence.corpus.sources import Source
 from attention_influence.errors import CorpusError, TooManyBadRows
 from attention_influence.scoring.document_score import DocumentScore
 from attention_influence.scoring.lookahead import ahead
@@ -35,23 +34,12 @@ Progress = Callable[[int, int, int], None]
 """Called with how many more rows, bad rows and tokens are done."""
 
 
-class Sieve(Protocol):
-    """Chooses rows as they are scored; pickles."""
-
-    def sift(self, source: Source, rows: Sequence[Row], scores: pa.Table) -> Any:
-        """What is kept of some rows of a source, read whole."""
-
-    def files(self, kept: Sequence[Any]) -> tuple[int, dict[str, bytes]]:
-        """How many rows are kept of a unit, and the files that hold them: the end of the name → the content."""
-
-
 @dataclass(frozen=True)
 class Reading:
-    """What is read of the corpus, what a row without a score means, and which rows are kept whole."""
+    """What is read of the corpus, and what a row without a score means."""
 
     columns: Columns
     on_bad_row: Literal["keep", "error"] = "keep"
-    sieve: Sieve | None = None
 
 
 @dataclass
@@ -66,10 +54,6 @@ class UnitScores:
     duplicate_ids: int = 0
     """Rows whose id another row of the unit has, too."""
     reasons: Counter[str] = field(default_factory=Counter)
-    selected: int | None = None
-    """Rows that a sieve kept; None without one."""
-    selected_files: dict[str, bytes] = field(default_factory=dict)
-    """They, whole: the end of the name → the content."""
 
     def about(self) -> dict[str, Any]:
         """The record that goes into the unit's metadata."""
@@ -79,7 +63,7 @@ class UnitScores:
             "reasons": dict(self.reasons),
             "duplicate_ids": self.duplicate_ids,
             "failed_files": self.failed_files,
-        } | ({} if self.selected is None else {"selected": self.selected})
+        }
 
 
 def score_unit(
@@ -92,16 +76,13 @@ def score_unit(
     """
     tables: list[pa.Table] = [SCORE_SCHEMA.empty_table()]
     tokens: list[NDArray[np.int32]] = []
-    kept: list[Any] = []
     failed_files: dict[str, str] = {}
     for part in unit.slices:
-        of_part, tokens_of_part, kept_of_part = [], [], []
+        of_part, tokens_of_part = [], []
         try:
             must_be_unchanged(part)
-            for rows, table, of_documents in _score_slice(scorer, part, reading):
+            for table, of_documents in _score_slice(scorer, part, reading):
                 of_part.append(table)
-                if reading.sieve is not None:
-                    kept_of_part.append(reading.sieve.sift(part.source, rows, table))
                 tokens_of_part += of_documents
                 bad = table.num_rows - table["reason"].null_count
                 progress(table.num_rows, bad, sum(n or 0 for n in table["n_tokens"].to_pylist()))
@@ -111,23 +92,18 @@ def score_unit(
             continue
         tables += of_part
         tokens += tokens_of_part
-        kept += kept_of_part
     scores = UnitScores(_with_surprisals(pa.concat_tables(tables), tokens), failed_files)
     scores.rows = scores.table.num_rows
     scores.tokens = sum(n or 0 for n in scores.table["n_tokens"].to_pylist())
     scores.reasons.update(reason for reason in scores.table["reason"].to_pylist() if reason is not None)
     ids = [identity for identity in scores.table["id"].to_pylist() if identity is not None]
     scores.duplicate_ids = len(ids) - len(set(ids))
-    if reading.sieve is not None:
-        scores.selected, scores.selected_files = reading.sieve.files(kept)
     return scores
 
 
-def _score_slice(
-    scorer: Scorer, part: Slice, reading: Reading
-) -> Iterator[tuple[list[Row], pa.Table, list[NDArray[np.int32]]]]:
-    """Rows, their scores, and the tokens of each; rows are read and tokenized ahead while the model runs."""
-    read = read_rows(part.source, reading.columns, part.start, part.end, whole=reading.sieve is not None)
+def _score_slice(scorer: Scorer, part: Slice, reading: Reading) -> Iterator[tuple[pa.Table, list[NDArray[np.int32]]]]:
+    """Scores of rows, and the tokens of each; rows are read and tokenized ahead while the model runs."""
+    read = read_rows(part.source, reading.columns, part.start, part.end)
     prepared = (
         (rows, scorer.prepare([row.text for row in rows]))
         for rows in in_lots(read, lambda row: row.text, scorer.pack_tokens)
@@ -142,7 +118,7 @@ def _score_slice(
                     "score: --on-bad-row keep"
                 )
         tokens = [np.asarray(document.tokens, dtype=np.int32) for document in documents]
-        yield rows, _table(part.source.name, rows, scores), tokens
+        yield _table(part.source.name, rows, scores), tokens
 
 
 def in_lots(

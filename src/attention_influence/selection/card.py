@@ -6,8 +6,8 @@ from typing import Any
 
 import yaml
 
+from attention_influence.selection.record import Threshold
 from attention_influence.selection.rule import Rule
-from attention_influence.selection.thresholds import Threshold
 
 _LIMITS = """\
 ## Limits
@@ -135,8 +135,6 @@ def _limits_in_words(rule: Rule) -> str:
         for which, limits in (("least", rule.floors), ("most", rule.caps))
         for name, limit in limits.items()
     ]
-    if rule.strata is not None:
-        parts.append("each length bin (powers of two of tokens) for itself")
     return "".join(f", {part}" for part in parts)
 
 

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attention_influence.scoring.lookahead import ahead
+from attention_influence.selection.cutting.chosen import ChosenRows
 from attention_influence.selection.publish import StagedFolder
-from attention_influence.selection.ranks import ChosenRows
 
 MANIFEST = "manifest.parquet"
 

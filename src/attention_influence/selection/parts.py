@@ -19,8 +19,8 @@ from attention_influence.corpus.atomic_files import with_retries, write_atomical
 from attention_influence.corpus.filesystems import open_filesystem
 from attention_influence.corpus.slices import BYTES_PER_TOKEN
 from attention_influence.corpus.sources import Source
+from attention_influence.selection.cutting.chosen import ChosenRows
 from attention_influence.selection.publish import StagedFolder
-from attention_influence.selection.ranks import ChosenRows
 
 OutputFormat = Literal["parquet", "jsonl", "jsonl.gz", "jsonl.zst"]
 

@@ -19,7 +19,6 @@ import pyarrow.compute as pc
 from attention_influence.errors import UsageError
 from attention_influence.scoring.score_store import ScoreStore
 from attention_influence.selection.controlled import Control, fit_control
-from attention_influence.selection.groups import Numbers
 from attention_influence.selection.percentiles import percentiles
 from attention_influence.selection.ranking_key import Keys, is_ranked, order_keys, salted, tie_hashes, value_digits
 
@@ -57,7 +56,7 @@ class Ranking:
         assert digits is not None
         return keys ^ (np.uint64(0xFFFFFFFFFFFFFFFF) >> np.uint64(64 - 16 * digits))
 
-    def buckets(self, values: pa.Array) -> Numbers:
+    def buckets(self, values: pa.Array) -> npt.NDArray[np.int64]:
         """16-bit numbers that never fall as the rank rises: the leading half of the key of the nearest float32."""
         with np.errstate(over="ignore"):  # beyond float32 all share the bucket of infinity
             nearest = values.fill_null(0).to_numpy(zero_copy_only=False).astype(np.float32)

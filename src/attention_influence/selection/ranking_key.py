@@ -1,6 +1,7 @@
 """The integer that ranks a row: its score's bits in rising order, then a tie hash that only its key decides."""
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -55,14 +56,18 @@ def tie_hashes(sources: pa.Array, rows: npt.NDArray[np.int64]) -> Keys:
     of blake2b(source); one to one in `row` for each source.
     """
     encoded = sources.dictionary_encode()
-    seeds = np.array(
-        [
-            int.from_bytes(hashlib.blake2b(name.encode("utf-8"), digest_size=8).digest(), "little")
-            for name in encoded.dictionary.to_pylist()
-        ],
-        dtype=np.uint64,
-    )
-    return _mixed(seeds[encoded.indices.to_numpy()] + (rows.astype(np.uint64) + np.uint64(1)) * _GOLDEN)
+    return hashes_of_rows(source_seeds(encoded.dictionary.to_pylist())[encoded.indices.to_numpy()], rows)
+
+
+def source_seeds(names: Iterable[str]) -> Keys:
+    """What `hashes_of_rows` needs of each source."""
+    digests = (hashlib.blake2b(name.encode("utf-8"), digest_size=8).digest() for name in names)
+    return np.array([int.from_bytes(digest, "little") for digest in digests], dtype=np.uint64)
+
+
+def hashes_of_rows(seeds: Keys, rows: npt.NDArray[np.int64]) -> Keys:
+    """`tie_hashes` of rows, given the seed of each one's source."""
+    return _mixed(seeds + (rows.astype(np.uint64) + np.uint64(1)) * _GOLDEN)
 
 
 def salted(hashes: Keys, salt: str) -> Keys:

@@ -15,12 +15,12 @@ import pyarrow.compute as pc
 
 from attention_influence.scoring.score_store import ScoreStore
 from attention_influence.selection.controlled import COLUMNS, Control, Method, add_by_domain, fit_samples
-from attention_influence.selection.cuts import Cuts
+from attention_influence.selection.cutting.chosen import ChosenRows
+from attention_influence.selection.cutting.cut import Cut
 from attention_influence.selection.key_sample import KeySample
 from attention_influence.selection.passes import over_units
 from attention_influence.selection.ranking_key import salted, tie_hashes
-from attention_influence.selection.ranks import ChosenRows
-from attention_influence.selection.thresholds import Threshold
+from attention_influence.selection.record import Threshold
 
 MOSTLY = 0.5
 """Above this `copy_share` a document mostly repeats itself; above this share of chosen tokens in such documents, the
@@ -88,8 +88,8 @@ def repetition_of(store: ScoreStore, chosen: ChosenRows, seed: int) -> tuple[Rep
     """
     controlled = set(COLUMNS) <= set(store.schema.names)
     largest = sorted(chosen.thresholds, key=lambda domain: (-domain.ranked, domain.domain))[:_MOST_DOMAINS]
-    passing = _Pass(chosen.cuts, largest if controlled else [], seed)
-    columns = ["source", "row", "domain", "influence", "n_tokens", "copy_share", "flag", *chosen.cuts.ranking.columns]
+    passing = _Pass(chosen.cut, largest if controlled else [], seed)
+    columns = ["source", "row", "domain", "influence", "n_tokens", "copy_share", "flag", *chosen.cut.ranking.columns]
     for _ in over_units(store, [*columns, *(COLUMNS if controlled else ())], passing.add):
         pass
     rows_of = {name: sample.rows() for name, sample in passing.samples.items() if sample.has_rows}
@@ -108,7 +108,7 @@ def repetition_of(store: ScoreStore, chosen: ChosenRows, seed: int) -> tuple[Rep
 class _Pass:
     """What one pass over the store collects; threads add to it."""
 
-    def __init__(self, cuts: Cuts, domains: Sequence[Threshold], seed: int) -> None:
+    def __init__(self, cut: Cut, domains: Sequence[Threshold], seed: int) -> None:
         # Twice as many as are wanted, for some lack a figure; all others are passed over by their hash alone.
         self.samples = {
             domain.domain: KeySample(SAMPLE, min(2**65 * SAMPLE // max(domain.ranked, 1), 2**64 - 1))
@@ -116,9 +116,9 @@ class _Pass:
         }
         self.repeated: dict[str, Counter[str]] = {"ranked": Counter(), "chosen": Counter()}
         """Domain → tokens in documents that repeat themselves."""
-        self._cuts = cuts
+        self._cut = cut
         own = ("source", "row", "domain", "influence", "n_tokens")
-        self._needed = [*dict.fromkeys([*own, *cuts.ranking.columns])]
+        self._needed = [*dict.fromkeys([*own, *cut.ranking.columns])]
         self._salt = f"repetition {seed}"
         self._lock = threading.Lock()
 
@@ -135,8 +135,8 @@ class _Pass:
 
     def _add_repeated(self, batch: pa.RecordBatch) -> None:
         repeats = batch.select(self._needed).filter(_repeats_itself(batch))
-        values = self._cuts.ranking.values(repeats)
-        ranked, chosen = self._cuts.ranking.ranked(repeats, values), self._cuts.inside(repeats, values)
+        values = self._cut.ranking.values(repeats)
+        ranked, chosen = self._cut.ranking.ranked(repeats, values), self._cut.inside(repeats, values)
         with self._lock:
             for name, rows in (("ranked", ranked), ("chosen", chosen)):
                 _add_tokens(self.repeated[name], repeats, rows)
@@ -151,7 +151,7 @@ class _Pass:
         codes = domains.indices.to_numpy()
         near = sampled[codes] & (hashes <= bound[codes])
         rows = batch.filter(pa.array(near))
-        chosen = self._cuts.inside(rows, self._cuts.ranking.values(rows))
+        chosen = self._cut.inside(rows, self._cut.ranking.values(rows))
         columns = {name: rows.column(name) for name in rows.schema.names}
         columns |= {name: columns[name].cast(pa.string()) for name in ("source", "domain", "flag")}
         return pa.RecordBatch.from_pydict(columns | {"hash": pa.array(hashes[near]), "chosen": pa.array(chosen)})

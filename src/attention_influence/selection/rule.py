@@ -31,8 +31,6 @@ class Rule:
     """Domain → the most that is chosen of it: up to 1 a share (of what --by counts), above 1 a number of tokens."""
     floors: Mapping[str, float] = field(default_factory=dict)
     """Domain → the least."""
-    strata: Literal["length"] | None = None
-    """Whether each length bin of a domain gives its own part."""
     temperature: float | None = None
     """Of a draw instead of a hard cut."""
     weight: float = 1.0
@@ -52,14 +50,12 @@ class Rule:
             raise UsageError(f"--weight is {self.weight}; it is a number above 0, such as 2 for a second copy.")
         if self.by not in ("documents", "tokens"):
             raise UsageError(f"--by is {self.by!r}; it is 'documents' or 'tokens'.")
-        if self.strata not in (None, "length"):
-            raise UsageError(f"--strata is {self.strata!r}; it is 'length'.")
         if self.temperature is not None and not COLDEST <= self.temperature < math.inf:
             raise UsageError(
                 f"--temperature is {self.temperature}; it is a number from {COLDEST} on; without it nothing is drawn."
             )
-        if self.apply is not None and (self.caps or self.floors or self.strata or self.temperature is not None):
-            raise UsageError("--cap, --floor, --strata and --temperature have no part in --apply: leave them away.")
+        if self.apply is not None and (self.caps or self.floors or self.temperature is not None):
+            raise UsageError("--cap, --floor and --temperature cannot be combined with --apply.")
         for option, limits in (("--cap", self.caps), ("--floor", self.floors)):
             for name, limit in limits.items():
                 if not 0 <= limit < math.inf or (limit > 1 and limit != int(limit)):

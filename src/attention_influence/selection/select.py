@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -13,17 +13,16 @@ from attention_influence.errors import StoreError, UsageError
 from attention_influence.progress import progress
 from attention_influence.scoring.score_store import ScoreStore, open_store
 from attention_influence.selection.card import card
+from attention_influence.selection.cutting.chosen import ChosenRows, choose_rows
 from attention_influence.selection.dataset import check_format, write_dataset, write_part
-from attention_influence.selection.frozen import read_frozen
 from attention_influence.selection.manifest import MANIFEST, write_manifest
 from attention_influence.selection.parts import Output, OutputFormat, Part, ShardSet, parts_of
 from attention_influence.selection.publish import DONE_MARK, StagedFolder, check_target, staged
-from attention_influence.selection.ranking import open_ranking
-from attention_influence.selection.ranks import rank_chosen
+from attention_influence.selection.ranking import Ranking, open_ranking
+from attention_influence.selection.record import SelectionRecord, Threshold, read_selection
 from attention_influence.selection.repetitive import Repetition, repetition_of
 from attention_influence.selection.rule import Rule
 from attention_influence.selection.temperature import Draw, drawn, standard_deviations
-from attention_influence.selection.thresholds import Threshold
 
 SHARD_BYTES = 512 << 20
 
@@ -92,7 +91,6 @@ def select(
     weight: float = 1.0,
     caps: Mapping[str, float] | None = None,
     floors: Mapping[str, float] | None = None,
-    strata: Literal["length"] | None = None,
     temperature: float | None = None,
     format: OutputFormat | None = None,
     shard_bytes: int = SHARD_BYTES,
@@ -112,9 +110,8 @@ def select(
     earlier selection, given by its folder or selection.json, whose ranking and seed are used; the store may hold other
     documents, scored in the same way.
 
-    `caps` and `floors`: domain → the most and the least of it, up to 1 as a share, above 1 in tokens. `strata`='length'
-    chooses from each length bin of a domain for itself (see `groups`); `temperature` draws instead of cutting (see the
-    module of that name), by `seed`.
+    `caps` and `floors`: domain → the most and the least of it, up to 1 as a share, above 1 in tokens. `temperature`
+    draws instead of cutting (see the module of that name), by `seed`.
 
     `weight`: of each row of the manifest, where 1 is one copy.
 
@@ -127,20 +124,19 @@ def select(
     Raises UsageError for a wrong argument or a budget that no document fits, StoreError when the store cannot be
     trusted (empty, partial without `allow_partial`, inputs changed), CorpusError when a chosen row cannot be copied.
     """
-    frozen = None if apply is None else read_frozen(apply)
-    if frozen is not None:
-        if rank_by not in ("influence", frozen.rank_by):
-            raise UsageError(f"--rank-by {rank_by}: {frozen.url} is ranked by {frozen.rank_by}. Leave --rank-by away.")
-        rank_by, seed = frozen.rank_by, frozen.seed
+    earlier = None if apply is None else read_selection(apply)
+    if earlier is not None:
+        if rank_by not in ("influence", earlier.rank_by):
+            raise UsageError(f"--rank-by {rank_by}: {earlier.url} is ranked by {earlier.rank_by}. Omit --rank-by.")
+        rank_by, seed = earlier.rank_by, earlier.seed
     rule = Rule(
         top,
         tokens,
         by,
         rank_by,
-        apply=frozen.url if frozen else None,
+        apply=earlier.url if earlier else None,
         caps=caps or {},
         floors=floors or {},
-        strata=strata,
         temperature=temperature,
         weight=weight,
     )
@@ -148,7 +144,7 @@ def select(
         raise UsageError("--weight is a column of the manifest: give --manifest as well.")
     check_format(format, shard_bytes)
     if manifest and (workers or engine == "ray"):
-        raise UsageError("--workers and --engine read the chosen documents, and a manifest has none: leave them away.")
+        raise UsageError("--workers and --engine read the chosen documents, and a manifest has none: omit them.")
 
     def spread(parts: Iterator[Part]) -> Iterator[list[ShardSet]]:
         if engine == "ray":
@@ -163,66 +159,94 @@ def select(
             f"{scores.url}: scoring is not complete, so shares and thresholds are not final. "
             "Resume `score`, or select with --allow-partial."
         )
-    if frozen is not None:
-        frozen.check(scores)
-    ranking = order = open_ranking(scores, rank_by, seed)
+    ranked = _rank(scores, rule, seed, earlier)
+    found = _trusted(scores, ranked.chosen.sources, sources, needed=not manifest)
+    repetition = repetition_of(scores, ranked.chosen, seed) if rank_by == "influence" else ()
+    output = None if manifest else Output(ranked.ranking.column, format, shard_bytes)
+    return _write(out, scores, rule, ranked, repetition, found, output, spread, overwrite)
+
+
+@dataclass(frozen=True)
+class _Ranked:
+    ranking: Ranking
+    draw: Draw | None
+    chosen: ChosenRows
+    warnings: tuple[str, ...]
+
+
+def _rank(scores: ScoreStore, rule: Rule, seed: int, earlier: SelectionRecord | None) -> _Ranked:
+    """What is chosen, and what to beware of."""
+    if earlier is not None:
+        earlier.check_applies(scores)
+    ranking = order = open_ranking(scores, rule.rank_by, seed)
     draw = None
-    if temperature is not None:
-        draw = Draw(temperature, seed, standard_deviations(scores, ranking))
+    if rule.temperature is not None:
+        draw = Draw(rule.temperature, seed, standard_deviations(scores, ranking))
         order = drawn(ranking, draw)
-    with rank_chosen(scores, rule, order, shown=ranking, frozen=frozen) as chosen:
-        if not chosen.sources and frozen is not None:
-            raise UsageError(f"No document of {scores.url} is at or above a threshold of {frozen.url}. Look at both.")
-        if not chosen.sources:
-            raise UsageError(f"{rule.tokens or rule.top} is too little: no document fits. Raise --tokens or --top.")
-        found = _trusted(scores, chosen.sources, sources, needed=not manifest)
-        repetition = repetition_of(scores, chosen, seed) if rank_by == "influence" else ()
-        warnings = [warning for of_domain in repetition if (warning := of_domain.warning())]
-        warnings += ranking.control.warnings() if ranking.control else []
-        if frozen is not None:
-            warnings += [
-                f"domain {t.domain}: no threshold in {frozen.url}, so none of its {t.ranked:,} documents is chosen"
-                for t in chosen.thresholds
-                if t.ranked and frozen.by_domain.get(t.domain) is None
-            ]
-        with (
-            staged(out) as staging,
-            progress("selected", sum(t.chosen for t in chosen.thresholds), "documents") as selected,
-        ):
-            sets: list[dict[str, str]] = []
-            if not manifest:
-                parts = parts_of(chosen, found, Output(ranking.column, format, shard_bytes), staging.parts)
-                sets = write_dataset(parts, spread, selected)
-            moved = {file: name for shards in sets for file, name in shards.items()}
-            whole = staging.whole(moved)
-            if manifest:
-                write_manifest(chosen, whole, ranking.column, weight)
-            selection = Selection(
-                out=out,
-                rule=rule,
-                thresholds=chosen.thresholds,
-                files=(MANIFEST,) if manifest else (*moved.values(),),
-                store=scores.url,
-                fingerprint=scores.run.get("fingerprint"),
-                complete=scores.is_complete,
-                ranking=ranking.to_json(),
-                draw=draw,
-                repetition=repetition,
-                warnings=tuple(warnings),
-            )
-            files = [[*shards.values()] for shards in sets]
-            about = card(
-                rule,
-                draw.in_words(ranking) if draw else ranking.in_words(),
-                chosen.thresholds,
-                files,
-                scores.is_complete,
-                warnings,
-                scores.run,
-            )
-            _write_text(whole, "README.md", about)
-            _write_text(whole, DONE_MARK, json.dumps(selection.to_json(), indent=2, ensure_ascii=False) + "\n")
-            staging.publish(moved, overwrite)
+    chosen = choose_rows(scores, rule, order, shown=ranking, earlier=earlier)
+    if not chosen.sources and earlier is not None:
+        raise UsageError(f"No document of {scores.url} is at or above a threshold of {earlier.url}. Look at both.")
+    if not chosen.sources:
+        raise UsageError(f"{rule.tokens or rule.top} is too little: no document fits. Raise --tokens or --top.")
+    warnings = ranking.control.warnings() if ranking.control else []
+    if earlier is not None:
+        warnings += [
+            f"domain {t.domain}: no threshold in {earlier.url}, so none of its {t.ranked:,} documents is chosen"
+            for t in chosen.thresholds
+            if t.ranked and t.domain not in chosen.cut.last
+        ]
+    return _Ranked(ranking, draw, chosen, tuple(warnings))
+
+
+def _write(
+    out: str,
+    scores: ScoreStore,
+    rule: Rule,
+    ranked: _Ranked,
+    repetition: tuple[Repetition, ...],
+    sources: Mapping[str, Source],
+    output: Output | None,
+    spread: Callable[[Iterator[Part]], Iterator[list[ShardSet]]],
+    overwrite: bool,
+) -> Selection:
+    """The selection, published: a dataset as `output` says, or without it a manifest."""
+    ranking, chosen = ranked.ranking, ranked.chosen
+    warnings = [warning for of_domain in repetition if (warning := of_domain.warning())]
+    warnings += ranked.warnings
+    documents = sum(t.chosen for t in chosen.thresholds)
+    with staged(out) as staging, progress("selected", documents, "documents") as selected:
+        sets: list[dict[str, str]] = []
+        if output is not None:
+            sets = write_dataset(parts_of(chosen, sources, output, staging.parts), spread, selected)
+        moved = {file: name for shards in sets for file, name in shards.items()}
+        whole = staging.whole(moved)
+        if output is None:
+            write_manifest(chosen, whole, ranking.column, rule.weight)
+        selection = Selection(
+            out=out,
+            rule=rule,
+            thresholds=chosen.thresholds,
+            files=(MANIFEST,) if output is None else (*moved.values(),),
+            store=scores.url,
+            fingerprint=scores.run.get("fingerprint"),
+            complete=scores.is_complete,
+            ranking=ranking.to_json(),
+            draw=ranked.draw,
+            repetition=repetition,
+            warnings=tuple(warnings),
+        )
+        about = card(
+            rule,
+            ranked.draw.in_words(ranking) if ranked.draw else ranking.in_words(),
+            chosen.thresholds,
+            [[*shards.values()] for shards in sets],
+            scores.is_complete,
+            warnings,
+            scores.run,
+        )
+        _write_text(whole, "README.md", about)
+        _write_text(whole, DONE_MARK, json.dumps(selection.to_json(), indent=2, ensure_ascii=False) + "\n")
+        staging.publish(moved, overwrite)
     return selection
 
 

@@ -11,9 +11,9 @@ from attention_influence.config import DemoConfig, DetectConfig, ReportConfig, S
 from attention_influence.demo.assets import fetch
 from attention_influence.demo.corpus import build_corpus, build_sentences
 from attention_influence.heads.head_set import load_heads
-from attention_influence.report.selected import read_selection
 from attention_influence.report.store_figures import read_store
 from attention_influence.scoring.score_store import open_store
+from attention_influence.selection.record import read_selection
 from attention_influence.verbs.detect import describe_heads, detect
 from attention_influence.verbs.report import report
 from attention_influence.verbs.result import Result, table
@@ -81,8 +81,9 @@ def demo(config: DemoConfig) -> Result:
 
 
 def _domains(store: Path, selected: Path) -> str:
-    cuts = read_selection(selected).cuts
-    chosen = {name: (cut.threshold, cut.chosen) for name, cut in cuts.items() if cut.threshold is not None}
+    record = read_selection(selected)
+    parts = record.thresholds
+    chosen = {name: (at.value, at.chosen) for name, at in parts.items() if at.value is not None}
     opened = open_store(str(store))
     speed = _tokens_a_second(opened.units)
     rows = [
@@ -90,9 +91,9 @@ def _domains(store: Path, selected: Path) -> str:
             domain.name,
             domain.documents,
             domain.tokens,
-            cuts[domain.name].chosen,
-            cuts[domain.name].tokens_chosen,
-            cuts[domain.name].threshold,
+            parts[domain.name].chosen,
+            parts[domain.name].tokens_chosen,
+            parts[domain.name].value,
             domain.mean_kept,
             domain.mean_dropped,
             speed.get(domain.name),

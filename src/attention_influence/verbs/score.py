@@ -15,7 +15,7 @@ from attention_influence.corpus.slices import BYTES_PER_TOKEN
 from attention_influence.engines.local import Job, run_locally
 from attention_influence.engines.ray_engine import Actors, run_on_ray
 from attention_influence.engines.shard import own_units
-from attention_influence.errors import AttentionInfluenceError, CorpusError, CorruptFile, StoreError
+from attention_influence.errors import AttentionInfluenceError, CorpusError, CorruptFile
 from attention_influence.heads.head_set import load_heads
 from attention_influence.progress import progress
 from attention_influence.scoring.begin import SCORING_VERSION, Changes, begin_or_resume, library_versions
@@ -24,8 +24,6 @@ from attention_influence.scoring.failures import forget_failures, parked, read_f
 from attention_influence.scoring.plan import Unit
 from attention_influence.scoring.scorer import Scorer
 from attention_influence.scoring.worker import Progress, Reading
-from attention_influence.selection.frozen import read_frozen
-from attention_influence.selection.sieve import open_sieve, record_of
 from attention_influence.verbs.loading import load
 from attention_influence.verbs.result import Result
 from attention_influence.verbs.store_text import domains_and_reasons, failed_files
@@ -39,18 +37,10 @@ def score(config: ScoreConfig) -> Result:
     columns = Columns(config.text_column, config.id_column, config.domain_column)
     listing = list_sources(config.corpus, config.domain)
     _check_columns(listing, columns)
-    frozen = None if config.select_with is None else read_frozen(config.select_with)
     scorer = make_scorer(config)
     unit_tokens = config.unit_tokens or _UNIT_TOKENS.get(scorer.model.device.type, _UNIT_TOKENS["cpu"])
-    record = _record(config, columns, scorer) | {"select_with": None if frozen is None else record_of(frozen)}
-    sieve = None if frozen is None else open_sieve(config.out, record, frozen)
+    record = _record(config, columns, scorer)
     store = begin_or_resume(config.out, listing, unit_tokens, record, Changes(config.extend, config.rescore_changed))
-    if store.run.get("select_with") != record["select_with"]:
-        raise StoreError(
-            f"{store.url} was begun {'without' if store.run.get('select_with') is None else 'with another'} "
-            "--select-with, so the rows of its finished units were not chosen by this one. Score on as it was begun "
-            "and then `select --apply`, or use a new --out"
-        )
     if config.retry_failed:
         for unit in parked(read_failures(store.url)):
             forget_failures(store.url, unit)
@@ -67,7 +57,7 @@ def score(config: ScoreConfig) -> Result:
 
         job = Job(
             store,
-            Reading(columns, config.on_bad_row, sieve),
+            Reading(columns, config.on_bad_row),
             config.max_bad_rate,
             scorer.model,
             {**_scorer_options(config), "heads": scorer.heads, "tested": scorer.tested},
@@ -101,9 +91,6 @@ def score(config: ScoreConfig) -> Result:
         f"noise floor of influence {scorer.tested.noise:.1e}"
     )
     lines.append(f"{data['units_done']:,} of {len(store.units):,} units are done; written: {store.url}")
-    if sieve is not None:
-        data["selected"] = sum(about["selected"] for about in records.values())
-        lines.append(f"{data['selected']:,} rows were chosen; written: {store.url}/selected")
     if held := len(store.units) - data["units_done"] - len(stuck):
         lines.append(f"{held:,} units are held by other workers, which are alive: see `attention-influence status`")
     lines += [f"error: unit {name} is parked: {error}" for name, error in stuck.items()]

@@ -19,13 +19,6 @@ def select_verb(config: SelectConfig) -> Result:
         (t.domain, t.documents, t.ranked, t.chosen, t.tokens, t.tokens_chosen, t.value) for t in selection.thresholds
     ]
     lines = [table(headings, rows), f"{selection.documents:,} documents, {selection.tokens:,} tokens"]
-    bins = [
-        (f"{t.domain}, {each.fewest:,} to {each.most:,}", each.ranked, each.chosen, each.tokens, each.tokens_chosen)
-        for t in selection.thresholds
-        for each in t.lengths
-    ]
-    if bins:
-        lines += ["", table(("domain, tokens of a document", "ranked", "chosen", "tokens", "tokens chosen"), bins)]
     if "control" in selection.ranking:
         domains = selection.ranking["control"]["domains"]
         fitted = [(name, *domain.values()) for name, domain in domains.items()]

@@ -1,4 +1,4 @@
-"""What bounds memory: pieces, blocks and buckets so small that every one of them is used."""
+"""What bounds memory: batches, ranges and buckets so small that every one of them is used."""
 
 import tempfile
 from collections import Counter
@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_files import score_row, write_store
 
-from attention_influence.selection import Rule, histogram, passes, rank_order, ranks, record_files, rows_by_key
-from attention_influence.selection.histogram import Histogram
+from attention_influence.selection import Rule, passes
+from attention_influence.selection.cutting import candidates, chosen, histogram
+from attention_influence.selection.cutting.histogram import Histogram
 
 values = st.one_of(st.sampled_from([0.5, 0.5, 0.25]), st.floats(-1, 1, width=32))
 rows = st.lists(st.tuples(values, st.integers(0, 3), st.sampled_from("ab")), min_size=1, max_size=60)
@@ -20,16 +21,14 @@ rows = st.lists(st.tuples(values, st.integers(0, 3), st.sampled_from("ab")), min
 
 @settings(max_examples=60, deadline=None)
 @given(rows=rows, data=st.data(), tokens=st.booleans())
-def test_the_smallest_pieces_give_what_sorting_everything_does(rows, data, tokens):
+def test_the_smallest_batches_give_what_sorting_everything_does(rows, data, tokens):
     table = [score_row(f"x/{s}", n, i, domain=f"d{d}", n_tokens=n % 5) for n, (i, d, s) in enumerate(rows)]
     rule = Rule(top=0.6, by="tokens" if tokens else "documents")
     shuffled = data.draw(st.permutations(table))
     with (
         tempfile.TemporaryDirectory() as name,
-        patch.object(rank_order, "PIECE_RECORDS", 2),
-        patch.object(record_files, "_BLOCK_RECORDS", 3),
-        patch.object(ranks, "_BLOCK_ROWS", 4),
-        patch.object(rows_by_key, "_BATCH_ROWS", 3),
+        patch.object(candidates, "_ROWS_AT_A_TIME", 2),
+        patch.object(chosen, "_BATCH_ROWS", 3),
         patch.object(passes, "_BATCH_ROWS", 7),
         patch.object(histogram, "_MOST_CELLS", 16),
     ):
@@ -49,7 +48,8 @@ def test_a_histogram_counts_every_row_once_in_the_order_of_buckets(rows, cells):
     with patch.object(histogram, "_MOST_CELLS", cells):
         for part in (rows[::2], rows[1::2]):
             counted.add(*(np.array([row[i] for row in part], dtype=np.int64) for i in range(3)))
-    documents, tokens = counted.falling(5)
+    counted.reorder(range(5))
+    documents, tokens = counted.descending()
     places = counted.places(np.array([bucket for _, bucket, _ in rows]))
     by_place, of_place = Counter(), Counter()
     for (group, _, more), place in zip(rows, places.tolist(), strict=True):
@@ -59,4 +59,4 @@ def test_a_histogram_counts_every_row_once_in_the_order_of_buckets(rows, cells):
     assert all(tokens[at] == total for at, total in of_place.items())
     ordered = sorted(zip((-bucket for _, bucket, _ in rows), places.tolist(), strict=True))
     assert [place for _, place in ordered] == sorted(places.tolist())
-    assert [sums.tolist() for sums in counted.totals(5)] == [documents.sum(1).tolist(), tokens.sum(1).tolist()]
+    assert [sums.tolist() for sums in counted.totals()] == [documents.sum(1).tolist(), tokens.sum(1).tolist()]
