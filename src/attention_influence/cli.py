@@ -12,7 +12,7 @@ from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from attention_influence import config
-from attention_influence.errors import AttentionInfluenceError
+from attention_influence.errors import AttentionInfluenceError, Interrupted
 from attention_influence.options import add_options, from_arguments
 
 
@@ -53,7 +53,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one verb; returns its exit code: 0 done, 1 failed, 2 usage, 3 too many bad rows."""
+    """Runs one verb; returns its exit code: 0 done, 1 failed, 2 usage, 3 too many bad rows, 130 interrupted."""
     parsed = vars(make_parser().parse_args(arguments))
     _quieten_libraries()
     try:
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         print("attention-influence: interrupted", file=sys.stderr)
-        return 1
+        return Interrupted.exit_code
     print(json.dumps(result.data) if parsed["json"] else result.text)
     return int(result.exit_code)
 

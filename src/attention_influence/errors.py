@@ -19,6 +19,12 @@ class TooManyBadRows(AttentionInfluenceError):
     exit_code = 3
 
 
+class Interrupted(AttentionInfluenceError):
+    """Ctrl-C or SIGTERM stopped a run; what it has published is whole."""
+
+    exit_code = 130
+
+
 class CorpusError(AttentionInfluenceError):
     """An input is missing, unreadable or not what its name says."""
 

@@ -89,7 +89,7 @@ def test_a_run_stopped_twice_loses_nothing_and_scores_only_what_is_missing(
     done_before: dict[str, tuple[int, int]] = {}
     for number in (signal.SIGKILL, signal.SIGINT):
         code, error = stopped(arguments, store, number)
-        assert code == (-signal.SIGKILL if number == signal.SIGKILL else 1)
+        assert code == (-signal.SIGKILL if number == signal.SIGKILL else 130)
         assert "Traceback" not in error
         assert ("interrupted" in error) == (number != signal.SIGKILL)
         rows = rows_of(store)

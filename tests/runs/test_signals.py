@@ -80,7 +80,7 @@ def test_a_signal_ends_a_run_in_seconds_and_it_can_be_gone_on_with(
     run.send_signal(number)
     out, err = run.communicate(timeout=30)
     assert time.monotonic() - began < 5
-    assert (run.returncode, out) == (1, "")
+    assert (run.returncode, out) == (130, "")
     assert "interrupted" in err
     assert "run the same command again to go on" in err
     assert "Traceback" not in err

@@ -136,7 +136,10 @@ def plan_to_bytes(units: Sequence[Unit]) -> bytes:
 def plan_from_bytes(content: bytes) -> list[Unit]:
     """The units of a plan.parquet, in its order."""
     slices: dict[str, list[Slice]] = {}
-    for row in pq.read_table(io.BytesIO(content)).to_pylist():
+    # Without Arrow's threads: one that still holds a Python object when the interpreter ends aborts the process.
+    with pq.ParquetFile(pa.BufferReader(content), pre_buffer=False) as file:
+        rows = file.read(use_threads=False).to_pylist()
+    for row in rows:
         part = Slice(Source.from_json(row), row["start"], row["end"])
         slices.setdefault(row["unit"], []).append(part)
     return [Unit(name, tuple(parts)) for name, parts in slices.items()]

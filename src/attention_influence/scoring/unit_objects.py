@@ -17,8 +17,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
 
 from attention_influence.corpus.atomic_files import remove, with_retries, write_atomically
 from attention_influence.corpus.filesystems import open_bytes, open_filesystem
@@ -29,6 +31,11 @@ _UNITS = b"attention_influence_units"
 # Of a pack: it is made, and its footer kept, in memory.
 _PACK_BYTES = 64 << 20
 _ROW_GROUP_ROWS = 1 << 20
+# The footer of a unit's object is smaller, but for thousands of failed files.
+_FOOTER_BYTES = 1 << 16
+_ASKED_AT_ONCE = 4096
+# Parts of a record that are held once in memory for all units.
+_EQUAL_IN_MOST = {"fingerprint", "versions"}
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,9 @@ class UnitFile:
     file: pq.ParquetFile
     row_groups: tuple[int, ...]
     packed: Packed | None
+    threads: bool
+    """Whether Arrow's threads may read it. Not through a Python object: a thread that still holds one when the
+    interpreter ends aborts the process."""
 
     @property
     def rows(self) -> int:
@@ -58,14 +68,15 @@ class UnitFile:
     def batches(self, columns: Sequence[str], batch_rows: int) -> Iterator[pa.RecordBatch]:
         """Those columns, some rows at a time."""
         if self.row_groups:
-            yield from self.file.iter_batches(batch_rows, row_groups=list(self.row_groups), columns=list(columns))
+            groups = list(self.row_groups)
+            yield from self.file.iter_batches(batch_rows, groups, list(columns), use_threads=self.threads)
 
     def read(self, columns: Sequence[str] | None = None) -> pa.Table:
         """Those columns of all rows, or all columns."""
         names = list(columns or self.file.schema_arrow.names)
         if not self.row_groups:
             return self.file.schema_arrow.empty_table().select(names)
-        return self.file.read_row_groups(list(self.row_groups), columns=names)
+        return self.file.read_row_groups(list(self.row_groups), columns=names, use_threads=self.threads)
 
 
 class UnitObjects:
@@ -107,18 +118,24 @@ class UnitObjects:
         filesystem, path = open_filesystem(self._object(unit))
         packed = (self._packs or {}).get(unit)
         try:
-            raw = open_bytes(filesystem, path if packed is None else packed.path, sequential=False)
+            raw = (
+                _own_bytes(filesystem, path)
+                if packed is None
+                else open_bytes(filesystem, packed.path, sequential=False)
+            )
         except FileNotFoundError as error:  # put into a pack, maybe since this last looked
             packed = self._packed(afresh=True).get(unit)
             if packed is None:
                 raise StoreError(f"{path} is gone. To have it again, {self._redo}.") from error
             raw = open_bytes(filesystem, packed.path, sequential=False)
         path = path if packed is None else packed.path
+        threads = isinstance(raw, pa.OSFile)
         with raw:
             try:
-                file = pq.ParquetFile(raw, metadata=None if packed is None else packed.footer, **how)
+                footer = None if packed is None else packed.footer
+                file = pq.ParquetFile(raw, metadata=footer, pre_buffer=threads, **how)
                 groups = tuple(range(file.metadata.num_row_groups)) if packed is None else packed.row_groups
-                yield UnitFile(path, file, groups, packed)
+                yield UnitFile(path, file, groups, packed, threads)
             except (pa.ArrowException, OSError) as error:
                 raise self._damaged(path, error) from error
 
@@ -129,21 +146,38 @@ class UnitObjects:
         def record(unit: str) -> dict[str, Any]:
             if unit in packed:
                 return dict(packed[unit].about)
-            with self.open(unit) as found:
-                return self.about(found)
+            filesystem, path = open_filesystem(self._object(unit))
+            try:
+                return self._about(path, _footer(filesystem, path).metadata)
+            except FileNotFoundError:  # put into a pack meanwhile
+                with self.open(unit) as found:
+                    return self.about(found)
+            except (pa.ArrowException, OSError) as error:
+                raise self._damaged(path, error) from error
 
         ordered = sorted(units)
+        records: dict[str, dict[str, Any]] = {}
+        equal: dict[str, Any] = {}
         with ThreadPoolExecutor(16) as pool:
-            return dict(zip(ordered, pool.map(record, ordered), strict=True))
+            for first in range(0, len(ordered), _ASKED_AT_ONCE):
+                some = ordered[first : first + _ASKED_AT_ONCE]
+                for unit, about in zip(some, pool.map(record, some), strict=True):
+                    for name in _EQUAL_IN_MOST.intersection(about):
+                        about[name] = equal.setdefault(json.dumps(about[name]), about[name])
+                    records[unit] = about
+        return records
 
     def about(self, found: UnitFile) -> dict[str, Any]:
         """What was recorded with the rows of an open file."""
         if found.packed is not None:
             return dict(found.packed.about)
+        return self._about(found.path, found.file.schema_arrow.metadata)
+
+    def _about(self, path: str, metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
         try:
-            return dict(json.loads(found.file.schema_arrow.metadata[_METADATA]))
+            return dict(json.loads((metadata or {})[_METADATA]))
         except (KeyError, TypeError, ValueError) as error:
-            raise self._damaged(found.path, error) from error
+            raise self._damaged(path, error) from error
 
     def remove(self, unit: str) -> None:
         """Removes a unit's own object; in a pack it stays, and nobody asks for it."""
@@ -224,6 +258,25 @@ class UnitObjects:
         return StoreError(
             f"{path}: {what} cannot be read ({error}). Delete it and {self._redo}: only what it holds is done again."
         )
+
+
+def _own_bytes(filesystem: fsspec.AbstractFileSystem, path: str) -> Any:
+    """A unit's own object: open on a disk, else fetched whole, with one request."""
+    if isinstance(filesystem, LocalFileSystem):
+        return open_bytes(filesystem, path, sequential=False)
+    return pa.BufferReader(filesystem.cat_file(path))
+
+
+def _footer(filesystem: fsspec.AbstractFileSystem, path: str) -> pq.FileMetaData:
+    """The footer of a unit's own object, with one request."""
+    if isinstance(filesystem, LocalFileSystem):
+        with open_bytes(filesystem, path, sequential=False) as raw:
+            return pq.read_metadata(raw)
+    tail = filesystem.cat_file(path, start=-_FOOTER_BYTES)
+    size = int.from_bytes(tail[-8:-4], "little") + 8
+    if size > len(tail):
+        tail = filesystem.cat_file(path, start=-size)
+    return pq.read_metadata(pa.BufferReader(tail))
 
 
 def _listed(folder: str) -> Iterator[tuple[str, int]]:

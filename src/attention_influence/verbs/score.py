@@ -15,7 +15,7 @@ from attention_influence.corpus.slices import BYTES_PER_TOKEN
 from attention_influence.engines.local import Job, run_locally
 from attention_influence.engines.ray_engine import Actors, run_on_ray
 from attention_influence.engines.shard import own_units
-from attention_influence.errors import AttentionInfluenceError, CorpusError, CorruptFile
+from attention_influence.errors import CorpusError, CorruptFile, Interrupted
 from attention_influence.heads.head_set import load_heads
 from attention_influence.progress import progress
 from attention_influence.scoring.begin import SCORING_VERSION, Changes, begin_or_resume, library_versions
@@ -65,7 +65,7 @@ def score(config: ScoreConfig) -> Result:
         try:
             _run(config, job, mine, scorer, more)
         except KeyboardInterrupt:
-            raise AttentionInfluenceError(
+            raise Interrupted(
                 f"interrupted. What was published in {store.url} is whole: run the same command again to go on"
             ) from None
     seconds = time.monotonic() - began

@@ -1,6 +1,5 @@
 """`status`: how far a run is, from any machine that can read its store."""
 
-import time
 from collections import Counter
 from typing import Any
 
@@ -83,16 +82,13 @@ def _text(data: dict[str, Any]) -> str:
 
 def _tokens_a_second(records: dict[str, dict[str, Any]]) -> float | None:
     """Of all workers together, over the last hour in which units were finished."""
-    recent = [about for about in records.values() if about["finished"] > _latest(records) - 3600]
+    latest = max((about["finished"] for about in records.values()), default=0.0)
+    recent = [about for about in records.values() if about["finished"] > latest - 3600]
     if not recent:
         return None
     began = min(about["finished"] - about["seconds"] for about in recent)
-    seconds = _latest(records) - began
+    seconds = latest - began
     return sum(about["tokens"] for about in recent) / seconds if seconds > 0 else None
-
-
-def _latest(records: dict[str, dict[str, Any]]) -> float:
-    return max((about["finished"] for about in records.values()), default=time.time())
 
 
 def _seconds_left(units_left: int, units_done: int, tokens: int, speed: float | None) -> float | None:
