@@ -15,10 +15,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from attention_influence import load_model
-from attention_influence.corpus import list_sources
-from attention_influence.corpus.read import first_texts
+from attention_influence.corpus.texts import draw_texts
 from attention_influence.demo.assets import fetch
-from attention_influence.heads.detect import Detection, probe_scores
+from attention_influence.heads.detect import Detection, find_sentences, probe_scores
 from attention_influence.model.gguf import dense_copy
 
 
@@ -32,9 +31,9 @@ def main() -> None:
     model = load_model(str(fetch().model))
     folder, _ = dense_copy(fetch().model)
     plain = AutoModelForCausalLM.from_pretrained(folder, dtype=model.dtype, attn_implementation="sdpa").eval()
-    texts = first_texts(list_sources([options.sentences]).sources, "text", 20_000)
-    probes = probe_scores(model, texts, Detection(samples=options.rounds + 1, context=options.context))
-    next(probes)  # the sentences are looked for once, before the first probe
+    sentences, _ = find_sentences(model, draw_texts([options.sentences], "text", 20_000, 0), 0)
+    probes = probe_scores(model, sentences, Detection(samples=options.rounds + 1, context=options.context))
+    next(probes)
     tokens = torch.randint(100, 1000, (1, options.context))
     seconds: dict[str, list[float]] = {"detecting": [], "plain pass": []}
     for _ in range(options.rounds):

@@ -19,8 +19,7 @@ from pathlib import Path
 import torch
 
 from attention_influence import Scorer, load_heads, load_model
-from attention_influence.corpus import list_sources
-from attention_influence.corpus.read import first_texts
+from attention_influence.corpus.texts import draw_texts
 from attention_influence.demo.assets import fetch
 from limit import operations_a_second, useful_operations
 
@@ -49,7 +48,7 @@ def main() -> int:
     passed = golden_tests_pass()
     model = load_model(options.model or str(fetch().model), "bf16", "cuda")
     scorer = Scorer(model, load_heads(options.heads))
-    texts = list(first_texts(list_sources([options.corpus]).sources, "text", options.texts))
+    texts = draw_texts([options.corpus], "text", options.texts, 0)[options.corpus]
     limit = operations_a_second(model, scorer.pack_tokens)
     seconds: dict[str, list[float]] = {"tokenizing": [], "scoring": []}
     for _ in range(options.rounds):

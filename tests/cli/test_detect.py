@@ -50,7 +50,7 @@ def test_the_same_seed_finds_the_same(detect: Cli, tmp_path: Path) -> None:
 
 def test_a_model_that_cannot_do_the_task_is_said(detect: Cli) -> None:
     said = detect()
-    assert "hardly does the retrieval task" in said.out
+    assert "the model fails the retrieval task; its heads are unreliable" in said.out
     assert "3 probes" in said.out
 
 
@@ -97,3 +97,16 @@ def test_texts_without_sentences_enough_are_refused(detect: Cli, tmp_path: Path,
     said = detect("--sentences", file)
     assert said.code == 1
     assert "--sentences" in said.err
+
+
+def test_sentences_come_from_every_input_and_the_record_says_how_many(cli: Cli, files: Files, tmp_path: Path) -> None:
+    labels = write_lines(tmp_path / "labels.jsonl", [{"text": f"item {i}"} for i in range(50)])
+    prose = write_lines(tmp_path / "prose.jsonl", [{"text": sentence} for sentence in SENTENCES])
+    inputs = ("--sentences", labels, "--sentences", prose, "--samples", 2, "--context", 900)
+    said = cli("detect", "--model", files.model, *inputs, "--out", tmp_path / "h.json")
+    assert said.code == 0, said.err
+    found = load_heads(tmp_path / "h.json").probe_texts
+    assert {name: counts["texts"] for name, counts in found.items()} == {str(labels): 50, str(prose): len(SENTENCES)}
+    assert found[str(labels)]["sentences"] == 0 < found[str(prose)]["sentences"]
+    assert f"{found[str(prose)]['sentences']} sentences from {len(SENTENCES)} texts of {prose}" in said.out
+    assert f"no sentence for the probes was found in the 50 texts of {labels}" in said.out

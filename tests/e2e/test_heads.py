@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from attention_influence import HeadSet
-from attention_influence.heads.detect import make_probes, score_probe
+from attention_influence.heads.detect import find_sentences, make_probes, score_probe
 from attention_influence.model.language_model import LanguageModel
 from e2e.conftest import PROBE_TOKENS, Detected
 
@@ -18,7 +18,8 @@ pytestmark = pytest.mark.e2e
 def accuracy(
     model: LanguageModel, detected: Detected, masked: Mapping[int, Sequence[int]] | None, probes: int
 ) -> float:
-    drawn = islice(make_probes(model, detected.texts, PROBE_TOKENS, detected.seed), probes)
+    sentences, _ = find_sentences(model, detected.texts, detected.seed)
+    drawn = islice(make_probes(model, sentences, PROBE_TOKENS, detected.seed), probes)
     return float(np.mean([score_probe(model, probe, masked=masked)[1] for probe in drawn]))
 
 

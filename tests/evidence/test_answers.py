@@ -7,7 +7,7 @@ from attention_influence.evidence.answers import answers
 from attention_influence.evidence.masking import conditions
 from attention_influence.evidence.tasks.items import Choices, Item, Question, of_document, of_probe, tokenize
 from attention_influence.evidence.validity import TaskFigures, validate_heads
-from attention_influence.heads.detect import make_probes
+from attention_influence.heads.detect import find_sentences, make_probes
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.scoring.scorer import Scorer
 from heads.copying_model import COPYING, TEXT, copying_model
@@ -60,7 +60,7 @@ def test_a_document_longer_than_the_context_is_read_in_windows_and_every_token_c
 
 def test_the_copying_model_loses_retrieval_without_its_copying_head_only() -> None:
     model = copying_model()
-    probes = make_probes(model, [TEXT], 200, seed=7)
+    probes = make_probes(model, find_sentences(model, [TEXT], 7)[0], 200, seed=7)
     scorer = Scorer(model, [COPYING], window=200)
     masked, _ = conditions(model.heads, [COPYING], 2, seed=3)
     # The head that copies leans on the one that looks one token back; masking that one breaks it, too.

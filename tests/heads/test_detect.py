@@ -9,7 +9,7 @@ import torch
 
 from attention_influence.errors import ProbeError
 from attention_influence.heads import detect
-from attention_influence.heads.detect import detect_heads, make_probes, score_probe
+from attention_influence.heads.detect import detect_heads, find_sentences, make_probes, score_probe
 from attention_influence.heads.head_set import load_heads
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.model.selftest import self_test
@@ -43,7 +43,7 @@ def test_the_copying_head_is_ranked_first_and_distractors_score_nothing(copying:
 
 
 def test_masking_the_copying_head_ends_the_copying(copying: LanguageModel) -> None:
-    probe = next(make_probes(copying, [TEXT], CONTEXT, seed=0))
+    probe = next(make_probes(copying, find_sentences(copying, [TEXT], 0)[0], CONTEXT, seed=0))
     assert score_probe(copying, probe)[1] == pytest.approx(8 / 9)
     assert score_probe(copying, probe, masked={COPYING[0]: [COPYING[1]]})[1] < 0.3
     assert score_probe(copying, probe, masked={layer: [head] for layer, head in DUPLICATES})[1] == pytest.approx(8 / 9)
@@ -79,7 +79,7 @@ def test_detection_is_the_same_for_the_same_seed(untrained: LanguageModel) -> No
 
 
 def test_the_standard_error_is_that_of_the_mean_over_samples(untrained: LanguageModel) -> None:
-    probes = itertools.islice(make_probes(untrained, [TIDES], 700, seed=0), 4)
+    probes = itertools.islice(make_probes(untrained, find_sentences(untrained, [TIDES], 0)[0], 700, seed=0), 4)
     scores = torch.tensor([score_probe(untrained, p, "anywhere")[0].tolist() for p in probes], dtype=torch.float64)
     found = detect_heads(untrained, [TIDES], samples=4, context=700, where="anywhere")
     torch.testing.assert_close(torch.tensor(found.scores).double(), scores.mean(0), rtol=0, atol=1e-6)

@@ -102,11 +102,11 @@ def test_the_needle_lies_anywhere_in_the_object() -> None:
 
 def test_a_probe_is_the_same_for_the_same_seed_whatever_came_before() -> None:
     model = tiny("llama", max_position_embeddings=1024).model
-    texts = ["The tide rose. " + " ".join(pool(80))]
-    once, again, other = (list(itertools.islice(make_probes(model, texts, 700, seed), 4)) for seed in (3, 3, 4))
+    sentences = pool(80)
+    once, again, other = (list(itertools.islice(make_probes(model, sentences, 700, seed), 4)) for seed in (3, 3, 4))
     assert once == again
     assert len({probe.tokens for probe in once + other}) == 8
-    third = next(itertools.islice(make_probes(model, texts, 700, 3), 2, None))
+    third = next(itertools.islice(make_probes(model, sentences, 700, 3), 2, None))
     assert third == once[2]
 
 

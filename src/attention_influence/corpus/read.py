@@ -1,6 +1,6 @@
 """Rows of a source, whatever its format."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from attention_influence.corpus.json_lines import MAX_LINE_BYTES, json_rows
 from attention_influence.corpus.parquet import parquet_rows
@@ -27,14 +27,3 @@ def read_rows(
     if source.format == "parquet":
         return in_batches(parquet_rows(source, columns, start, end))
     return in_batches(json_rows(source, columns, start, end, max_line_bytes))
-
-
-def first_texts(sources: Sequence[Source], text_column: str, most: int) -> list[str]:
-    """The first texts of the sources, at most `most`."""
-    texts: list[str] = []
-    for source in sources:
-        for rows in read_rows(source, Columns(text=text_column)):
-            texts += [row.text for row in rows if row.text is not None]
-            if len(texts) >= most:
-                return texts[:most]
-    return texts

@@ -2,6 +2,7 @@
 
 import random
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
@@ -11,10 +12,14 @@ from attention_influence.corpus.read import read_rows
 from attention_influence.corpus.rows import Columns, Row
 from attention_influence.corpus.slices import BYTES_PER_TOKEN, Slice
 from attention_influence.corpus.sources import Source
-from attention_influence.errors import CorruptFile
+from attention_influence.errors import CorpusError, CorruptFile
 
 # Bytes of text that one draw covers: about one document, so that draws are nearly independent.
 _DRAW_BYTES = 4096
+# Draws of `sample_rows`; and how far behind a point where reading can begin (the start of a compressed file, or of a
+# row group of Parquet) a draw may lie, in bytes of text, since what lies between is read for nothing.
+_DRAWS = 256
+_REACH = 8 << 20
 
 
 def draw_slices(sources: Sequence[Source], tokens: int, seed: int) -> tuple[list[list[Slice]], float]:
@@ -67,3 +72,76 @@ def _bytes_and_keys(source: Source) -> tuple[int, int]:
         return max(rows, sum(group.size for group in groups)), rows
     size = round(source.size * expansion(source))
     return size, size
+
+
+def sample_rows(
+    sources: Sequence[Source], columns: Columns, size: int, seed: int
+) -> tuple[list[Slice], list[tuple[Source, Row]]]:
+    """Random slices that hold about `size` stored bytes together, in order of source and key, and their rows.
+
+    All sources whole where they hold no more than `size`. Else draws that are even over the stored bytes, so that
+    how a corpus is cut into files does not matter; only files that are drawn are opened. When by chance the draws hold
+    hardly a row, as where documents are huge, larger ones are made, up to 16 times `size`. A file that cannot be read
+    costs its own rows; its CorpusError is raised when there are no rows at all.
+    """
+    whole = sum(source.size for source in sources) <= size
+    for growth in (1, 4, 16):
+        drawn = [Slice(source) for source in sources] if whole else _draw(sources, size * growth, seed)
+        rows: list[tuple[Source, Row]] = []
+        errors: list[CorpusError] = []
+        for part in drawn:
+            try:
+                for batch in read_rows(part.source, columns, part.start, part.end):
+                    rows += [(part.source, row) for row in batch]
+            except CorpusError as error:
+                errors.append(error)
+        if whole or sum(len(row.text or "") for _, row in rows) >= size // 4:
+            break
+    if errors and not rows:
+        raise errors[0]
+    return drawn, rows
+
+
+def _draw(sources: Sequence[Source], size: int, seed: int) -> list[Slice]:
+    """Slices of `_DRAWS` draws that cover `size` stored bytes together, united where they overlap."""
+    ends = list(accumulate(source.size for source in sources))
+    total = ends[-1]
+    rng = random.Random(seed)
+    drawn: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for _ in range(_DRAWS):
+        at, left = rng.randrange(total), min(max(size // _DRAWS, 1), total)
+        while left:  # goes on in the next file
+            index = bisect_right(ends, at)
+            start = at - (ends[index] - sources[index].size)
+            taken = min(left, sources[index].size - start)
+            drawn[index].append((start, start + taken))
+            at, left = (at + taken) % total, left - taken
+    slices: list[Slice] = []
+    for index in sorted(drawn):
+        united: list[tuple[int, int]] = []
+        for low, high in sorted(_within_reach(sources[index], drawn[index])):
+            if united and low <= united[-1][1]:
+                low, high = united[-1][0], max(high, united.pop()[1])
+            united.append((low, high))
+        slices += [Slice(sources[index], low, high) for low, high in united]
+    return slices
+
+
+def _within_reach(source: Source, drawn: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Ranges of stored bytes as ranges of keys, moved to where they can be read without reading much else."""
+    try:
+        groups = row_groups(source) if source.format == "parquet" else []
+    except CorpusError:  # costs that file
+        return
+    keys = sum(group.rows for group in groups) if source.format == "parquet" else source.size * expansion(source)
+    for low, high in drawn:
+        start, end = (int(bound * keys / source.size) for bound in (low, high))
+        first, reach = 0, _REACH
+        if source.format == "parquet":
+            group = next((g for g in groups if g.start <= start < g.start + g.rows), None)
+            if group is None:
+                continue
+            first, reach = group.start, max(_REACH * group.rows // max(group.size, 1), 1)
+        moved = 0 if source.compression is None and source.format != "parquet" else (start - first) // reach * reach
+        if start < end:
+            yield start - moved, end - moved

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attention_influence.evidence.agreement import Overlap, overlap, spearman
-from attention_influence.heads.detect import Detection, as_matrix, probe_scores
+from attention_influence.heads.detect import Detection, Texts, as_matrix, find_sentences, probe_scores
 from attention_influence.heads.head_set import Head, rank_heads, top_heads
 from attention_influence.model.language_model import LanguageModel
 
@@ -85,11 +85,12 @@ class Certainty:
 
 
 def run_probes(
-    model: LanguageModel, texts: Sequence[str], asked: Detection, progress: Callable[[int], None] = lambda more: None
+    model: LanguageModel, texts: Texts, asked: Detection, progress: Callable[[int], None] = lambda more: None
 ) -> ProbeRun:
     """All of a detection's probes. Raises ProbeError when the texts do not give enough sentences."""
     scores, accuracy = [], []
-    for of_probe, right in probe_scores(model, texts, asked):
+    sentences, _ = find_sentences(model, texts, asked.seed)
+    for of_probe, right in probe_scores(model, sentences, asked):
         scores.append(of_probe)
         accuracy.append(right)
         progress(1)

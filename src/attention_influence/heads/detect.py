@@ -15,7 +15,7 @@ from attention_influence.errors import ProbeError
 from attention_influence.heads.head_set import HeadSet, Matrix, top_heads
 from attention_influence.heads.probes import Probe, make_probe
 from attention_influence.heads.retrieval import Where, hits
-from attention_influence.heads.sentences import sentences_of
+from attention_influence.heads.sentences import draw_sentences
 from attention_influence.model.attention_pass import Observed
 from attention_influence.model.language_model import LanguageModel
 
@@ -24,6 +24,9 @@ _log = logging.getLogger(__name__)
 # A chosen set that has not changed for this many checks has settled.
 _CHECK_EVERY, _STABLE_CHECKS = 20, 4
 _MOST_SENTENCES = 20_000
+
+Texts = Sequence[str] | Mapping[str, Sequence[str]]
+"""Texts, or input → texts."""
 
 
 @dataclass(frozen=True)
@@ -40,14 +43,15 @@ class Detection:
 
 def detect_heads(
     model: LanguageModel,
-    texts: Sequence[str],
+    texts: Texts,
     *,
     progress: Callable[[int, int], None] = lambda done, total: None,
     **parameters: object,
 ) -> HeadSet:
     """The ceil(share × heads) heads of highest mean retrieval score, with the whole matrix (paper, section 3).
 
-    `texts` are any texts; their sentences become the values of the task. `parameters` are the fields of `Detection`:
+    `texts` are any texts; their sentences become the values of the task. Given as input → texts, each input gives an
+    equal share of the sentences, and how many is recorded. `parameters` are the fields of `Detection`:
     `samples` probes of at most `context` tokens; with `until_stable` fewer, as soon as the chosen set has settled.
     `progress(done, total)` is called after each probe. Raises ProbeError.
     """
@@ -58,7 +62,8 @@ def detect_heads(
     accuracy: list[float] = []
     chosen: list[tuple[int, int]] = []
     unchanged = 0
-    for sample_scores, right in probe_scores(model, texts, asked):
+    sentences, probe_texts = find_sentences(model, texts, asked.seed)
+    for sample_scores, right in probe_scores(model, sentences, asked):
         scores.append(sample_scores)
         accuracy.append(right)
         progress(len(scores), asked.samples)
@@ -78,6 +83,7 @@ def detect_heads(
         seed=asked.seed,
         n_samples=len(scores),
         probe_accuracy=float(np.mean(accuracy)),
+        probe_texts=probe_texts,
         scores=as_matrix(mean),
         standard_errors=as_matrix(error),
         versions={name: version(name) for name in ("attention-influence", "torch", "transformers")},
@@ -87,26 +93,26 @@ def detect_heads(
     return found
 
 
+def find_sentences(model: LanguageModel, texts: Texts, seed: int) -> tuple[list[str], dict[str, dict[str, int]]]:
+    """The sentences that probes are made of, and input → how many texts and sentences (see `draw_sentences`)."""
+    by_input = texts if isinstance(texts, Mapping) else {"texts": texts}
+    return draw_sentences(by_input, model.tokens, _MOST_SENTENCES, seed)
+
+
 def probe_scores(
-    model: LanguageModel, texts: Sequence[str], asked: Detection
+    model: LanguageModel, sentences: Sequence[str], asked: Detection
 ) -> Iterator[tuple[NDArray[np.float64], float]]:
     """Retrieval scores [layers, heads] and accuracy of each of `asked.samples` probes in turn. Raises ProbeError."""
-    for probe in itertools.islice(make_probes(model, texts, asked.context, asked.seed), asked.samples):
+    for probe in itertools.islice(make_probes(model, sentences, asked.context, asked.seed), asked.samples):
         yield score_probe(model, probe, asked.where)
 
 
-def make_probes(model: LanguageModel, texts: Sequence[str], context: int, seed: int) -> Iterator[Probe]:
+def make_probes(model: LanguageModel, sentences: Sequence[str], context: int, seed: int) -> Iterator[Probe]:
     """Endless probes, each drawn from a generator of its own, so that probe i is the same whatever came before."""
     if context > model.context:
         raise ProbeError(
             f"probes of {context} tokens are longer than the context of {model.identity.name}, {model.context}; "
             f"give --context {model.context} or less"
-        )
-    sentences = sentences_of(texts, model.tokens, _MOST_SENTENCES)
-    if not sentences:
-        raise ProbeError(
-            "no natural sentence of 8 to 30 tokens was found in the texts given for the task; give prose with "
-            "--sentences"
         )
     number = 0
     while True:

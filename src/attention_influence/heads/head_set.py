@@ -31,6 +31,9 @@ class HeadSet:
     n_samples: int | None = None
     probe_accuracy: float | None = None
     """Share of answer tokens that the model itself predicts right under teacher forcing."""
+    probe_texts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Input → how many of its texts were read, how many sentences the probes were drawn from, and how many of these are
+    the first words of longer ones."""
     scores: Matrix | None = None
     """[layers][heads]; None where a layer has no attention, or fewer heads."""
     standard_errors: Matrix | None = None
@@ -58,9 +61,17 @@ class HeadSet:
         warnings = []
         if self.probe_accuracy is not None and self.probe_accuracy < _LOW_ACCURACY:
             warnings.append(
-                f"the model predicts only {self.probe_accuracy:.0%} of the answer tokens right: it hardly does the "
-                "retrieval task, so its heads mean little; take a better model or a shorter --context"
+                f"the model fails the retrieval task; its heads are unreliable: only {self.probe_accuracy:.0%} of the "
+                "answer tokens are predicted right. Use a better model, or a shorter --context"
             )
+        for name, counts in self.probe_texts.items():
+            if not counts["sentences"]:
+                warnings.append(f"no sentence for the probes was found in the {counts['texts']:,} texts of {name}")
+            if counts["shortened"]:
+                warnings.append(
+                    f"{counts['shortened']:,} sentences of {name} are only the first words of longer ones: the "
+                    "tokenizer makes more than one token of a character, so the model may not know the language"
+                )
         if self.scores is not None and self.heads:
             layer, head = self.heads[0]
             top = self.scores[layer][head] or 0.0

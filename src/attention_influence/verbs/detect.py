@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from attention_influence.config import DetectConfig
-from attention_influence.corpus import list_sources
-from attention_influence.corpus.read import first_texts
+from attention_influence.corpus.texts import draw_texts
 from attention_influence.heads.detect import detect_heads
 from attention_influence.heads.head_set import HeadSet
 from attention_influence.progress import progress
@@ -14,7 +13,7 @@ from attention_influence.verbs.result import Result, table
 
 
 def detect(config: DetectConfig) -> Result:
-    texts = first_texts(list_sources(config.sentences).sources, config.text_column, config.max_texts)
+    texts = draw_texts(config.sentences, config.text_column, config.max_texts, config.seed)
     model = load(config.model, config)
     with progress("detecting", config.samples, "probes") as advance:
         found = detect_heads(
@@ -32,7 +31,10 @@ def detect(config: DetectConfig) -> Result:
     assert found.scores is not None
     picture = Path(config.out).with_suffix(".png")
     save_heatmap(found.scores, found.heads, picture)
-    return Result(f"{describe_heads(found)}\nwritten: {config.out}, {picture}", {"heads": [list(h) for h in found]})
+    return Result(
+        f"{describe_heads(found)}\nwritten: {config.out}, {picture}",
+        {"heads": [list(h) for h in found], "probe_texts": found.probe_texts},
+    )
 
 
 def describe_heads(found: HeadSet) -> str:
@@ -46,5 +48,9 @@ def describe_heads(found: HeadSet) -> str:
     ]
     lines = [table(("chosen head", "retrieval score", "standard error"), rows)]
     lines.append(f"{found.n_samples} probes, {found.probe_accuracy:.1%} of their answer tokens predicted right")
+    lines += [
+        f"{counts['sentences']:,} sentences from {counts['texts']:,} texts of {name}"
+        for name, counts in found.probe_texts.items()
+    ]
     lines += [f"warning: {warning}" for warning in found.warnings()]
     return "\n".join(lines)

@@ -9,8 +9,8 @@ from typing import Any
 from attention_influence.config import StabilityConfig
 from attention_influence.corpus import Columns, list_sources
 from attention_influence.corpus.atomic_files import write_atomically
-from attention_influence.corpus.read import first_texts
 from attention_influence.corpus.sample import draw_slices, drawn_rows
+from attention_influence.corpus.texts import draw_texts
 from attention_influence.errors import CorpusError, ProbeError, UsageError
 from attention_influence.evidence.share_sweep import SHARES, ShareScores, sweep_shares
 from attention_influence.evidence.stability import (
@@ -23,7 +23,7 @@ from attention_influence.evidence.stability import (
     run_probes,
     split_halves,
 )
-from attention_influence.heads.detect import Detection, as_matrix
+from attention_influence.heads.detect import Detection, Texts, as_matrix
 from attention_influence.heads.head_set import Head
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.progress import progress
@@ -33,17 +33,13 @@ from attention_influence.verbs.result import Result, table
 
 _log = logging.getLogger(__name__)
 
-_Run = tuple[str, str, Sequence[str], Detection]
+_Run = tuple[str, str, Texts, Detection]
 """Kind, name, texts, parameters."""
 
 
 def stability(config: StabilityConfig) -> Result:
     contexts = _contexts(config.contexts)
-    corpora = {
-        given: first_texts(list_sources([given]).sources, config.text_column, config.max_texts)
-        for given in dict.fromkeys(config.sentences)
-    }
-    pooled = first_texts(list_sources(config.sentences).sources, config.text_column, config.max_texts)
+    pooled = draw_texts(config.sentences, config.text_column, config.max_texts, config.seed)
     model = load(config.model, config)
     fitting = [context for context in contexts if context <= model.context]
     notes = [
@@ -58,8 +54,8 @@ def stability(config: StabilityConfig) -> Result:
         ("seed", str(seed), pooled, replace(asked, seed=seed))
         for seed in range(config.seed + 1, config.seed + 1 + config.seeds)
     ]
-    if len(corpora) > 1:
-        runs += [("probe corpus", given, texts, asked) for given, texts in corpora.items()]
+    if len(pooled) > 1:
+        runs += [("probe corpus", given, {given: texts}, asked) for given, texts in pooled.items()]
     runs += [("context", f"{context:,}", pooled, replace(asked, context=context)) for context in fitting[:-1]]
     tokens = config.samples * (asked.context + sum(run.context for *_, run in runs))
     _log.warning("%d runs of %d probes: about %s tokens", 1 + len(runs), config.samples, f"{tokens:,}")

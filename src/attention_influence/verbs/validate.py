@@ -11,15 +11,15 @@ from typing import Any
 from attention_influence.config import ValidateConfig
 from attention_influence.corpus import Columns, list_sources
 from attention_influence.corpus.atomic_files import write_atomically
-from attention_influence.corpus.read import first_texts
 from attention_influence.corpus.sample import draw_slices, drawn_rows
+from attention_influence.corpus.texts import draw_texts
 from attention_influence.errors import UsageError
 from attention_influence.evidence.masking import conditions
 from attention_influence.evidence.tasks.benchmarks import benchmark_items, benchmark_names
 from attention_influence.evidence.tasks.in_context import in_context_items
 from attention_influence.evidence.tasks.items import Question, of_document, of_probe, read_items, tokenize
 from attention_influence.evidence.validity import KINDS, Change, Excess, TaskFigures, validate_heads
-from attention_influence.heads.detect import make_probes
+from attention_influence.heads.detect import find_sentences, make_probes
 from attention_influence.heads.head_set import load_heads
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.progress import progress
@@ -88,8 +88,9 @@ def _tasks(
     left_out: Counter[str] = Counter()
     # The heads must not be tried on the probes that they were found with.
     probe_seed = config.seed + (config.seed == heads_seed)
-    texts = first_texts(list_sources(config.sentences).sources, config.text_column, _MOST_TEXTS)
-    for probe in islice(make_probes(model, texts, context, probe_seed), config.items_per_task):
+    texts = draw_texts(config.sentences, config.text_column, _MOST_TEXTS, probe_seed)
+    sentences, _ = find_sentences(model, texts, probe_seed)
+    for probe in islice(make_probes(model, sentences, context, probe_seed), config.items_per_task):
         tasks[_RETRIEVAL].append(of_probe(probe))
     made = in_context_items(config.items_per_task, config.seed)
     if benchmarks:
