@@ -36,5 +36,5 @@ def test_the_front_matter_is_what_the_hub_reads(tmp_path):
 )
 def test_sizes_are_named_as_the_hub_names_them(documents, name):
     thresholds = [Threshold("web", 0.5, 1, documents, documents, {}, documents, documents, documents)]
-    text = card(Rule(top=0.2), "the highest first", thresholds, [], True, [], {})
+    text = card(Rule(top=0.2), "the highest first", thresholds, [], ["influence", "influence_rank"], True, [], {})
     assert yaml.safe_load(text.split("---\n")[1])["size_categories"] == [name]

@@ -10,7 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 import zstandard
+from datasets import load_dataset
 from store_files import score_row, scored_store, write_store
 
 from attention_influence.corpus import list_sources
@@ -98,13 +100,22 @@ def test_parquet_keeps_its_columns_order_and_metadata(tmp_path, corpus, shard_by
     assert described["influence"]["dtype"] == "float32"
 
 
-def test_files_of_different_schemas_go_to_different_shards(tmp_path, corpus):
-    for name, more in {"a": {}, "b": {"extra": [1] * CORPUS_SIZE}, "c": {}}.items():
+def test_columns_that_no_type_holds_go_to_configurations_of_their_own_and_that_is_said(tmp_path, corpus, caplog):
+    texts = pa.array([""] * CORPUS_SIZE)
+    for name, more in {"a": {}, "b": {"z": texts}, "c": {}}.items():
         write_parquet(corpus / f"{name}.parquet", **more)
     selection = select(scored_store(tmp_path / "store", corpus), out=tmp_path / "out", top=1.0)
     assert selection.files == ("data/00000.parquet", "data-2/00000.parquet")
     assert [pq.read_metadata(tmp_path / "out" / name).num_rows for name in selection.files] == [80, 40]
-    assert "config_name: data-2" in (tmp_path / "out" / "README.md").read_text()
+    [warning] = selection.warnings
+    assert "b.parquet: 'z' is string there, int64 elsewhere, so its rows are written to data-2" in warning
+    assert warning in caplog.text
+    text = (tmp_path / "out" / "README.md").read_text()
+    configs = yaml.safe_load(text.split("---\n")[1])["configs"]
+    assert [config["config_name"] for config in configs] == ["data", "data-2"]
+    assert 'load_dataset("path/of/this/folder", "data-2", split="train")' in text
+    with pytest.raises(ValueError, match="Config name is missing"):
+        load_dataset(str(tmp_path / "out"), split="train", cache_dir=str(tmp_path / "cache"))
 
 
 def test_formats_convert_both_ways(tmp_path, corpus):

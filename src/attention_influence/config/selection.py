@@ -45,7 +45,9 @@ class SelectConfig:
     address: str | None = None
     """of the Ray cluster (default: RAY_ADDRESS, or a cluster on this machine, or a new one)"""
     format: Literal["parquet", "jsonl"] | None = None
-    """of the dataset (default: each input's own)"""
+    """of the dataset (default: that of the input; Parquet for Parquet and JSON lines together)"""
+    column_prefix: str = ""
+    """in front of the names of the added columns, such as new_, when the input has columns of these names"""
     overwrite: bool = False
     """replace a selection that is at --out"""
     allow_partial: bool = False

@@ -142,6 +142,23 @@ def _is_encodable(text: str) -> bool:
     return True
 
 
+def first_keys(source: Source, max_line_bytes: int = MAX_LINE_BYTES) -> list[str]:
+    """The keys of the first 100 objects, in the order in which they first come."""
+    keys: dict[str, None] = {}
+    objects = 0
+    try:
+        for _, line in _lines_from(source, 0, max_line_bytes):
+            record = None if line is None else parse_object(line)[0]
+            if record is not None:
+                keys.update(dict.fromkeys(record))
+                objects += 1
+            if objects == _OBJECTS_LOOKED_AT:
+                break
+    except CorruptFile:
+        pass  # what could be read is known; its rows are read later, and raise it in their place
+    return [*keys]
+
+
 def _check_columns(source: Source, columns: Columns, max_line_bytes: int) -> None:
     """Looks at the head of the file whatever the range, so that every range of a file gives the same answer."""
     missing = columns.named()

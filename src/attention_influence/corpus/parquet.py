@@ -54,6 +54,8 @@ def parquet_rows(source: Source, columns: Columns, start: int = 0, end: int | No
         missing = {option: name for option, name in named.items() if name not in present}
         if missing:
             raise missing_column(source, missing, present)
+        if twice := [name for name in named.values() if present.count(name) > 1]:
+            raise CorpusError(f"{source.url}: there are two columns {twice[0]!r}. Write the file with one of them.")
         read = sorted(set(named.values()))
         for number, group in enumerate(_row_groups(file, read)):
             if group.start + group.rows <= start or (end is not None and group.start >= end):

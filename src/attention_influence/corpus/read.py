@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from attention_influence.corpus.json_lines import MAX_LINE_BYTES, json_rows
-from attention_influence.corpus.parquet import parquet_rows
+from attention_influence.corpus.json_lines import MAX_LINE_BYTES, first_keys, json_rows
+from attention_influence.corpus.parquet import parquet_rows, parquet_schema
 from attention_influence.corpus.rows import Columns, Row, in_batches
 from attention_influence.corpus.sources import Source
 
@@ -27,3 +27,11 @@ def read_rows(
     if source.format == "parquet":
         return in_batches(parquet_rows(source, columns, start, end))
     return in_batches(json_rows(source, columns, start, end, max_line_bytes))
+
+
+def column_names(source: Source) -> list[str]:
+    """The columns of a Parquet file, or the keys of the first objects of JSON lines.
+
+    Raises CorruptFile for what is not Parquet, CorpusError when the file is gone.
+    """
+    return list(parquet_schema(source).names) if source.format == "parquet" else first_keys(source)

@@ -20,17 +20,6 @@ _LIMITS = """\
 - A document without a finite score was never a candidate, whatever its content.
 """
 
-_USE = """\
-```python
-from datasets import load_dataset
-
-documents = load_dataset("path/of/this/folder", split="train")
-```
-"""
-_COLUMNS = (
-    "Every row has its own columns, followed by `influence`, the value that ranked it, and its rank in the domain (1 "
-    "is the first).\n"
-)
 _SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B", "10B", "100B", "1T")
 
 
@@ -39,12 +28,15 @@ def card(
     order: str,
     thresholds: Sequence[Threshold],
     shard_sets: Sequence[Sequence[str]],
+    added: Sequence[str],
     complete: bool,
     warnings: Sequence[str],
     run: Mapping[str, Any],
 ) -> str:
-    """The text of README.md; `order`: which documents came first, in words; `shard_sets`: the files written, empty for
-    a manifest; `run`: what the score store records of its run.
+    """The text of README.md.
+
+    `order`: which documents came first, in words; `shard_sets`: the files written, by configuration, empty for a
+    manifest; `added`: the columns beside the input's own; `run`: what the score store records of its run.
     """
     documents = sum(t.documents for t in thresholds)
     chosen = sum(t.chosen for t in thresholds)
@@ -61,7 +53,7 @@ def card(
         parts.append("**Partial.** The corpus was not scored to its end when this was selected.\n")
     parts.append("\n".join(f"- Warning: {_line(warning)}." for warning in warnings) + "\n" if warnings else "")
     if shard_sets:
-        parts += ["## Use\n", _USE, _COLUMNS]
+        parts += ["## Use\n", _use(shard_sets), _columns(added)]
     else:
         parts.append(
             "`manifest.parquet` lists the rows by key: `source` (file under its root) and `row` (row index in "
@@ -81,14 +73,36 @@ def card(
     return "\n".join(part for part in parts if part)
 
 
+def _use(shard_sets: Sequence[Sequence[str]]) -> str:
+    names = [f'"{_folder(files)}", ' for files in shard_sets] if len(shard_sets) > 1 else [""]
+    calls = [f'documents = load_dataset("path/of/this/folder", {name}split="train")' for name in names]
+    said = "\n".join(["```python", "from datasets import load_dataset", "", *calls, "```", ""])
+    if len(names) > 1:
+        said += "\nNo one table holds all rows (see the warnings): each line above gives some of them.\n"
+    return said
+
+
+def _columns(added: Sequence[str]) -> str:
+    influence, *value, rank = map(_cell, added)
+    ranked_by = f", the value that ranked it ({value[0]})" if value else ""
+    return (
+        f"Every row has its own columns, then {influence}{ranked_by} and its rank in the domain, {rank} (1: first).\n"
+    )
+
+
+def _folder(files: Sequence[str]) -> str:
+    return files[0].rpartition("/")[0]
+
+
 def _front_matter(shard_sets: Sequence[Sequence[str]], documents: int) -> str:
-    # Shards of different schemas cannot be one configuration.
+    # Shards of different schemas cannot be one configuration. With several there is no default: readers that name none
+    # would take a part of the rows for all.
     sets = shard_sets or [["manifest.parquet"]]
     configs = []
     for files in sets:
-        folder = files[0].rpartition("/")[0]
+        folder = _folder(files)
         path = f"{folder}/*" if folder else files[0]
-        name = "default" if files is sets[0] else folder
+        name = folder if len(sets) > 1 else "default"
         configs.append({"config_name": name, "data_files": [{"split": "train", "path": path}]})
     about = {
         "pretty_name": "Documents selected by attention influence",

@@ -1,7 +1,8 @@
 """The chosen rows as a dataset: their own columns and order, plus their score and rank."""
 
+import base64
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple, get_args
@@ -10,17 +11,23 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from attention_influence.corpus.json_lines import json_lines_at, parse_object
+from attention_influence.corpus.json_lines import json_lines_at
 from attention_influence.corpus.parquet import parquet_rows_at
 from attention_influence.corpus.sources import Compression, Source
 from attention_influence.errors import CorpusError, UsageError
-from attention_influence.selection.added_columns import added_names, check_free, with_columns, with_keys
-from attention_influence.selection.json_table import fitted, lines_of, table_of
-from attention_influence.selection.parts import OutputFormat, Part, ShardSet, schema_kind
+from attention_influence.selection.added_columns import with_columns, with_keys
+from attention_influence.selection.json_table import lines_of, table_of
+from attention_influence.selection.parts import Output, OutputFormat, Part, ShardSet
 from attention_influence.selection.publish import StagedFolder
+from attention_influence.selection.schemas import conformed, unique_names
 from attention_influence.selection.shards import LineShards, ParquetShards
 
+LINES = "lines"
+"""The kind of all shards of lines, however they are compressed: readers look at the names."""
 OUTPUT_FORMATS: tuple[str, ...] = get_args(OutputFormat)
+
+Inferred = tuple[list[tuple[str, pa.Schema]], str | None]
+"""(URL of a file of JSON lines, a schema that some of its rows have); or the reason why they have none."""
 
 _COMPRESSIONS: dict[str, Compression | None] = {"jsonl": None, "jsonl.gz": "gzip", "jsonl.zst": "zstd"}
 _LINES_AT_A_TIME = 1024
@@ -40,36 +47,47 @@ class _ShardSets:
     """The open sets of shards: one for each Parquet schema, one for each compression of lines."""
 
     folder: StagedFolder
-    shard_bytes: int
-    parquet: list[tuple[pa.Schema, ParquetShards]] = field(default_factory=list)
+    output: Output
+    parquet: dict[str, ParquetShards] = field(default_factory=dict)
     lines: dict[Compression | None, LineShards] = field(default_factory=dict)
-    all: list[ParquetShards | LineShards] = field(default_factory=list)
+    all: list[tuple[str, ParquetShards | LineShards]] = field(default_factory=list)
+    """Kind, shards"""
 
-    def of_schema(self, schema: pa.Schema) -> ParquetShards:
-        for known, shards in self.parquet:
-            if known.equals(schema):
-                return shards
-        opened = ParquetShards(self.folder, self._prefix(), schema, self.shard_bytes)
-        self.parquet.append((schema, opened))
-        self.all.append(opened)
-        return opened
+    def write(self, table: pa.Table, added: pa.Table) -> None:
+        """Rows, into the first of the output's schemas that they fit, else in the columns that they have."""
+        for place, schema in enumerate(self.output.schemas):
+            if (same := conformed(table, schema)) is not None:
+                self._of_schema(kind_of_schema(place), with_columns(same, added))
+                return
+        table = with_columns(table, added)
+        self._of_schema(f"parquet {base64.b64encode(table.schema.serialize()).decode()}", table)
 
     def of_compression(self, compression: Compression | None) -> LineShards:
         if compression not in self.lines:
-            self.lines[compression] = LineShards(self.folder, self._prefix(), compression, self.shard_bytes)
-            self.all.append(self.lines[compression])
+            self.lines[compression] = LineShards(self.folder, self._prefix(), compression, self.output.shard_bytes)
+            self.all.append((LINES, self.lines[compression]))
         return self.lines[compression]
 
     def close(self) -> list[ShardSet]:
         """All sets, written to their ends."""
-        for shards in self.all:
+        for _, shards in self.all:
             shards.close()
-        kinds = {id(shards): schema_kind(schema) for schema, shards in self.parquet}
-        kinds |= {id(shards): f"lines {compression}" for compression, shards in self.lines.items()}
-        return [ShardSet(kinds[id(shards)], shards.files) for shards in self.all]
+        return [ShardSet(kind, shards.files) for kind, shards in self.all]
+
+    def _of_schema(self, kind: str, table: pa.Table) -> None:
+        if kind not in self.parquet:
+            shards = ParquetShards(self.folder, self._prefix(), table.schema, self.output.shard_bytes)
+            self.parquet[kind] = shards
+            self.all.append((kind, shards))
+        self.parquet[kind].write(table)
 
     def _prefix(self) -> str:
         return f"{len(self.all)}"
+
+
+def kind_of_schema(place: int) -> str:
+    """The kind of the shards of one of the output's schemas."""
+    return f"parquet {place}"
 
 
 def check_format(name: str | None, shard_bytes: int) -> None:
@@ -83,11 +101,12 @@ def check_format(name: str | None, shard_bytes: int) -> None:
 def write_dataset(
     parts: Iterator[Part],
     spread: Callable[[Iterator[Part]], Iterator[list[ShardSet]]],
+    kinds: Sequence[str],
     progress: Callable[[float], None],
-) -> list[dict[str, str]]:
-    """For each set of shards that fit together, its files: name under the folder of the parts → name in the dataset.
+) -> dict[str, dict[str, str]]:
+    """For each kind of shards, its files: name under the folder of the parts → name in the dataset.
 
-    `spread` calls `write_part` with each part; `progress` is told of the documents written.
+    `spread` calls `write_part` with each part; `kinds` come first; `progress` is told of the documents written.
     """
     named: deque[tuple[str, int]] = deque()
 
@@ -96,86 +115,87 @@ def write_dataset(
             named.append((part.name, len(part.rows)))
             yield part
 
-    sets: dict[str, dict[str, str]] = {}
+    sets: dict[str, dict[str, str]] = {kind: {} for kind in kinds}
     for written in spread(noted()):
         part_name, documents = named.popleft()
         for shards in written:
             of_kind = sets.setdefault(shards.kind, {})
-            folder = f"data-{place}" if (place := [*sets].index(shards.kind) + 1) > 1 else "data"
+            folder = folder_of([*sets].index(shards.kind))
             for file in shards.files:
                 ending = file.partition(".")[2]
                 of_kind[f"{part_name}/{file}"] = f"{folder}/{len(of_kind):05d}.{ending}"
         progress(documents)
-    return [*sets.values()]
+    return {kind: files for kind, files in sets.items() if files}
+
+
+def folder_of(place: int) -> str:
+    """The folder of a kind of shards in the dataset."""
+    return f"data-{place + 1}" if place else "data"
+
+
+def inferred_schemas(part: Part) -> Inferred:
+    """Of the chosen JSON lines of a part."""
+    found: dict[tuple[str, bytes], pa.Schema] = {}
+    for source, rows in _of_sources(part):
+        if source.format == "parquet":
+            continue
+        try:
+            for lines in _line_batches(source, rows["row"].to_numpy()):
+                schema = table_of(lines, source.url).schema
+                found.setdefault((source.url, schema.serialize().to_pybytes()), schema)
+        except CorpusError as error:
+            return [], str(error)
+    return [(url, schema) for (url, _), schema in found.items()], None
 
 
 def write_part(part: Part) -> list[ShardSet]:
     """The files of a part, in its folder; those that are there already if it was finished before.
 
-    Rows come by source and then in the source's order. Without a format Parquet stays Parquet and JSON lines stay what
-    they are, compressed as they were. Raises CorpusError when a row cannot be read or written.
+    Rows come by source and then in the source's order. Raises CorpusError when a row cannot be read or written.
     """
     if (sets := part.finished()) is not None:
         return sets
-    shards = _ShardSets(part.folder(), part.output.shard_bytes)
+    shards = _ShardSets(part.folder(), part.output)
     for run in _runs(part):
-        # Parquet names its own; for lines the input's own compression.
-        target = part.output.format or ("parquet" if run.source.format == "parquet" else None)
         if run.source.format == "parquet":
-            _write_table_rows(run, shards, target)
+            _write_table_rows(run, shards)
         else:
-            _write_lines(run, shards, target)
+            _write_lines(run, shards)
     sets = shards.close()
     part.finish(sets)
     return sets
 
 
-def _write_table_rows(run: _Run, sets: _ShardSets, target: str | None) -> None:
+def _write_table_rows(run: _Run, sets: _ShardSets) -> None:
     done = 0
     for rows, table in parquet_rows_at(run.source, run.rows):
-        check_free(run.source, table.column_names, run.added.column_names)
-        table = with_columns(table, run.added.slice(done, len(rows)))
+        table = table.rename_columns(unique_names(table.column_names))
+        added = run.added.slice(done, len(rows))
         done += len(rows)
-        if target == "parquet":
-            sets.of_schema(table.schema).write(table)
+        if sets.output.format in (None, "parquet"):
+            sets.write(table, added)
         else:
-            assert target is not None
-            sets.of_compression(_COMPRESSIONS[target]).write(lines_of(table, run.source.url))
+            lines = lines_of(with_columns(table, added))
+            sets.of_compression(_COMPRESSIONS[sets.output.format]).write(lines)
 
 
-def _write_lines(run: _Run, sets: _ShardSets, target: str | None) -> None:
+def _write_lines(run: _Run, sets: _ShardSets) -> None:
     done = 0
-    for lines in _line_batches(run):
+    target = sets.output.format
+    for lines in _line_batches(run.source, run.rows):
         added = run.added.slice(done, len(lines))
         done += len(lines)
-        if target != "parquet":
+        if target == "parquet":
+            sets.write(table_of(lines, run.source.url), added)
+        else:
             compression = run.source.compression if target is None else _COMPRESSIONS[target]
             sets.of_compression(compression).write(with_keys(run.source, lines, added))
-            continue
-        objects = []
-        for line in lines:
-            record, reason = parse_object(line)
-            if record is None:
-                raise CorpusError(f"{run.source.url}: a chosen line is {reason}. Score the file again.")
-            objects.append(record)
-        table = table_of(objects, run.source.url)
-        check_free(run.source, table.column_names, added.column_names)
-        _write_inferred(sets, with_columns(table, added))
 
 
-def _write_inferred(sets: _ShardSets, table: pa.Table) -> None:
-    """Into the newest set whose schema holds the table; types are inferred from a batch, so they vary between some."""
-    for schema, shards in reversed(sets.parquet):
-        if (same := fitted(table, schema)) is not None:
-            shards.write(same)
-            return
-    sets.of_schema(table.schema).write(table)
-
-
-def _line_batches(run: _Run) -> Iterator[list[bytes]]:
+def _line_batches(source: Source, rows: npt.NDArray[np.int64]) -> Iterator[list[bytes]]:
     lines: list[bytes] = []
     size = 0
-    for _, line in json_lines_at(run.source, run.rows.tolist()):
+    for _, line in json_lines_at(source, rows.tolist()):
         lines.append(line)
         size += len(line)
         if len(lines) >= _LINES_AT_A_TIME or size >= _LINE_BYTES_AT_A_TIME:
@@ -187,10 +207,14 @@ def _line_batches(run: _Run) -> Iterator[list[bytes]]:
 
 def _runs(part: Part) -> Iterator[_Run]:
     """The chosen rows source by source."""
+    for source, rows in _of_sources(part):
+        value = [rows["value"]] if len(part.output.added) > 2 else []
+        added = pa.table([rows["influence"], *value, rows["rank"]], names=list(part.output.added))
+        yield _Run(source, rows["row"].to_numpy(), added)
+
+
+def _of_sources(part: Part) -> Iterator[tuple[Source, pa.Table]]:
     numbers = part.rows["source"].to_numpy()
     bounds = [0, *(np.flatnonzero(np.diff(numbers)) + 1).tolist(), len(numbers)]
     for (low, high), source in zip(pairwise(bounds), part.sources.values(), strict=True):
-        rows = part.rows.slice(low, high - low)
-        columns = {"influence": rows["influence"], part.output.value_name: rows["value"]}
-        added = pa.table([*columns.values(), rows["rank"]], names=added_names(part.output.value_name))
-        yield _Run(source, rows["row"].to_numpy(), added)
+        yield source, part.rows.slice(low, high - low)

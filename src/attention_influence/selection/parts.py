@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -35,16 +35,22 @@ _COLUMNS = ("row", "influence", "value", "rank")
 class Output:
     """How the dataset is written."""
 
-    value_name: str
-    """Of the column that holds the ranking's value."""
+    added: tuple[str, ...]
+    """Names of the added columns: influence, what ranked when it is another, the rank."""
     format: OutputFormat | None
-    """None: each input's own."""
+    """None: Parquet as Parquet, lines as the lines that they are."""
     shard_bytes: int
+    schemas: tuple[pa.Schema, ...] = ()
+    """Of the Parquet files, one for each configuration of the dataset, without what is added."""
+
+    def to_json(self) -> dict[str, Any]:
+        schemas = [base64.b64encode(schema.serialize()).decode() for schema in self.schemas]
+        return {"added": self.added, "format": self.format, "shard_bytes": self.shard_bytes, "schemas": schemas}
 
 
 @dataclass(frozen=True)
 class ShardSet:
-    """Files of rows that fit together: of one Parquet schema, or lines of one compression."""
+    """Files of rows that fit together: of one Parquet schema, or lines."""
 
     kind: str
     """Equal for sets that can be joined."""
@@ -84,11 +90,6 @@ class Part:
 
     def _mark(self) -> str:
         return f"{self.staging}/{self.name}.json"
-
-
-def schema_kind(schema: pa.Schema) -> str:
-    """The kind of Parquet files of a schema, its metadata included."""
-    return "parquet " + base64.b64encode(schema.serialize()).decode()
 
 
 def parts_of(chosen: ChosenRows, sources: Mapping[str, Source], output: Output, staging: str) -> Iterator[Part]:
@@ -131,7 +132,7 @@ def _part(number: int, held: list[pa.RecordBatch], sources: Mapping[str, Source]
     columns = {name: np.concatenate([batch.column(name).to_numpy() for batch in held]) for name in _COLUMNS}
     columns = {"source": np.concatenate(indices)} | columns
     of_part = {name: sources[name] for name in names}
-    about = {"sources": [source.to_json() for source in of_part.values()], "output": asdict(output)}
+    about = {"sources": [source.to_json() for source in of_part.values()], "output": output.to_json()}
     digest = hashlib.blake2b(json.dumps(about).encode(), digest_size=16)
     for column in columns.values():
         digest.update(np.ascontiguousarray(column).data)

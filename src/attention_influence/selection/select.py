@@ -1,20 +1,24 @@
 """A selection from a score store: thresholds, ranks, then a dataset or a manifest, published whole."""
 
-import json
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, TypeVar
 
+from attention_influence.corpus.rows import Columns
 from attention_influence.corpus.sources import Source, is_unchanged
 from attention_influence.engines.tasks import over_processes, over_ray
 from attention_influence.errors import StoreError, UsageError
 from attention_influence.progress import progress
 from attention_influence.scoring.score_store import ScoreStore, open_store
+from attention_influence.selection.added_columns import added_names
 from attention_influence.selection.card import card
 from attention_influence.selection.cutting.chosen import ChosenRows, choose_rows
 from attention_influence.selection.dataset import check_format, write_dataset, write_part
+from attention_influence.selection.layout import Layout, lay_out
 from attention_influence.selection.manifest import MANIFEST, write_manifest
 from attention_influence.selection.parts import Output, OutputFormat, Part, ShardSet, parts_of
 from attention_influence.selection.publish import DONE_MARK, StagedFolder, check_target, staged
@@ -23,6 +27,11 @@ from attention_influence.selection.record import SelectionRecord, Threshold, rea
 from attention_influence.selection.repetitive import Repetition, repetition_of
 from attention_influence.selection.rule import Rule
 from attention_influence.selection.temperature import Draw, drawn, standard_deviations
+from attention_influence.strict_json import strict_json
+
+Written = TypeVar("Written")
+
+_log = logging.getLogger(__name__)
 
 SHARD_BYTES = 512 << 20
 
@@ -49,6 +58,8 @@ class Selection:
     repetition: tuple[Repetition, ...]
     """How repetitive a choice by influence is, by domain; empty for other rankings."""
     warnings: tuple[str, ...]
+    columns: tuple[str, ...]
+    """The names of those that were added to the input's own."""
 
     @property
     def documents(self) -> int:
@@ -70,6 +81,7 @@ class Selection:
             "unranked": _summed(threshold.unranked for threshold in self.thresholds),
             "repetition": [asdict(repetition) for repetition in self.repetition],
             "warnings": list(self.warnings),
+            "columns": list(self.columns),
             "files": list(self.files),
             "store": self.store,
             "complete": self.complete,
@@ -93,6 +105,7 @@ def select(
     floors: Mapping[str, float] | None = None,
     temperature: float | None = None,
     format: OutputFormat | None = None,
+    column_prefix: str = "",
     shard_bytes: int = SHARD_BYTES,
     sources: Sequence[Source] | None = None,
     workers: int | None = None,
@@ -115,11 +128,12 @@ def select(
 
     `weight`: of each row of the manifest, where 1 is one copy.
 
-    `format`: parquet, jsonl, jsonl.gz or jsonl.zst; by default each input's own. `sources`: where the scored files lie
-    now, by their recorded names; by default where they lay. `workers`: processes that read the chosen rows, or with
-    engine='ray' tasks of the cluster at `address`; the files are the same. `out` appears whole or not at all; a folder
-    that is not empty is refused, unless `overwrite` and it holds a selection. A call that was killed is gone on with by
-    an equal one: see `parts`.
+    `format`: parquet, jsonl, jsonl.gz or jsonl.zst; by default that of the input, and Parquet where it is both (see
+    `layout`). `column_prefix`: in front of the names of the added columns, where the input has them already. `sources`:
+    where the scored files lie now, by their recorded names; by default where they lay. `workers`: processes that read
+    the chosen rows, or with engine='ray' tasks of the cluster at `address`; the files are the same. `out` appears whole
+    or not at all; a folder that is not empty is refused, unless `overwrite` and it holds a selection. A call that was
+    killed is gone on with by an equal one: see `parts`.
 
     Raises UsageError for a wrong argument or a budget that no document fits, StoreError when the store cannot be
     trusted (empty, partial without `allow_partial`, inputs changed), CorpusError when a chosen row cannot be copied.
@@ -143,13 +157,15 @@ def select(
     if weight != 1 and not manifest:
         raise UsageError("--weight is a column of the manifest: give --manifest as well.")
     check_format(format, shard_bytes)
+    if manifest and column_prefix:
+        raise UsageError("--column-prefix names columns beside the input's own, which a manifest does not have.")
     if manifest and (workers or engine == "ray"):
         raise UsageError("--workers and --engine read the chosen documents, and a manifest has none: omit them.")
 
-    def spread(parts: Iterator[Part]) -> Iterator[list[ShardSet]]:
+    def spread(do: Callable[[Part], Written], parts: Iterator[Part]) -> Iterator[Written]:
         if engine == "ray":
-            return over_ray(write_part, parts, workers, address)
-        return over_processes(write_part, parts, workers or 1)
+            return over_ray(do, parts, workers, address)
+        return over_processes(do, parts, workers or 1)
 
     out = os.fspath(out)
     check_target(out, overwrite)
@@ -161,9 +177,17 @@ def select(
         )
     ranked = _rank(scores, rule, seed, earlier)
     found = _trusted(scores, ranked.chosen.sources, sources, needed=not manifest)
+    output = Output((*added_names(ranked.ranking.column, column_prefix),), format, shard_bytes)
+    layout = None
+    if not manifest:
+        inputs = [found[name] for name in ranked.chosen.sources]
+        text_column = Columns.from_json(scores.run.get("columns") or {"text": None}).text
+        layout = lay_out(inputs, output, text_column, lambda: parts_of(ranked.chosen, found, output, ""), spread)
+        for warning in layout.warnings:
+            _log.warning(warning)
     repetition = repetition_of(scores, ranked.chosen, seed) if rank_by == "influence" else ()
-    output = None if manifest else Output(ranked.ranking.column, format, shard_bytes)
-    return _write(out, scores, rule, ranked, repetition, found, output, spread, overwrite)
+
+    return _write(out, scores, rule, ranked, repetition, found, layout, partial(spread, write_part), overwrite)
 
 
 @dataclass(frozen=True)
@@ -205,28 +229,30 @@ def _write(
     ranked: _Ranked,
     repetition: tuple[Repetition, ...],
     sources: Mapping[str, Source],
-    output: Output | None,
+    layout: Layout | None,
     spread: Callable[[Iterator[Part]], Iterator[list[ShardSet]]],
     overwrite: bool,
 ) -> Selection:
-    """The selection, published: a dataset as `output` says, or without it a manifest."""
+    """The selection, published: a dataset as `layout` says, or without it a manifest."""
     ranking, chosen = ranked.ranking, ranked.chosen
     warnings = [warning for of_domain in repetition if (warning := of_domain.warning())]
     warnings += ranked.warnings
     documents = sum(t.chosen for t in chosen.thresholds)
     with staged(out) as staging, progress("selected", documents, "documents") as selected:
-        sets: list[dict[str, str]] = []
-        if output is not None:
-            sets = write_dataset(parts_of(chosen, sources, output, staging.parts), spread, selected)
-        moved = {file: name for shards in sets for file, name in shards.items()}
+        sets: dict[str, dict[str, str]] = {}
+        if layout is not None:
+            parts = parts_of(chosen, sources, layout.output, staging.parts)
+            sets = write_dataset(parts, spread, layout.kinds, selected)
+            warnings += [*layout.warnings, *layout.unexpected(sets)]
+        moved = {file: name for files in sets.values() for file, name in files.items()}
         whole = staging.whole(moved)
-        if output is None:
+        if layout is None:
             write_manifest(chosen, whole, ranking.column, rule.weight)
         selection = Selection(
             out=out,
             rule=rule,
             thresholds=chosen.thresholds,
-            files=(MANIFEST,) if output is None else (*moved.values(),),
+            files=(MANIFEST,) if layout is None else (*moved.values(),),
             store=scores.url,
             fingerprint=scores.run.get("fingerprint"),
             complete=scores.is_complete,
@@ -234,18 +260,20 @@ def _write(
             draw=ranked.draw,
             repetition=repetition,
             warnings=tuple(warnings),
+            columns=(*added_names(ranking.column),) if layout is None else layout.output.added,
         )
         about = card(
             rule,
             ranked.draw.in_words(ranking) if ranked.draw else ranking.in_words(),
             chosen.thresholds,
-            [[*shards.values()] for shards in sets],
+            [[*files.values()] for files in sets.values()],
+            selection.columns,
             scores.is_complete,
             warnings,
             scores.run,
         )
         _write_text(whole, "README.md", about)
-        _write_text(whole, DONE_MARK, json.dumps(selection.to_json(), indent=2, ensure_ascii=False) + "\n")
+        _write_text(whole, DONE_MARK, strict_json(selection.to_json(), indent=2, ensure_ascii=False) + "\n")
         staging.publish(moved, overwrite)
     return selection
 
