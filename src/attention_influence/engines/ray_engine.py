@@ -14,7 +14,7 @@ from attention_influence.engines.local import Job, terminated_like_interrupted
 from attention_influence.engines.ray_cluster import ray_cluster
 from attention_influence.errors import AttentionInfluenceError, UsageError
 from attention_influence.scoring.canary import BrokenDevice
-from attention_influence.scoring.failures import parked, read_failures
+from attention_influence.scoring.failures import parked_units
 from attention_influence.scoring.plan import Unit
 from attention_influence.scoring.worker import Progress
 
@@ -128,7 +128,7 @@ def _collect(ray: Any, counting: dict[Any, Any], progress: Progress, patience: f
 
 def _left(job: Job) -> bool:
     """Whether any unit is neither published nor parked."""
-    done = job.store.published() | set(parked(read_failures(job.store.url)))
+    done = job.store.published() | parked_units(job.store.url)
     return any(unit.name not in done for unit in job.store.units)
 
 

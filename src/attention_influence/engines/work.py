@@ -10,10 +10,11 @@ import torch
 
 from attention_influence.corpus.atomic_files import with_retries
 from attention_influence.corpus.filesystems import is_transient
+from attention_influence.engines.open_units import OpenUnits
 from attention_influence.errors import StoreError, TooManyBadRows
 from attention_influence.scoring.canary import BrokenDevice, check_canaries
 from attention_influence.scoring.claims import EXPIRY, Claim, Claims, worker_name
-from attention_influence.scoring.failures import Failure, parked, read_failures, record_failure
+from attention_influence.scoring.failures import Failure, record_failure
 from attention_influence.scoring.plan import Unit
 from attention_influence.scoring.run_store import RunStore
 from attention_influence.scoring.scorer import Scorer
@@ -47,35 +48,34 @@ class Worker:
         Returns when every unit is published, parked, or held by a worker that has shown to be alive.
         """
         claims = Claims(self.store.url, self.name)
-        first = list(mine)
-        names = {unit.name for unit in first}
-        order = first + [unit for unit in self.store.units if unit.name not in names]
+        units = OpenUnits(self.store, claims, mine)
         seen: dict[str, Claim] = {}
         waiting_since = time.monotonic()
         while True:
-            done = with_retries(self._done, f"read {self.store.url}")
-            left = [unit for unit in order if unit.name not in done]
-            if [unit for unit in left if self._attempt(unit, claims)]:
+            worked = False
+            while unit := units.next():
+                if self._attempt(unit, claims):
+                    worked = True
+                else:
+                    units.missed(unit)
+            if worked:
                 seen, waiting_since = {}, time.monotonic()
+            elif units.left:
+                time.sleep(units.pause(_POLL_SECONDS))
+            if units.list():
                 continue
-            standing = with_retries(claims.standing, f"read {self.store.url}")
+            standing = units.standing()
             # A claim that changes is alive, whatever clocks say.
-            if all(
-                unit.name in standing and seen.setdefault(unit.name, standing[unit.name]) != standing[unit.name]
-                for unit in left
-            ):
+            if all(name in standing and seen.setdefault(name, standing[name]) != standing[name] for name in units.left):
                 return
             if time.monotonic() - waiting_since > 2 * EXPIRY:
                 return
-            time.sleep(_POLL_SECONDS)
-
-    def _done(self) -> set[str]:
-        return self.store.published() | set(parked(read_failures(self.store.url)))
+            units.add(name for name in units.left if name not in standing or not standing[name].is_live())
 
     def _attempt(self, unit: Unit, claims: Claims) -> bool:
         """Whether the unit was this worker's to do, whatever came of it."""
         where = f"{self.store.url}, unit {unit.name}"
-        if with_retries(lambda: self.store.is_published(unit) or not claims.take(unit.name), f"claim {where}"):
+        if not with_retries(lambda: claims.take(unit.name), f"claim {where}"):
             return False
         with claims.kept(unit.name):
             if with_retries(lambda: self.store.is_published(unit), f"read {where}"):

@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -75,15 +75,20 @@ class Claims:
         now = self.read(unit)
         return now is not None and now.worker == self.worker
 
-    def standing(self) -> dict[str, Claim]:
-        """Unit → its claim, live or not, for all units that have one."""
+    def names(self) -> set[str]:
+        """The units that have a claim, live or not."""
         filesystem, path = open_filesystem(self._folder)
         filesystem.invalidate_cache()
-        if not filesystem.isdir(path):
-            return {}
-        names = [name.rpartition("/")[2] for name in filesystem.ls(path, detail=False)]
-        units = [name.removesuffix(".json") for name in names if name.endswith(".json")]
-        return {unit: claim for unit in units if (claim := self.read(unit)) is not None}
+        try:
+            names = [name.rpartition("/")[2] for name in filesystem.ls(path, detail=False)]
+        except FileNotFoundError:
+            return set()
+        return {name.removesuffix(".json") for name in names if name.endswith(".json") and not name.startswith(".")}
+
+    def standing(self, units: Container[str] | None = None) -> dict[str, Claim]:
+        """Unit → its claim, live or not, for those of the units, or for all, that have one."""
+        held = sorted(unit for unit in self.names() if units is None or unit in units)
+        return {unit: claim for unit in held if (claim := self.read(unit)) is not None}
 
     @contextmanager
     def kept(self, unit: str) -> Iterator[None]:

@@ -2,8 +2,9 @@
 
 import json
 import uuid
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 from attention_influence.corpus.atomic_files import remove, write_atomically
 from attention_influence.corpus.filesystems import open_filesystem
@@ -20,8 +21,6 @@ class Failure:
     error: str
     at: float
     """Seconds since the epoch."""
-    final: bool = False
-    """Trying again cannot help: parked at once."""
 
 
 def record_failure(store_url: str, failure: Failure) -> None:
@@ -32,28 +31,27 @@ def record_failure(store_url: str, failure: Failure) -> None:
 
 def read_failures(store_url: str) -> dict[str, list[Failure]]:
     """Unit → its failed attempts, oldest first."""
-    filesystem, path = open_filesystem(f"{store_url}/log")
-    filesystem.invalidate_cache()
-    if not filesystem.isdir(path):
-        return {}
+    filesystem, _ = open_filesystem(store_url)
     failures: dict[str, list[Failure]] = {}
-    for file in filesystem.ls(path, detail=False):
-        if file.endswith(".json") and not file.rpartition("/")[2].startswith("."):
-            try:
-                failure = Failure(**json.loads(filesystem.cat_file(file)))
-            except (FileNotFoundError, ValueError, TypeError):
-                continue  # forgotten a moment ago, or damaged: nothing to tell
-            failures.setdefault(failure.unit, []).append(failure)
+    for file in _files(store_url):
+        try:
+            record = json.loads(filesystem.cat_file(file))
+            failure = Failure(**{field.name: record[field.name] for field in fields(Failure)})
+        except (FileNotFoundError, KeyError, ValueError, TypeError):
+            continue  # forgotten a moment ago, or damaged: nothing to tell
+        failures.setdefault(failure.unit, []).append(failure)
     return {unit: sorted(attempts, key=lambda attempt: attempt.at) for unit, attempts in failures.items()}
 
 
 def parked(failures: Mapping[str, list[Failure]]) -> dict[str, str]:
     """Unit → its last error, for the units that are not tried again."""
-    return {
-        unit: attempts[-1].error
-        for unit, attempts in failures.items()
-        if len(attempts) >= PARK_AFTER or any(attempt.final for attempt in attempts)
-    }
+    return {unit: attempts[-1].error for unit, attempts in failures.items() if len(attempts) >= PARK_AFTER}
+
+
+def parked_units(store_url: str) -> set[str]:
+    """The units that are not tried again; with one listing."""
+    attempts = Counter(file.rpartition("/")[2].partition(".")[0] for file in _files(store_url))
+    return {unit for unit, times in attempts.items() if times >= PARK_AFTER}
 
 
 def forget_failures(store_url: str, unit: str) -> None:
@@ -61,3 +59,13 @@ def forget_failures(store_url: str, unit: str) -> None:
     filesystem, path = open_filesystem(f"{store_url}/log")
     for file in filesystem.glob(f"{path}/{unit}.*.json"):
         remove(filesystem.unstrip_protocol(file))
+
+
+def _files(store_url: str) -> list[str]:
+    filesystem, path = open_filesystem(f"{store_url}/log")
+    filesystem.invalidate_cache()
+    try:
+        files = filesystem.ls(path, detail=False)
+    except FileNotFoundError:
+        return []
+    return [file for file in files if file.endswith(".json") and not file.rpartition("/")[2].startswith(".")]

@@ -92,13 +92,14 @@ class UnitObjects:
 
     def names(self) -> set[str]:
         """The units that are there."""
-        return self._own().keys() | self._packed(afresh=True).keys()
+        own = {name for name, _ in _listed(self.folder, sizes=False)}
+        return own | self._packed(afresh=True).keys()
 
     def has(self, unit: str) -> bool:
-        """Whether a unit is there."""
+        """Whether a unit is there: its own object, or in a pack that was there when packs were listed last."""
         filesystem, path = open_filesystem(self._object(unit))
         filesystem.invalidate_cache()
-        return bool(filesystem.exists(path)) or unit in self._packed(afresh=True)
+        return bool(filesystem.exists(path)) or unit in self._packed()
 
     def publish(self, unit: str, rows: pa.Table, about: Mapping[str, Any]) -> None:
         """Makes a unit's rows visible, whole; `about` is recorded with them."""
@@ -279,16 +280,18 @@ def _footer(filesystem: fsspec.AbstractFileSystem, path: str) -> pq.FileMetaData
     return pq.read_metadata(pa.BufferReader(tail))
 
 
-def _listed(folder: str) -> Iterator[tuple[str, int]]:
-    """Name without ending, and size, of the Parquet files in a folder that are whole."""
+def _listed(folder: str, sizes: bool = True) -> Iterator[tuple[str, int]]:
+    """Name without ending, and size, of the whole Parquet files in a folder; on a disk each size takes time."""
     filesystem, path = open_filesystem(folder)
     filesystem.invalidate_cache()
-    if not filesystem.isdir(path):
+    try:
+        found = filesystem.ls(path, detail=sizes)
+    except FileNotFoundError:
         return
-    for info in filesystem.ls(path, detail=True):
-        name = info["name"].rpartition("/")[2]
-        if name.endswith(".parquet") and not name.startswith(".") and info["type"] == "file":
-            yield name.removesuffix(".parquet"), int(info["size"] or 0)
+    for info in found:
+        name = (info["name"] if sizes else info).rpartition("/")[2]
+        if name.endswith(".parquet") and not name.startswith("."):
+            yield name.removesuffix(".parquet"), int((sizes and info["size"]) or 0)
 
 
 @functools.lru_cache(maxsize=4096)

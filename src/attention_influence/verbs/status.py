@@ -20,8 +20,8 @@ def status(config: StatusConfig) -> Result:
     compacted = _compact(store) if config.compact else None
     records = store.records()
     stuck = parked(read_failures(store.url))
-    left = [unit.name for unit in store.units if unit.name not in records and unit.name not in stuck]
-    standing = Claims(store.url, worker="status").standing()
+    left = dict.fromkeys(unit.name for unit in store.units if unit.name not in records and unit.name not in stuck)
+    standing = Claims(store.url, worker="status").standing(left)
     claimed = {name: standing[name] for name in left if name in standing and standing[name].is_live()}
     reasons: Counter[str] = Counter()
     for about in records.values():
