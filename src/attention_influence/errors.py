@@ -13,6 +13,10 @@ class UsageError(AttentionInfluenceError):
     exit_code = 2
 
 
+class TextsError(UsageError, TypeError):
+    """What was given for several texts is something else, such as a single text."""
+
+
 class TooManyBadRows(AttentionInfluenceError):
     """More rows than allowed could not be scored."""
 

@@ -1,11 +1,13 @@
 import random
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
-from attention_influence import Scorer
-from attention_influence.errors import HeadsError, ModelError
+from attention_influence import Scorer, detect_heads
+from attention_influence.errors import HeadsError, ModelError, TextsError
 from attention_influence.heads.head_set import HeadSet
 from scoring.tiny import CONTEXT, FAMILIES, HEADS, slow_losses, tiny
 from tiny_models import Tiny
@@ -133,6 +135,38 @@ def test_what_is_not_a_usable_text_gets_a_reason_and_spoils_no_other(scorer: Sco
         assert score.loss_base is score.loss_ref is score.influence is score.n_scored is None
 
 
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        ("Call me Ishmael.", r"not one str: give \[text\]"),
+        (b"Call me Ishmael.", "not one bytes"),
+        (bytearray(b"Call me"), "not one bytearray"),
+        ({"text": ["Call me Ishmael."]}, "not a dict: give its column"),
+        (pa.table({"text": ["Call me Ishmael."]}), "not a Table: give its column"),
+        ({"one", "two"}, "not a set, which has no order"),
+        (None, "not a NoneType"),
+        (7, "not a int"),
+    ],
+)
+def test_what_is_no_list_of_texts_is_refused(made: Tiny, scorer: Scorer, texts: Any, said: str) -> None:
+    with pytest.raises(TextsError, match=said):
+        scorer.score(texts)
+    with pytest.raises(TextsError, match=said):
+        detect_heads(made.model, texts, samples=1, context=CONTEXT)
+
+
+def test_any_series_of_texts_is_scored(scorer: Scorer) -> None:
+    texts = [text(30), text(40)]
+    expected = [score.loss_base for score in scorer.score(texts)]
+    for series in (tuple(texts), iter(texts), np.array(texts), dict.fromkeys(texts).keys()):
+        assert [score.loss_base for score in scorer.score(series)] == expected
+
+
+def test_texts_for_detection_are_strings(made: Tiny) -> None:
+    with pytest.raises(TextsError, match="text 1 of those given for sentences is a dict"):
+        detect_heads(made.model, ["A text.", {"text": "A text."}], samples=1, context=CONTEXT)
+
+
 def test_nothing_to_score_gives_nothing(scorer: Scorer) -> None:
     assert scorer.score([]) == []
 
@@ -214,9 +248,10 @@ def test_a_document_that_the_model_knows_by_heart_is_degenerate_and_not_ranked()
         ([(9, 0)], "no head 0 in layer 9"),
         ([(1, 4)], "layer 1 has 4 heads"),
         ([(1, 1), (1, 1)], "twice"),
+        ("heads.json", "give load_heads"),
     ],
 )
-def test_heads_that_cannot_be_masked_are_refused(made: Tiny, heads: list[tuple[int, int]], said: str) -> None:
+def test_heads_that_cannot_be_masked_are_refused(made: Tiny, heads: Any, said: str) -> None:
     with pytest.raises(HeadsError, match=said):
         Scorer(made.model, heads)
 

@@ -1,10 +1,10 @@
 """A row of a corpus: its key, its text or the reason why there is none, its id and its domain."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
-from attention_influence.errors import CorruptFile
+from attention_influence.errors import CorruptFile, TextsError
 
 # Rows are handed on in lists: large enough to make their overhead vanish, small enough to forget about memory.
 BATCH_CHARACTERS = 4 << 20
@@ -65,6 +65,19 @@ def readable_text(value: object) -> tuple[str | None, str | None]:
     if value.isspace():
         return None, "whitespace"
     return value, None
+
+
+def must_be_texts(texts: object) -> None:
+    """Raises TextsError for what is no series of texts, though it may be iterable: a text itself, a table, a set."""
+    kind = type(texts).__name__
+    if isinstance(texts, str | bytes | bytearray | memoryview):
+        raise TextsError(f"a list of texts is needed, not one {kind}: give [text]")
+    if isinstance(texts, Mapping) or hasattr(texts, "columns") or hasattr(texts, "column_names"):
+        raise TextsError(f"a list of texts is needed, not a {kind}: give its column of texts")
+    if isinstance(texts, set | frozenset):
+        raise TextsError(f"a list of texts is needed, not a {kind}, which has no order: give a list")
+    if not isinstance(texts, Iterable):
+        raise TextsError(f"a list of texts is needed, not a {kind}")
 
 
 def label(value: object) -> str | None:

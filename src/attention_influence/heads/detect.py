@@ -53,7 +53,8 @@ def detect_heads(
     `texts` are any texts; their sentences become the values of the task. Given as input → texts, each input gives an
     equal share of the sentences, and how many is recorded. `parameters` are the fields of `Detection`:
     `samples` probes of at most `context` tokens; with `until_stable` fewer, as soon as the chosen set has settled.
-    `progress(done, total)` is called after each probe. Raises ProbeError.
+    `progress(done, total)` is called after each probe. Raises ProbeError, and TextsError for what is
+    no list of texts.
     """
     asked = Detection(**parameters)  # type: ignore[arg-type]
     if not 0 < asked.share <= 1 or asked.samples < 1:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import regex
 
-from attention_influence.errors import ProbeError
+from attention_influence.corpus.rows import must_be_texts
+from attention_influence.errors import ProbeError, TextsError
 from attention_influence.model.tokens import Tokens
 
 # Unicode's own classes (UAX #29). Western marks end a sentence only before white space, the others wherever they stand.
@@ -49,8 +50,14 @@ def sentences_of(texts: Iterable[str], tokens: Tokens, limit: int, seed: int = 0
     Sentences with quotes, backslashes or control characters are dropped: JSON would write them differently from what
     the model is asked to repeat. So are those that start with a small letter where sentences start with a capital (cut
     at an abbreviation), and those of which less than half are letters. Of a sentence that is too long because the
-    tokenizer makes more than a token of each of its characters, the first words that fit are taken.
+    tokenizer makes more than a token of each of its characters, the first words that fit are taken. Raises TextsError for
+    what is no list of texts.
     """
+    must_be_texts(texts)
+    texts = list(texts)
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TextsError(f"text {number} of those given for sentences is a {type(text).__name__}; give strings")
     candidates = list(
         {s: None for text in texts for s in (m.group().strip() for m in _SENTENCE.finditer(text)) if _is_plain(s)}
     )

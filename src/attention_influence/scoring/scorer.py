@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from attention_influence.corpus.rows import readable_text
+from attention_influence.corpus.rows import must_be_texts, readable_text
 from attention_influence.errors import HeadsError, ModelError
 from attention_influence.heads.head_set import Head, HeadSet
 from attention_influence.model.language_model import LanguageModel
@@ -54,6 +54,8 @@ class Scorer:
         max_document_tokens: int = MAX_DOCUMENT_TOKENS,
         tested: SelfTest | None = None,
     ) -> None:
+        if isinstance(heads, str | bytes):
+            raise HeadsError(f"heads are given as {heads!r}; give load_heads(...) or a list of (layer, head)")
         self.model = model
         self.heads = heads if isinstance(heads, HeadSet) else HeadSet(tuple((layer, head) for layer, head in heads))
         self.window = model.context if window is None else window
@@ -71,15 +73,17 @@ class Scorer:
         options = {name: getattr(self, name) for name in ("window", "pack_tokens", "max_document_tokens")}
         return _arrived, (in_parts(self.model), self.heads, options)
 
-    def score(self, texts: Sequence[object], per_token: bool = False) -> list[DocumentScore]:
+    def score(self, texts: Iterable[object], per_token: bool = False) -> list[DocumentScore]:
         """One DocumentScore for each text, in order; what is not a usable text gets a reason instead of losses.
 
-        With `per_token`, each score also carries both losses of every token.
+        With `per_token`, each score also carries both losses of every token. Raises TextsError for what is no list of
+        texts, such as a single text.
         """
         return self.score_prepared(self.prepare(texts), per_token)
 
-    def prepare(self, texts: Sequence[object]) -> list[Prepared]:
+    def prepare(self, texts: Iterable[object]) -> list[Prepared]:
         """The texts tokenized, with all that needs no model; may run in another thread than the model."""
+        must_be_texts(texts)
         prepared = [_readable(text) for text in texts]
         readable = [document for document in prepared if document.score.reason is None]
         ids = self.model.tokens.encode([document.text for document in readable])
