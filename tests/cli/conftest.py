@@ -77,8 +77,8 @@ def score(cli: Cli, files: Files, tmp_path: Path) -> Cli:
     return call
 
 
-def save_model(folder: Path, seed: int = 0) -> None:
-    network("llama", CONTEXT, seed=seed).save_pretrained(folder)
+def save_model(folder: Path, seed: int = 0, context: int = CONTEXT) -> None:
+    network("llama", context, seed=seed).save_pretrained(folder)
     byte_tokenizer(bos=True).save_pretrained(folder)
 
 

@@ -29,6 +29,27 @@ def test_scores_are_those_of_the_library(score: Cli, files: Files, tmp_path: Pat
         assert row["influence"] == pytest.approx(by_library.influence, abs=1e-5)
 
 
+def test_a_default_window_below_the_models_context_is_said_and_recorded(
+    cli: Cli, files: Files, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_model(tmp_path / "model", context=131_072)
+    given = (files.corpus, "--model", tmp_path / "model", "--heads", files.heads, "--dtype", "fp32", "--device", "cpu")
+    note = "windows of at most 8,192 tokens (the model's context: 131,072)"
+    scored, estimated = cli("score", *given, "--out", tmp_path / "scores"), cli("estimate", *given)
+    assert (scored.code, estimated.code) == (0, 0), scored.err + estimated.err
+    assert note in scored.out
+    assert note in estimated.out
+    assert caplog.messages.count(f"{note}; --window chooses another") == 2
+    assert json.loads((tmp_path / "scores" / "run.json").read_text())["fingerprint"]["window"] == 8192
+    asked_for = cli("score", *given, "--out", tmp_path / "wide", "--window", 16_384)
+    assert asked_for.code == 0
+    assert len(caplog.messages) == 2
+    assert json.loads((tmp_path / "wide" / "run.json").read_text())["fingerprint"]["window"] == 16_384
+    too_long = cli("score", *given, "--out", tmp_path / "too-long", "--window", 131_073)
+    assert too_long.code == 1
+    assert "longer than the context" in too_long.err
+
+
 def test_json_is_all_that_stands_on_standard_output(score: Cli, tmp_path: Path) -> None:
     said = score("--domain-column", "kind", "--json")
     data = json.loads(said.out)

@@ -191,6 +191,40 @@ def test_a_text_above_the_limit_is_too_long_and_one_at_the_limit_is_not(made: Ti
     assert (above.reason, above.n_tokens, above.n_scored, above.influence) == ("too_long", 51, None, None)
 
 
+def test_a_text_far_above_the_limit_is_never_tokenized_whole(made: Tiny, monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer = Scorer(made.model, HEADS, max_document_tokens=1000)
+    expected = scorer.score([text(40), text(900)])
+    seen: list[int] = []
+    encode = made.model.tokens.encode
+    monkeypatch.setattr(made.model.tokens, "encode", lambda texts: seen.extend(map(len, texts)) or encode(texts))
+    first, long, last = scorer.score([text(40), text(1000) * 3000, text(900)])
+    assert [first, last] == expected
+    assert (long.reason, long.n_chars, long.n_tokens, long.influence) == ("too_long", 3_000_000, None, None)
+    assert max(seen) < 100_000
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
+def test_a_window_that_memory_does_not_suffice_for_costs_its_own_document(
+    made: Tiny, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    scorer = Scorer(made.model, HEADS, pack_tokens=50)
+    expected = scorer.score([text(20), text(25)])
+    own = scorer.window_losses
+
+    def window_losses(windows: list[list[int]]) -> list[Any]:
+        if max(map(len, windows)) > 60:
+            raise error
+        return own(windows)
+
+    monkeypatch.setattr(scorer, "window_losses", window_losses)
+    first, long, last = scorer.score([text(20), text(62), text(25)])
+    assert [first, last] == expected
+    assert (long.reason, long.n_tokens, long.influence) == ("out_of_memory", 62, None)
+    scorer.pack_tokens = 200
+    with pytest.raises(type(error)):
+        scorer.score([text(20), text(62), text(25)])
+
+
 @pytest.mark.parametrize(
     ("document", "flag"),
     [
@@ -267,6 +301,19 @@ def test_heads_of_another_model_are_refused_by_what_differs(made: Tiny) -> None:
 def test_a_window_that_leaves_nothing_to_predict_is_refused(made: Tiny) -> None:
     with pytest.raises(ModelError, match="leaves nothing to predict"):
         Scorer(made.model, HEADS, window=2)
+
+
+def test_a_window_beyond_the_models_context_is_refused(made: Tiny) -> None:
+    assert Scorer(made.model, HEADS, window=CONTEXT).window == CONTEXT
+    with pytest.raises(ModelError, match=f"65 tokens is longer than the context of tiny; give --window {CONTEXT}"):
+        Scorer(made.model, HEADS, window=CONTEXT + 1)
+
+
+def test_the_default_window_is_the_models_context_up_to_8192_tokens(made: Tiny) -> None:
+    assert Scorer(made.model, HEADS).window == CONTEXT
+    longer = tiny(context=131_072)
+    assert Scorer(longer.model, HEADS).window == 8192
+    assert Scorer(longer.model, HEADS, window=20_000).window == 20_000
 
 
 def test_the_smallest_window_scores_every_token(made: Tiny) -> None:

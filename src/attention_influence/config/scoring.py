@@ -22,7 +22,7 @@ class ScorerOptions(ModelOptions):
     domain_column: str | None = None
     """column that names each document's domain"""
     window: int | None = None
-    """context in tokens; longer documents are cut into equal windows (default: the model's)"""
+    """context in tokens; longer documents are cut into equal windows (default: the model's, 8,192 at most)"""
     pack_tokens: int | None = None
     """tokens of one forward pass (default: by device)"""
     max_document_tokens: int = 2**18

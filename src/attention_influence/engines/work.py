@@ -12,6 +12,7 @@ from attention_influence.corpus.atomic_files import with_retries
 from attention_influence.corpus.filesystems import is_transient
 from attention_influence.engines.open_units import OpenUnits
 from attention_influence.errors import StoreError, TooManyBadRows
+from attention_influence.model.memory import is_out_of_memory
 from attention_influence.scoring.canary import BrokenDevice, check_canaries
 from attention_influence.scoring.claims import EXPIRY, Claim, Claims, worker_name
 from attention_influence.scoring.failures import Failure, record_failure
@@ -121,7 +122,7 @@ class Worker:
                 self._count(*(-number for number in counted))  # the unit is done again, now or later
                 if is_transient(error) and (pause := next(waits, None)):
                     time.sleep(pause)
-                elif _is_out_of_memory(error) and self.scorer.pack_tokens > _SMALLEST_PACK:
+                elif is_out_of_memory(error) and self.scorer.pack_tokens > _SMALLEST_PACK:
                     self.scorer.pack_tokens //= 2
                     torch.cuda.empty_cache()
                 else:
@@ -149,7 +150,3 @@ class Worker:
             "fingerprint": self.store.run["fingerprint"],
             "versions": self.store.run["versions"],
         }
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

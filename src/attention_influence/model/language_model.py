@@ -60,7 +60,9 @@ class LanguageModel:
         self._weights_dtype = network.dtype
         self._castable = [weights for weights in network.parameters() if weights.dtype == network.dtype]
         config = network.config.get_text_config()
-        self.context: int = getattr(config, "max_position_embeddings", None) or _DEFAULT_CONTEXT
+        self.longest_context: int | None = getattr(config, "max_position_embeddings", None) or None
+        """Tokens, as the model names them; None where it names none."""
+        self.context: int = self.longest_context or _DEFAULT_CONTEXT
         try:
             network.set_attn_implementation(attention.NAME)
         except (ValueError, ImportError, KeyError) as error:

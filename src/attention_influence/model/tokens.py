@@ -9,6 +9,11 @@ from typing import Any
 
 from attention_influence.errors import ModelError
 
+# Characters that are tokenized at once to find out whether a text is too long.
+_PIECE_CHARS = 2**16
+# Tokens of a piece that are there because it was cut, at most: a prefix, an unknown character, parts of a word.
+_CUT_TOKENS = 8
+
 
 class Tokens:
     """A model's tokenizer: ids and character offsets of plain text, and the BOS id that it puts first (or None)."""
@@ -34,6 +39,21 @@ class Tokens:
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, without special tokens; uses all cores."""
         return [e.ids for e in self._backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def surely_more_than(self, limit: int, text: str) -> bool:
+        """Whether a text has more than `limit` tokens, found out in little memory; False where only `encode` can tell.
+
+        Pieces of the text are tokenized by themselves until they amount to twice the limit. Their tokens differ from
+        the text's near the cuts only, so some tokens of each piece are not counted.
+        """
+        if len(text) <= max(2 * limit, _PIECE_CHARS):
+            return False
+        count = 0
+        for low in range(0, len(text), _PIECE_CHARS):
+            count += max(0, len(self.encode([text[low : low + _PIECE_CHARS]])[0]) - _CUT_TOKENS)
+            if count > 2 * limit:
+                return True
+        return False
 
     def encode_with_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """Token ids of one text and the half-open range of characters that each stands for."""

@@ -34,7 +34,7 @@ class DocumentScore:
 
     n_chars: int | None = None
     n_tokens: int | None = None
-    """Tokens of the text, without BOS."""
+    """Tokens of the text, without BOS; None also where a text is found too long without all of its tokens."""
     n_scored: int | None = None
     """Tokens that have a loss: all with a BOS, else all but each window's first."""
     n_windows: int | None = None

@@ -12,6 +12,7 @@ from attention_influence.corpus.rows import must_be_texts, readable_text
 from attention_influence.errors import HeadsError, ModelError
 from attention_influence.heads.head_set import Head, HeadSet
 from attention_influence.model.language_model import LanguageModel
+from attention_influence.model.memory import is_out_of_memory
 from attention_influence.model.selftest import SelfTest, self_test
 from attention_influence.model.transit import Parts, in_parts
 from attention_influence.scoring.document_score import DocumentScore, TokenLosses
@@ -20,6 +21,8 @@ from attention_influence.scoring.windows import cut, pack
 # Tokens a pack: enough to keep the products busy, few enough that activations stay small.
 _PACK_TOKENS = {"cpu": 2048, "cuda": 32768}
 MAX_DOCUMENT_TOKENS = 2**18
+DEFAULT_WINDOW = 8192
+"""Tokens, where the model's context is longer: the cost of attention grows with the square of the window."""
 
 
 Losses = NDArray[np.float32]
@@ -39,9 +42,10 @@ class Scorer:
     """Scores texts with one model and one set of heads.
 
     The self-test runs here, once, and raises ModelError when the model cannot be scored exactly. `window` is the
-    context in tokens, BOS included (default: the model's); `pack_tokens` bounds the tokens of one forward pass and
-    does not change scores beyond rounding. Documents above `max_document_tokens` get the reason too_long. A `tested`
-    result of the same model, heads and window, found in another process, spares the self-test.
+    context in tokens, BOS included (default: the model's, DEFAULT_WINDOW at most); `pack_tokens` bounds the tokens of
+    one forward pass and does not change scores beyond rounding. Documents above `max_document_tokens` get the reason
+    too_long. A `tested` result of the same model, heads and window, found in another process, spares the self-test.
+    Threads may share a scorer.
     """
 
     def __init__(
@@ -54,15 +58,21 @@ class Scorer:
         max_document_tokens: int = MAX_DOCUMENT_TOKENS,
         tested: SelfTest | None = None,
     ) -> None:
-        if isinstance(heads, str | bytes):
-            raise HeadsError(f"heads are given as {heads!r}; give load_heads(...) or a list of (layer, head)")
+        given: object = heads
+        if isinstance(given, str | bytes):
+            raise HeadsError(f"heads are given as {given!r}; give load_heads(...) or a list of (layer, head)")
         self.model = model
         self.heads = heads if isinstance(heads, HeadSet) else HeadSet(tuple((layer, head) for layer, head in heads))
-        self.window = model.context if window is None else window
+        self.window = min(model.context, DEFAULT_WINDOW) if window is None else window
         self.pack_tokens = pack_tokens or _PACK_TOKENS.get(model.device.type, _PACK_TOKENS["cpu"])
         self.max_document_tokens = max_document_tokens
         if self.window < 2 + (model.tokens.bos is not None):
             raise ModelError(f"a window of {self.window} tokens leaves nothing to predict; raise --window")
+        if model.longest_context is not None and self.window > model.longest_context:
+            raise ModelError(
+                f"a window of {self.window:,} tokens is longer than the context of {model.identity.name}; give "
+                f"--window {model.longest_context} or less"
+            )
         _check_heads(model, self.heads)
         self.masked = self.heads.by_layer()
         self.fork_layer = min(self.masked)
@@ -85,6 +95,9 @@ class Scorer:
         """The texts tokenized, with all that needs no model; may run in another thread than the model."""
         must_be_texts(texts)
         prepared = [_readable(text) for text in texts]
+        for document in prepared:
+            if self.model.tokens.surely_more_than(self.max_document_tokens, document.text):
+                document.score.reason = "too_long"
         readable = [document for document in prepared if document.score.reason is None]
         ids = self.model.tokens.encode([document.text for document in readable])
         for document, tokens in zip(readable, ids, strict=True):
@@ -100,7 +113,11 @@ class Scorer:
         return prepared
 
     def score_prepared(self, prepared: Sequence[Prepared], per_token: bool = False) -> list[DocumentScore]:
-        """The scores of prepared texts, in order."""
+        """The scores of prepared texts, in order.
+
+        A document with a window that the memory does not suffice for, alone in its pack, gets the reason out_of_memory;
+        packs of several raise the error, so that the caller may lower `pack_tokens`.
+        """
         bos = [] if self.model.tokens.bos is None else [self.model.tokens.bos]
         windows: list[list[int]] = []
         of_document: list[slice] = []
@@ -109,11 +126,21 @@ class Scorer:
             of_document.append(slice(len(windows), len(windows) + len(parts)))
             windows += [bos + document.tokens[part.start : part.stop] for part in parts]
         losses: list[Losses] = [np.empty((2, 0), dtype=np.float32)] * len(windows)
+        too_large: set[int] = set()
         budget = self.pack_tokens if self.tested.packing else 0
         for members in pack([len(window) for window in windows], budget):
-            for index, both in zip(members, self.window_losses([windows[i] for i in members]), strict=True):
+            try:
+                of_members = self.window_losses([windows[i] for i in members])
+            except (RuntimeError, MemoryError) as error:
+                if len(members) > 1 or not is_out_of_memory(error):
+                    raise
+                too_large.update(members)  # no smaller pack would help
+                continue
+            for index, both in zip(members, of_members, strict=True):
                 losses[index] = both
         for document, its_windows in zip(prepared, of_document, strict=True):
+            if not too_large.isdisjoint(range(its_windows.start, its_windows.stop)):
+                document.score.reason = "out_of_memory"
             if document.score.reason is None:
                 document.score.set_losses(losses[its_windows])
                 if per_token:

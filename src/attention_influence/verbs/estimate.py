@@ -19,7 +19,7 @@ from attention_influence.progress import progress
 from attention_influence.scoring.worker import in_lots
 from attention_influence.shares import count_in
 from attention_influence.verbs.result import Result, table
-from attention_influence.verbs.score import make_scorer, workers_of
+from attention_influence.verbs.score import make_scorer, window_text, workers_of
 
 _RESAMPLES = 1000
 _INTERVAL = (5, 95)
@@ -62,10 +62,11 @@ def estimate(config: EstimateConfig) -> Result:
         "hours": seconds / share / devices / 3600,
         "tokens_per_second": tokens / seconds * devices,
         "peak_memory_bytes": _peak_memory(),
+        "window": scorer.window,
         "top": config.top,
         "domains": [_domain(name, draws[name], share, config) for name in sorted(draws)],
     }
-    return Result(_text(data), data)
+    return Result(f"{_text(data)}\n{window_text(scorer)}", data)
 
 
 def _domain(name: str, draws: Sequence[_Draw], share: float, config: EstimateConfig) -> dict[str, Any]:

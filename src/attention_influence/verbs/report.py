@@ -8,6 +8,7 @@ from attention_influence.errors import UsageError
 from attention_influence.evidence.embedding import load_embedder
 from attention_influence.heads.head_set import load_heads
 from attention_influence.report.page import Inputs, write_report
+from attention_influence.scoring.run_store import open_run
 from attention_influence.verbs.result import Result
 
 if TYPE_CHECKING:  # torch takes seconds, and most reports need none
@@ -48,4 +49,7 @@ def _scorer(config: ReportConfig) -> "Scorer | None":
     from attention_influence.verbs.loading import load
 
     model = load(config.model, config)
-    return Scorer(model, load_heads(config.heads))
+    run = open_run(config.store)
+    scored_with = {} if run is None else run.run["fingerprint"]
+    window = scored_with.get("window") if scored_with.get("weights") == model.identity.weights else None
+    return Scorer(model, load_heads(config.heads), window=window)

@@ -1,5 +1,6 @@
 """`score`: every document of a corpus into a score store; an unfinished store is resumed."""
 
+import logging
 import threading
 import time
 from collections import Counter
@@ -27,6 +28,8 @@ from attention_influence.scoring.worker import Progress, Reading
 from attention_influence.verbs.loading import load
 from attention_influence.verbs.result import Result
 from attention_influence.verbs.store_text import domains_and_reasons, failed_files
+
+_log = logging.getLogger(__name__)
 
 # Without a named column in any of so many files, its name is taken for wrong.
 _FILES_LOOKED_AT = 20
@@ -80,6 +83,7 @@ def score(config: ScoreConfig) -> Result:
         "tokens": counted["tokens"],
         "seconds": round(seconds, 3),
         "noise_floor": scorer.tested.noise,
+        "window": scorer.window,
     }
     lines = []
     if data["units_done"]:
@@ -88,7 +92,7 @@ def score(config: ScoreConfig) -> Result:
         lines.append(text)
     lines.append(
         f"{counted['tokens']:,} tokens in {seconds:,.1f} s ({counted['tokens'] / max(seconds, 1e-9):,.0f} a second); "
-        f"noise floor of influence {scorer.tested.noise:.1e}"
+        f"noise floor of influence {scorer.tested.noise:.1e}; {window_text(scorer)}"
     )
     lines.append(f"{data['units_done']:,} of {len(store.units):,} units are done; written: {store.url}")
     if held := len(store.units) - data["units_done"] - len(stuck):
@@ -110,7 +114,10 @@ def make_scorer(config: ScorerOptions) -> Scorer:
     """The scorer that a configuration asks for."""
     heads = load_heads(config.heads)
     model = load(config.model, config)
-    return Scorer(model, heads, **_scorer_options(config))
+    scorer = Scorer(model, heads, **_scorer_options(config))
+    if config.window is None and scorer.window < model.context:
+        _log.warning("%s; --window chooses another", window_text(scorer))
+    return scorer
 
 
 def _scorer_options(config: ScorerOptions) -> dict[str, Any]:
@@ -163,6 +170,11 @@ def _check_columns(listing: Listing, columns: Columns) -> None:
 
 def _expected_tokens(listing: Listing) -> int:
     return sum(source.size for source in listing.sources) // BYTES_PER_TOKEN
+
+
+def window_text(scorer: Scorer) -> str:
+    """The window that documents are scored in, beside the model's own context."""
+    return f"windows of at most {scorer.window:,} tokens (the model's context: {scorer.model.context:,})"
 
 
 def workers_of(workers: int | None, device: str | None, scorer: Scorer) -> int:

@@ -28,6 +28,7 @@ from attention_influence.scoring.begin import library_versions
 from attention_influence.scoring.scorer import Scorer
 from attention_influence.verbs.loading import load
 from attention_influence.verbs.result import Result, table
+from attention_influence.verbs.score import window_text
 
 _RETRIEVAL = "retrieval"
 _FEWEST_DRAWS = 5
@@ -63,6 +64,7 @@ def validate(config: ValidateConfig) -> Result:
         "conditions": [{"kind": one.kind, "heads": [list(head) for head in one.heads]} for one in masked],
         "configuration": asdict(config),
         "versions": library_versions(),
+        "window": scorer.window,
         "tokens": tokens,
         "left_out": dict(left_out),
         "tasks": [_to_json(figures) for figures in found],
@@ -77,7 +79,8 @@ def validate(config: ValidateConfig) -> Result:
         },
         picture,
     )
-    return Result("\n".join(_text(found, left_out, warnings, f"written: {config.out}, {picture}")), data)
+    written = f"{window_text(scorer)}\nwritten: {config.out}, {picture}"
+    return Result("\n".join(_text(found, left_out, warnings, written)), data)
 
 
 def _tasks(

@@ -10,6 +10,7 @@ from attention_influence.corpus import parse_object
 from attention_influence.errors import CorpusError
 from attention_influence.heads.probes import Probe
 from attention_influence.model.tokens import Tokens
+from attention_influence.scoring.scorer import MAX_DOCUMENT_TOKENS
 from attention_influence.scoring.windows import cut
 
 
@@ -90,7 +91,12 @@ def of_probe(probe: Probe) -> Question:
 
 
 def of_document(text: str, tokens: Tokens, context: int) -> Question | None:
-    """All of a document to be predicted, in the windows in which it would be scored; None for less than two tokens."""
+    """All of a document to be predicted, in the windows in which it would be scored.
+
+    None for less than two tokens, and for a document that is certain to be too long to be scored.
+    """
+    if tokens.surely_more_than(MAX_DOCUMENT_TOKENS, text):
+        return None
     bos = () if tokens.bos is None else (tokens.bos,)
     ids = tokens.encode([text])[0]
     windows = [(*bos, *ids[part.start : part.stop]) for part in cut(len(ids), context, bool(bos))]
