@@ -1,5 +1,6 @@
 """A causal language model, taken apart as far as scoring needs: layers, attention heads, output layer, tokens."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,11 +14,15 @@ from attention_influence.model import attention
 from attention_influence.model.attention_pass import Observed, Observer
 from attention_influence.model.fork import forked_forward
 from attention_influence.model.loss import OutputLayer
+from attention_influence.model.memory import is_out_of_memory
 from attention_influence.model.pass_lock import PassLock
 from attention_influence.model.precision import product_dtype
 from attention_influence.model.residual import Float32Residual
 from attention_influence.model.tokens import Tokens
 from attention_influence.model.tokenwise import run_in_blocks
+from attention_influence.model.varlen_attention import why_not
+
+_log = logging.getLogger(__name__)
 
 _DEFAULT_CONTEXT = 2048  # where the model names no longest position
 
@@ -70,6 +75,8 @@ class LanguageModel:
                 f"{name}: transformers cannot replace the attention of {config.model_type}: {error}"
             ) from None
         self._residual = Float32Residual(network, self.body)
+        self._residual_refused = ""
+        self._head_sizes: set[int] = set()
         self._try_residual()
         self.heads, self.layers = self._reach_attention()
         run_in_blocks(self.layers)
@@ -108,15 +115,34 @@ class LanguageModel:
             finally:
                 self.network.set_attn_implementation(attention.NAME)
 
+    def arithmetic(self) -> dict[str, str]:
+        """How passes compute attention and keep the residual stream, and why not in the best way, for the record."""
+        refused = {why_not(self.device, self.dtype, size) for size in self._head_sizes} - {None}
+        return {
+            "attention": "; ".join(["SDPA", *sorted(map(str, refused))]) if refused else "variable-length kernel",
+            "residual": "float32" if self._residual.active or self.dtype == torch.float32 else self._residual_refused,
+        }
+
     def _try_residual(self) -> None:
         """Leaves the sum of the layers in the weights' type where the family's own code takes no mixed types."""
         self._residual.active = self.dtype != torch.float32
-        if not self._residual.active:
+        if not self._residual.active or (refused := self._run_two_tokens()) is None:
             return
+        # What is wrong without it as well is not its fault: that is found, and said, by those who run the model next.
+        self._residual.active = False
+        if self._run_two_tokens() is None:
+            kind = str(self.dtype).removeprefix("torch.")
+            self._residual_refused = f"{kind}; {type(refused).__name__}: {refused}"
+            _log.warning("%s: the sum of its layers is kept in %s", self.identity.name, self._residual_refused)
+
+    def _run_two_tokens(self) -> Exception | None:
         try:
             forked_forward(self.body, nn.ModuleList(), [[0, 0]], {})
-        except Exception:  # whatever is wrong besides is found, and said, without it
-            self._residual.active = False
+        except (ModelError, TypeError, AttributeError, ValueError, RuntimeError, LookupError) as error:
+            if is_out_of_memory(error):
+                raise
+            return error
+        return None
 
     def _reach_attention(self) -> tuple[dict[int, int], nn.ModuleList]:
         modules: dict[int, nn.Module] = {}
@@ -126,6 +152,7 @@ class LanguageModel:
             if modules.setdefault(seen.layer, seen.module) is not seen.module:
                 raise ModelError(f"layer {seen.layer} has more than one attention")
             heads[seen.layer] = seen.query_BHTD.shape[1]
+            self._head_sizes.add(seen.query_BHTD.shape[-1])
 
         model_type = self.network.config.model_type
         try:

@@ -12,6 +12,7 @@ from torch import Tensor
 from attention_influence.errors import ModelError
 from attention_influence.model.attention_pass import AttentionPass, Observed, attention_pass
 from attention_influence.model.language_model import LanguageModel
+from attention_influence.model.memory import is_out_of_memory
 from attention_influence.model.oracle import oracle_head, oracle_hidden
 
 # Tokens of the text: as few as names and numbers come back in, or enough to leave a sliding window, up to a most.
@@ -50,9 +51,12 @@ def self_test(model: LanguageModel, masked: Mapping[int, Sequence[int]], window:
             test.check_output_layer()
             packing = test.packing_allowed()
             return test.compare(packing)
-    except torch.OutOfMemoryError:
-        raise
-    except (TypeError, AttributeError, ValueError, RuntimeError, IndexError) as error:
+    except (TypeError, AttributeError, ValueError, RuntimeError, IndexError, MemoryError) as error:
+        if is_out_of_memory(error):
+            raise ModelError(
+                f"{model.identity.name}: {model.device} has too little memory beside its weights for the self-test's "
+                f"text of {min(window, _LONGEST_TEXT):,} tokens at most; use a device with more, or lower --window"
+            ) from error
         raise ModelError(
             f"{model.identity.name} ({model.network.config.model_type}): its layers do not run on windows in one row "
             f"that becomes two where the heads are masked: {error}"

@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attention_influence.errors import ModelError
 from attention_influence.model.attention_pass import current_pass
+from attention_influence.model.memory import is_out_of_memory
 
 # Tokens at a time: enough for products to run at full speed, few enough for the cache.
 _BLOCK_TOKENS = 512
@@ -67,7 +69,9 @@ def _is_tokenwise(part: nn.Module) -> bool:
     try:
         whole_BTE = part(hidden_BTE)
         halves_BTE = torch.cat([part(half) for half in torch.split(hidden_BTE, _TRIED_TOKENS // 2, dim=1)], dim=1)
-    except Exception:  # it takes more than hidden states, or gives more
-        return False
+    except (ModelError, TypeError, AttributeError, ValueError, RuntimeError, LookupError) as error:
+        if is_out_of_memory(error):
+            raise
+        return False  # it is attention, takes more than hidden states, or gives more
     allowed = 0.03 * whole_BTE.abs().max()  # far more than rounding, far less than what a token does to another
     return whole_BTE.shape == hidden_BTE.shape and bool(((halves_BTE - whole_BTE).abs() <= allowed).all())

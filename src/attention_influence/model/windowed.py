@@ -1,16 +1,17 @@
 """Causal attention inside each of many windows that stand one after another in a row.
 
-Two ways with one signature: a variable-length kernel on CUDA (16-bit types), a loop of SDPA calls elsewhere.
+Two ways with one signature: a variable-length kernel on CUDA where it takes types and shapes (`varlen_attention`), a
+loop of SDPA calls elsewhere.
 Letters: B rows, H query heads, K key/value heads, T packed tokens, D head size, L tokens of one window.
 """
 
 from collections.abc import Sequence
-from itertools import accumulate
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
+
+from attention_influence.model.varlen_attention import varlen_attention, why_not
 
 # Queries a call when a sliding window is shorter than the text: bounds the mask, and skips keys out of sight.
 _SLIDING_BLOCK = 512
@@ -25,8 +26,8 @@ def windowed_attention(
     sliding_window: int | None,
 ) -> Tensor:
     """Attention output [B, T, H, D] in the values' type; a sliding window of W sees W positions, itself included."""
-    kernel = value_BKTD.is_cuda and value_BKTD.dtype in (torch.bfloat16, torch.float16)
-    attend = _variable_length_kernel if kernel else _sdpa_per_window
+    refused = why_not(value_BKTD.device, value_BKTD.dtype, value_BKTD.shape[-1])
+    attend = varlen_attention if refused is None else _sdpa_per_window
     return attend(query_BHTD, key_BKTD, value_BKTD, lengths, scaling, sliding_window)
 
 
@@ -52,11 +53,15 @@ def _sdpa_per_window(
     out_BTHD = value_BKTD.new_empty(rows, tokens, heads, size)
     out_BHTD = out_BTHD.transpose(1, 2)
     inner = _inner_type(value_BKTD)
+    # Elsewhere than on a CPU shared key heads lead SDPA to a way that holds all T × T scores.
+    repeats = 1 if value_BKTD.device.type == "cpu" else heads // value_BKTD.shape[1]
     start = 0
     for length in lengths:
         query_BHLD, key_BKLD, value_BKLD = (
             x[:, :, start : start + length].to(inner) for x in (query_BHTD, key_BKTD, value_BKTD)
         )
+        if repeats > 1:
+            key_BKLD, value_BKLD = (x.repeat_interleave(repeats, 1) for x in (key_BKLD, value_BKLD))
         into_BHLD = out_BHTD[:, :, start : start + length]
         start += length
         if sliding_window is None or length <= sliding_window:
@@ -86,36 +91,3 @@ def _inner_type(value_BKTD: Tensor) -> torch.dtype:
     if value_BKTD.device.type == "cpu" and not torch.cpu.get_capabilities().get("amx_bf16"):
         return torch.float32
     return value_BKTD.dtype
-
-
-def _variable_length_kernel(
-    query_BHTD: Tensor,
-    key_BKTD: Tensor,
-    value_BKTD: Tensor,
-    lengths: Sequence[int],
-    scaling: float | None,
-    sliding_window: int | None,
-) -> Tensor:
-    from torch.nn.attention.varlen import varlen_attn
-
-    rows, heads, tokens, size = query_BHTD.shape
-    bounds = list(accumulate([*lengths] * rows, initial=0))
-    bounds_N = torch.tensor(bounds, dtype=torch.int32, device=query_BHTD.device)
-    query, key, value = (
-        x.to(value_BKTD.dtype).transpose(1, 2).flatten(0, 1) for x in (query_BHTD, key_BKTD, value_BKTD)
-    )
-    out: Any = varlen_attn(
-        query,
-        key,
-        value,
-        bounds_N,
-        bounds_N,
-        max(lengths),
-        max(lengths),
-        scale=scaling,
-        # The kernel counts the positions to the left of the query, transformers' window includes the query itself.
-        window_size=(-1 if sliding_window is None else sliding_window - 1, 0),
-        enable_gqa=heads != key_BKTD.shape[1],
-        num_splits=1,  # a window's result must not depend on its neighbours in the pack
-    )
-    return out.view(rows, tokens, heads, size)  # type: ignore[no-any-return]
