@@ -151,8 +151,9 @@ def test_what_is_not_a_usable_text_gets_a_reason_and_spoils_no_other(scorer: Sco
 def test_what_is_no_list_of_texts_is_refused(made: Tiny, scorer: Scorer, texts: Any, said: str) -> None:
     with pytest.raises(TextsError, match=said):
         scorer.score(texts)
-    with pytest.raises(TextsError, match=said):
-        detect_heads(made.model, texts, samples=1, context=CONTEXT)
+    for_detection = {"input": texts["text"][0]} if isinstance(texts, dict) else texts
+    with pytest.raises(TextsError, match="not one str" if isinstance(texts, dict) else said):
+        detect_heads(made.model, for_detection, samples=1, context=CONTEXT)
 
 
 def test_any_series_of_texts_is_scored(scorer: Scorer) -> None:
