@@ -50,8 +50,8 @@ def sentences_of(texts: Iterable[str], tokens: Tokens, limit: int, seed: int = 0
     Sentences with quotes, backslashes or control characters are dropped: JSON would write them differently from what
     the model is asked to repeat. So are those that start with a small letter where sentences start with a capital (cut
     at an abbreviation), and those of which less than half are letters. Of a sentence that is too long because the
-    tokenizer makes more than a token of each of its characters, the first words that fit are taken. Raises TextsError for
-    what is no list of texts.
+    tokenizer makes more than a token of each of its characters, the first words that fit are taken. Raises TextsError
+    for what is no list of texts.
     """
     must_be_texts(texts)
     texts = list(texts)
