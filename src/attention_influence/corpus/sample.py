@@ -77,29 +77,31 @@ def _bytes_and_keys(source: Source) -> tuple[int, int]:
 def sample_rows(
     sources: Sequence[Source], columns: Columns, size: int, seed: int
 ) -> tuple[list[Slice], list[tuple[Source, Row]]]:
-    """Random slices that hold about `size` stored bytes together, in order of source and key, and their rows.
+    """Random slices that hold about `size` stored bytes together, in order of source and key, and the rows in them.
 
     All sources whole where they hold no more than `size`. Else draws that are even over the stored bytes, so that
     how a corpus is cut into files does not matter; only files that are drawn are opened. When by chance the draws hold
-    hardly a row, as where documents are huge, larger ones are made, up to 16 times `size`. A file that cannot be read
-    costs its own rows; its CorpusError is raised when there are no rows at all.
+    hardly a row, as where documents are huge, larger ones are made, up to 16 times `size`. A slice that cannot be read
+    to its end is not among the slices; its CorpusError is raised when there are no rows at all.
     """
     whole = sum(source.size for source in sources) <= size
     for growth in (1, 4, 16):
         drawn = [Slice(source) for source in sources] if whole else _draw(sources, size * growth, seed)
+        read: list[Slice] = []
         rows: list[tuple[Source, Row]] = []
         errors: list[CorpusError] = []
         for part in drawn:
             try:
                 for batch in read_rows(part.source, columns, part.start, part.end):
                     rows += [(part.source, row) for row in batch]
+                read.append(part)
             except CorpusError as error:
                 errors.append(error)
         if whole or sum(len(row.text or "") for _, row in rows) >= size // 4:
             break
     if errors and not rows:
         raise errors[0]
-    return drawn, rows
+    return read, rows
 
 
 def _draw(sources: Sequence[Source], size: int, seed: int) -> list[Slice]:

@@ -1,6 +1,6 @@
 """A run's store, begun or found again: the fingerprint must be the same, the inputs what was planned."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -10,9 +10,10 @@ from attention_influence.corpus.sources import Listing
 from attention_influence.errors import StoreError
 from attention_influence.scoring.plan import make_plan, make_unit, plan_to_bytes
 from attention_influence.scoring.run_store import RunStore, create, open_run
+from attention_influence.scoring.unigrams import Unigrams
 
 # Raised when scores change beyond rounding; part of the fingerprint.
-SCORING_VERSION = 2
+SCORING_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -26,16 +27,24 @@ class Changes:
 
 
 def begin_or_resume(
-    url: str, listing: Listing, unit_tokens: int, record: Mapping[str, Any], changes: Changes
+    url: str,
+    listing: Listing,
+    unit_tokens: int,
+    record: Mapping[str, Any],
+    changes: Changes,
+    count: Callable[[], Unigrams] | None = None,
 ) -> RunStore:
     """The store under `url`, new with `record` and a plan of the listed files, or the one that is there.
 
+    `count` is called for a new store only: a run is scored to its end by the counts that it began with.
     Raises StoreError when the store was begun with another fingerprint, or inputs differ in a way that `changes` does
     not allow, naming the field or a file.
     """
     store = open_run(url)
     if store is None:  # what comes back may be the store of another run that began at the same moment
-        store = create(url, {**record, "roots": listing.roots}, make_plan(listing.sources, unit_tokens))
+        units = make_plan(listing.sources, unit_tokens)
+        unigrams = None if count is None else with_retries(count, f"read the corpus of {url}")
+        store = create(url, {**record, "roots": listing.roots}, units, unigrams)
     check_fingerprint(store, record["fingerprint"])
     for folder in ("", "/scores", "/scores/packs", "/claims", "/log"):
         remove_unfinished(f"{store.url}{folder}")

@@ -2,6 +2,7 @@
 
 run.json                 fingerprint, configuration, roots, noise floor, versions
 plan.parquet             the frozen units
+unigrams-<digest>.parquet  how often tokens come in a sample of the corpus: see `unigrams`
 scores/<unit>.parquet    see `schema`; many units together: see `unit_objects`
 """
 
@@ -18,6 +19,7 @@ from attention_influence.corpus.atomic_files import create_exclusively, with_ret
 from attention_influence.corpus.filesystems import open_filesystem
 from attention_influence.errors import StoreError
 from attention_influence.scoring.plan import Unit, plan_from_bytes, plan_to_bytes
+from attention_influence.scoring.unigrams import Unigrams, digest, unigrams_from_bytes
 from attention_influence.scoring.unit_objects import UnitObjects
 
 # Time between a plan and its record, at most, in a run that is alive (seconds).
@@ -31,6 +33,20 @@ class RunStore:
     url: str
     run: Mapping[str, Any]
     units: tuple[Unit, ...]
+
+    def unigrams(self) -> Unigrams | None:
+        """The token counts that the run began with, None when it has none. Raises StoreError when they are damaged."""
+        if (expected := self.run.get("unigrams")) is None:
+            return None
+        url = unigrams_url(self.url, expected)
+        try:
+            filesystem, path = open_filesystem(url)
+            content = with_retries(lambda: filesystem.cat_file(path), f"read {url}")
+            if digest(content) != expected:
+                raise ValueError("its content is not what the run began with")
+            return unigrams_from_bytes(content)
+        except (ValueError, KeyError, pa.ArrowException, StoreError) as error:
+            raise StoreError(f"{url} cannot be read ({error}); restore it, or use a new --out") from error
 
     @functools.cached_property
     def scores(self) -> UnitObjects:
@@ -59,16 +75,22 @@ def scores_in(url: str) -> UnitObjects:
     return UnitObjects(f"{url}/scores", "resume scoring")
 
 
-def create(url: str, run: Mapping[str, Any], units: list[Unit]) -> RunStore:
+def create(url: str, run: Mapping[str, Any], units: list[Unit], unigrams: Unigrams | None = None) -> RunStore:
     """A new store with its run record and plan; the record comes last, and makes it a store.
 
-    When several runs begin one store at the same moment, all get the plan and the record of the first.
+    When several runs begin one store at the same moment, all get the plan and the record of the first. The token counts
+    are named by their content, so that those of another run are never taken for them.
     """
     url = url.rstrip("/")
     plan = plan_to_bytes(units)
+    counts = None if unigrams is None else unigrams.to_bytes()
+    if counts is not None:
+        run = {**run, "unigrams": digest(counts)}
     record = (json.dumps(dict(run), indent=1) + "\n").encode()
 
     def write() -> None:
+        if counts is not None:
+            write_atomically(unigrams_url(url, digest(counts)), counts)
         if not create_exclusively(f"{url}/plan.parquet", plan):
             # Another run's that is about to write its record, or left by one that was stopped before it.
             time.sleep(_RECORD_FOLLOWS)
@@ -80,6 +102,11 @@ def create(url: str, run: Mapping[str, Any], units: list[Unit]) -> RunStore:
     store = open_run(url)
     assert store is not None
     return store
+
+
+def unigrams_url(url: str, digest_of_content: str) -> str:
+    """Where a store's token counts are."""
+    return f"{url}/unigrams-{digest_of_content[:16]}.parquet"
 
 
 def open_run(url: str) -> RunStore | None:

@@ -20,7 +20,7 @@ SCORE_SCHEMA = pa.schema(
         pa.field("copy_share", pa.float32()),
         pa.field("repeat_share", pa.float32()),
         pa.field("compression", pa.float32()),
-        # Nats a token, under the token frequencies of the unit's other documents (see `unigrams`).
+        # Nats/token, under the token frequencies of a sample of the corpus (see `unigrams`).
         pa.field("unigram_surprisal", pa.float32()),
         # Why to read the row with care, comma-separated; null when there is nothing to say.
         pa.field("flag", pa.string()),

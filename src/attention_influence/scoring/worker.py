@@ -5,9 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from attention_influence.corpus.read import read_rows
 from attention_influence.corpus.rows import Columns, Row
@@ -18,7 +16,7 @@ from attention_influence.scoring.lookahead import ahead
 from attention_influence.scoring.plan import Unit, must_be_unchanged
 from attention_influence.scoring.schema import SCORE_SCHEMA
 from attention_influence.scoring.scorer import Scorer
-from attention_influence.scoring.unigrams import unigram_surprisals
+from attention_influence.scoring.unigrams import Unigrams
 
 # Characters scored together, for each token of a pack: enough packs (about 16) that the last, part-filled one costs
 # little; few enough that their tokens stay small in memory.
@@ -27,8 +25,7 @@ _CHARS_PER_PACK_TOKEN = 64
 Item = TypeVar("Item")
 
 _OF_ROW = ("row", "id", "domain")
-_OF_UNIT = "unigram_surprisal"
-_OF_SCORE = [name for name in SCORE_SCHEMA.names if name not in ("source", *_OF_ROW, _OF_UNIT)]
+_OF_SCORE = [name for name in SCORE_SCHEMA.names if name not in ("source", *_OF_ROW, "unigram_surprisal")]
 
 Progress = Callable[[int, int, int], None]
 """Called with how many more rows, bad rows and tokens are done."""
@@ -36,10 +33,12 @@ Progress = Callable[[int, int, int], None]
 
 @dataclass(frozen=True)
 class Reading:
-    """What is read of the corpus, and what a row without a score means."""
+    """What is read of the corpus, what a row without a score means, and what tokens are rare in it."""
 
     columns: Columns
     on_bad_row: Literal["keep", "error"] = "keep"
+    unigrams: Unigrams | None = None
+    """None leaves `unigram_surprisal` null."""
 
 
 @dataclass
@@ -75,15 +74,13 @@ def score_unit(
     Raises TooManyBadRows where a bad row is an error.
     """
     tables: list[pa.Table] = [SCORE_SCHEMA.empty_table()]
-    tokens: list[NDArray[np.int32]] = []
     failed_files: dict[str, str] = {}
     for part in unit.slices:
-        of_part, tokens_of_part = [], []
+        of_part = []
         try:
             must_be_unchanged(part)
-            for table, of_documents in _score_slice(scorer, part, reading):
+            for table in _score_slice(scorer, part, reading):
                 of_part.append(table)
-                tokens_of_part += of_documents
                 bad = table.num_rows - table["reason"].null_count
                 progress(table.num_rows, bad, sum(n or 0 for n in table["n_tokens"].to_pylist()))
             must_be_unchanged(part)
@@ -91,8 +88,7 @@ def score_unit(
             failed_files[part.source.name] = str(error)
             continue
         tables += of_part
-        tokens += tokens_of_part
-    scores = UnitScores(_with_surprisals(pa.concat_tables(tables), tokens), failed_files)
+    scores = UnitScores(pa.concat_tables(tables), failed_files)
     scores.rows = scores.table.num_rows
     scores.tokens = sum(n or 0 for n in scores.table["n_tokens"].to_pylist())
     scores.reasons.update(reason for reason in scores.table["reason"].to_pylist() if reason is not None)
@@ -101,8 +97,8 @@ def score_unit(
     return scores
 
 
-def _score_slice(scorer: Scorer, part: Slice, reading: Reading) -> Iterator[tuple[pa.Table, list[NDArray[np.int32]]]]:
-    """Scores of rows, and the tokens of each; rows are read and tokenized ahead while the model runs."""
+def _score_slice(scorer: Scorer, part: Slice, reading: Reading) -> Iterator[pa.Table]:
+    """Scores of rows, some at a time; rows are read and tokenized ahead while the model runs."""
     read = read_rows(part.source, reading.columns, part.start, part.end)
     prepared = (
         (rows, scorer.prepare([row.text for row in rows]))
@@ -117,8 +113,13 @@ def _score_slice(scorer: Scorer, part: Slice, reading: Reading) -> Iterator[tupl
                     f"{part.source.url}, row {row.row:,}: {score.reason}. Mend the corpus, or keep such rows without a "
                     "score: --on-bad-row keep"
                 )
-        tokens = [np.asarray(document.tokens, dtype=np.int32) for document in documents]
-        yield _table(part.source.name, rows, scores), tokens
+        surprisals: list[float | None] = [None] * len(rows)
+        if (unigrams := reading.unigrams) is not None:
+            surprisals = [
+                unigrams.surprisal(document.tokens, unigrams.holds(part.source, row.row))
+                for row, document in zip(rows, documents, strict=True)
+            ]
+        yield _table(part.source.name, rows, scores, surprisals)
 
 
 def in_lots(
@@ -138,14 +139,11 @@ def in_lots(
         yield held
 
 
-def _table(source: str, rows: Sequence[Row], scores: Sequence[DocumentScore]) -> pa.Table:
+def _table(
+    source: str, rows: Sequence[Row], scores: Sequence[DocumentScore], surprisals: Sequence[float | None]
+) -> pa.Table:
     values: dict[str, list[object]] = {"source": [source] * len(rows)}
     values |= {name: [getattr(row, name) for row in rows] for name in _OF_ROW}
     values |= {name: [getattr(score, name) for score in scores] for name in _OF_SCORE}
-    values[_OF_UNIT] = [None] * len(rows)
+    values["unigram_surprisal"] = list(surprisals)
     return pa.table(values, schema=SCORE_SCHEMA)
-
-
-def _with_surprisals(table: pa.Table, tokens: Sequence[NDArray[np.int32]]) -> pa.Table:
-    at = table.schema.get_field_index(_OF_UNIT)
-    return table.set_column(at, table.field(at), pa.array(unigram_surprisals(tokens), pa.float32()))

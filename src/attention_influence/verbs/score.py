@@ -21,6 +21,7 @@ from attention_influence.heads.head_set import load_heads
 from attention_influence.progress import progress
 from attention_influence.scoring.begin import SCORING_VERSION, Changes, begin_or_resume, library_versions
 from attention_influence.scoring.canary import canary_losses
+from attention_influence.scoring.count_unigrams import count_unigrams
 from attention_influence.scoring.failures import forget_failures, parked, read_failures
 from attention_influence.scoring.plan import Unit
 from attention_influence.scoring.scorer import Scorer
@@ -43,7 +44,10 @@ def score(config: ScoreConfig) -> Result:
     scorer = make_scorer(config)
     unit_tokens = config.unit_tokens or _UNIT_TOKENS.get(scorer.model.device.type, _UNIT_TOKENS["cpu"])
     record = _record(config, columns, scorer)
-    store = begin_or_resume(config.out, listing, unit_tokens, record, Changes(config.extend, config.rescore_changed))
+    changes = Changes(config.extend, config.rescore_changed)
+    store = begin_or_resume(
+        config.out, listing, unit_tokens, record, changes, lambda: count_unigrams(scorer, listing.sources, columns)
+    )
     if config.retry_failed:
         for unit in parked(read_failures(store.url)):
             forget_failures(store.url, unit)
@@ -60,7 +64,7 @@ def score(config: ScoreConfig) -> Result:
 
         job = Job(
             store,
-            Reading(columns, config.on_bad_row),
+            Reading(columns, config.on_bad_row, store.unigrams()),
             config.max_bad_rate,
             scorer.model,
             {**_scorer_options(config), "heads": scorer.heads, "tested": scorer.tested},
