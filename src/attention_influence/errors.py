@@ -37,6 +37,12 @@ class CorruptFile(CorpusError):
     """One input file breaks off or cannot be decoded; the other files are unaffected."""
 
 
+class NoDocuments(CorruptFile):
+    """An input holds no documents: a pointer, a page, an array, or another format under a name that can be read."""
+
+    exit_code = 3
+
+
 class ModelError(AttentionInfluenceError):
     """The model cannot be loaded, or cannot be scored exactly."""
 

@@ -14,7 +14,7 @@ def test_a_bad_row_that_is_an_error_is_named_by_file_and_row(cli: Command, tmp_p
     assert "--on-bad-row keep" in said.err
 
 
-@pytest.mark.parametrize(("bad", "good", "code"), [(990, 0, 0), (990, 9, 0), (990, 11, 3), (49, 951, 0), (51, 949, 3)])
+@pytest.mark.parametrize(("bad", "good", "code"), [(800, 199, 0), (990, 11, 3), (49, 951, 0), (51, 949, 3)])
 def test_the_share_of_bad_rows_is_judged_from_a_thousand_rows_on(
     cli: Command, tmp_path: Path, bad: int, good: int, code: int
 ) -> None:
@@ -24,6 +24,39 @@ def test_the_share_of_bad_rows_is_judged_from_a_thousand_rows_on(
     if code:
         assert "--max-bad-rate 0.05" in said.err
         assert cli.score(corpus, tmp_path / "scores", "--max-bad-rate", 1, "--unit-tokens", 10_000).code == 0
+
+
+@pytest.mark.parametrize(("bad", "good", "code"), [(1, 0, 3), (50, 1, 3), (990, 9, 3), (9, 1, 0), (6, 10, 0)])
+def test_a_run_in_which_hardly_a_row_has_a_score_fails_at_any_size(
+    cli: Command, tmp_path: Path, bad: int, good: int, code: int
+) -> None:
+    corpus = write_lines(tmp_path / "c.jsonl", [""] * bad + ["good"] * good)
+    said = cli.score(corpus, tmp_path / "scores")
+    assert said.code == code, said.err
+    if code:
+        assert f"{bad:,} of {bad + good:,} rows have no score ({bad:,} empty)" in said.err
+        assert "--text-column" in said.err
+        assert cli.score(corpus, tmp_path / "scores", "--max-bad-rate", 1).code == 0
+
+
+def test_a_git_lfs_pointer_is_named_before_the_model_is_loaded(cli: Command, tmp_path: Path) -> None:
+    corpus = tmp_path / "c.jsonl"
+    corpus.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+    said = cli.score(corpus, tmp_path / "scores", "--model", tmp_path / "nowhere")
+    assert said.code == 3
+    assert "c.jsonl: cannot be read as JSON lines: it is a Git LFS pointer" in said.err
+    assert not (tmp_path / "scores").exists()
+
+
+def test_what_is_left_out_is_said_and_recorded(cli: Command, tmp_path: Path) -> None:
+    write_lines(tmp_path / "c.jsonl", texts(3))
+    (tmp_path / "notes.txt").write_text("not corpus")
+    line = "left out of the corpus: 1 of another kind (notes.txt)"
+    said = cli.score(tmp_path, tmp_path / "scores")
+    assert said.code == 0
+    assert line in said.err
+    assert cli.score(tmp_path, tmp_path / "scores").code == 0  # the store in the corpus is no corpus
+    assert line in cli.verb("status", tmp_path / "scores").out
 
 
 def test_reasons_and_duplicate_ids_are_counted(cli: Command, tmp_path: Path) -> None:

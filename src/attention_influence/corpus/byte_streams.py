@@ -7,9 +7,11 @@ from typing import Any, BinaryIO
 
 import zstandard
 
+from attention_influence.corpus.content import other_than_compressed
 from attention_influence.corpus.filesystems import open_bytes, open_filesystem
-from attention_influence.corpus.sources import Compression, Source
-from attention_influence.errors import CorpusError, CorruptFile
+from attention_influence.corpus.kinds import Compression
+from attention_influence.corpus.sources import Source
+from attention_influence.errors import CorpusError, CorruptFile, NoDocuments
 
 CHUNK_BYTES = 1 << 20
 # Decompressors get this much at a time: 4 KiB cannot grow beyond 4 MiB in gzip or 128 MiB in zstd, whatever it holds,
@@ -53,7 +55,10 @@ def _decompressed(chunks: Iterator[bytes], source: Source) -> Iterator[bytes]:
     member: Any = None
     members = 0
     position = 0
+    head = b""
+    is_read = False
     for chunk in chunks:
+        head = chunk if not position else head
         for at in range(0, len(chunk), _SLICE_BYTES):
             data = chunk[at : at + _SLICE_BYTES]
             position += len(data)
@@ -68,8 +73,13 @@ def _decompressed(chunks: Iterator[bytes], source: Source) -> Iterator[bytes]:
                 try:
                     plain = member.decompress(data)
                 except (zlib.error, zstandard.ZstdError) as error:
+                    if not is_read and (what := other_than_compressed(head)) is not None:
+                        raise NoDocuments(
+                            f"{source.url}: cannot be read as {source.compression} data: it is {what}."
+                        ) from error
                     raise _corrupt(source, position, f"is not valid {source.compression} data ({error})") from error
                 if plain:
+                    is_read = True
                     yield plain
                 if not member.eof:
                     break

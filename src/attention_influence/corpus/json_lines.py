@@ -5,9 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from attention_influence.corpus.byte_streams import read_bytes
+from attention_influence.corpus.content import HEAD_BYTES, other_than_lines
 from attention_influence.corpus.rows import DEFAULT_DOMAIN, UNKNOWN_DOMAIN, Columns, Row, label, readable_text
 from attention_influence.corpus.sources import Source
-from attention_influence.errors import CorpusError, CorruptFile
+from attention_influence.errors import CorpusError, CorruptFile, NoDocuments
 
 MAX_LINE_BYTES = 64 << 20
 # A named column may be absent from some rows; absent from all of the first 100 objects, the name is taken for wrong.
@@ -51,7 +52,7 @@ def json_lines_at(source: Source, offsets: Sequence[int]) -> Iterator[tuple[int,
         next_offset: int | None = next(wanted)
         for offset, line in split_lines(read_bytes(source, begin), begin, max_line_bytes=MAX_LINE_BYTES):
             if offset == next_offset and line is not None:
-                yield offset, _without_bom(offset, line).removesuffix(b"\r")
+                yield offset, line.removesuffix(b"\r")
                 next_offset = next(wanted, None)
             if next_offset is None or offset > next_offset:
                 break
@@ -77,7 +78,10 @@ def parse_object(line: bytes) -> tuple[dict[str, Any] | None, str | None]:
 
 
 def split_lines(chunks: Iterable[bytes], offset: int, max_line_bytes: int) -> Iterator[tuple[int, bytes | None]]:
-    """(offset of its first byte, bytes without the newline) of each line; None in place of more than the limit."""
+    """(offset of its first byte, bytes without the newline) of each line; None in place of more than the limit.
+
+    A byte order mark that begins a line is left off: files that are put together bring theirs along.
+    """
     pieces: list[bytes] = []
     length = 0
     for chunk in chunks:
@@ -88,7 +92,7 @@ def split_lines(chunks: Iterable[bytes], offset: int, max_line_bytes: int) -> It
                 yield offset, None
             else:
                 pieces.append(chunk[begin:newline])
-                yield offset, b"".join(pieces)
+                yield offset, b"".join(pieces).removeprefix(_BOM)
             offset += length + 1
             pieces, length, begin = [], 0, newline + 1
         length += len(chunk) - begin
@@ -97,7 +101,7 @@ def split_lines(chunks: Iterable[bytes], offset: int, max_line_bytes: int) -> It
         elif begin < len(chunk):
             pieces.append(chunk[begin:])
     if length:
-        yield offset, None if length > max_line_bytes else b"".join(pieces)
+        yield offset, None if length > max_line_bytes else b"".join(pieces).removeprefix(_BOM)
 
 
 def _lines_from(source: Source, start: int, max_line_bytes: int) -> Iterator[tuple[int, bytes | None]]:
@@ -106,11 +110,7 @@ def _lines_from(source: Source, start: int, max_line_bytes: int) -> Iterator[tup
     begin = max(start - 1, 0)
     for offset, line in split_lines(read_bytes(source, begin), begin, max_line_bytes):
         if offset >= start:
-            yield offset, line if line is None else _without_bom(offset, line)
-
-
-def _without_bom(offset: int, line: bytes) -> bytes:
-    return line.removeprefix(_BOM) if offset == 0 else line
+            yield offset, line
 
 
 def _row(offset: int, line: bytes, columns: Columns, source: Source) -> Row:
@@ -165,7 +165,7 @@ def _check_columns(source: Source, columns: Columns, max_line_bytes: int) -> Non
     present: dict[str, None] = {}
     objects = 0
     try:
-        for _, line in _lines_from(source, 0, max_line_bytes):
+        for _, line in split_lines(_checked(source), 0, max_line_bytes):
             record = None if line is None else parse_object(line)[0]
             if record is None:
                 continue
@@ -176,11 +176,29 @@ def _check_columns(source: Source, columns: Columns, max_line_bytes: int) -> Non
                 return
             if objects == _OBJECTS_LOOKED_AT:
                 break
+    except NoDocuments:
+        raise
     except CorruptFile:
         # Its rows are read next, and raise it in their place.
         return
     if objects:
         raise missing_column(source, missing, list(present))
+
+
+def _checked(source: Source) -> Iterator[bytes]:
+    """The file's bytes. Raises NoDocuments when the first of them show that it is something else."""
+    chunks = read_bytes(source)
+    first: list[bytes] = []
+    try:
+        for chunk in chunks:
+            first.append(chunk)
+            if sum(map(len, first)) >= HEAD_BYTES:
+                break
+    finally:
+        if (what := other_than_lines(b"".join(first))) is not None:
+            raise NoDocuments(f"{source.url}: cannot be read as JSON lines: it is {what}.")
+    yield from first
+    yield from chunks
 
 
 def missing_column(source: Source, missing: dict[str, str], present: Sequence[str]) -> CorpusError:

@@ -10,12 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pyarrow.types as types
 
+from attention_influence.corpus.content import head_of, other_than_parquet
 from attention_influence.corpus.filesystems import BLOCK_BYTES, open_bytes, open_filesystem
 from attention_influence.corpus.json_lines import missing_column
 from attention_influence.corpus.plain_types import plain_schema, plain_table
 from attention_influence.corpus.rows import DEFAULT_DOMAIN, UNKNOWN_DOMAIN, Columns, Row, label, readable_text
 from attention_influence.corpus.sources import Source
-from attention_influence.errors import CorpusError, CorruptFile
+from attention_influence.errors import CorpusError, CorruptFile, NoDocuments
 
 # Rows decoded at a time are chosen from the row group's mean row size, so that a batch is about this large.
 _BATCH_BYTES = 8 << 20
@@ -109,7 +110,10 @@ def _open(source: Source) -> Iterator[pq.ParquetFile]:
             # Without pre-buffering: it would hold every needed column of a row group at once, however large.
             file = pq.ParquetFile(raw, buffer_size=BLOCK_BYTES, pre_buffer=False)
         except (pa.ArrowException, OSError) as error:
-            raise _broken(source, "its footer (a file cut short has none)", error) from error
+            broken = _broken(source, "its footer (a file cut short has none)", error)
+            if isinstance(broken, CorruptFile) and (what := other_than_parquet(head_of(source.url))) is not None:
+                raise NoDocuments(f"{source.url}: cannot be read as Parquet: it is {what}.") from error
+            raise broken from error
         yield file
 
 

@@ -56,7 +56,7 @@ def drawn_rows(drawn: Sequence[Sequence[Slice]], columns: Columns) -> Iterator[l
             try:
                 for rows in read_rows(part.source, columns, part.start, part.end):
                     yield [(number, row) for row in rows]
-            except CorruptFile:  # costs that file
+            except CorpusError:  # costs that file
                 continue
 
 

@@ -1,21 +1,15 @@
 """The files of a corpus: listed once, named independently of where they lie, and recognised again later."""
 
+import os
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-import fsspec
-
-from attention_influence.corpus.filesystems import open_filesystem, version_of
-from attention_influence.errors import CorpusError, UsageError
-
-Format = Literal["parquet", "jsonl"]
-Compression = Literal["gzip", "zstd"]
-
-_JSON_LINES = (".jsonl", ".ndjson", ".json")
-_COMPRESSIONS: dict[str, Compression] = {".gz": "gzip", ".zst": "zstd"}
-KNOWN_EXTENSIONS = ".parquet, .jsonl, .ndjson or .json (JSON lines, also with .gz or .zst)"
+from attention_influence.corpus.filesystems import open_filesystem, size_and_version, storable, url_of
+from attention_influence.corpus.found import Found, LeftOut, find, relative
+from attention_influence.corpus.kinds import Compression, Format, corpus_files
+from attention_influence.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -43,27 +37,44 @@ class Source:
 
 @dataclass(frozen=True)
 class Listing:
-    """The sources by name, and the URL of each root that their names start with."""
+    """The sources by name, the URL of each root that their names start with, and what was passed over."""
 
     sources: tuple[Source, ...]
     roots: dict[str, str]
+    left_out: Mapping[str, Any] = field(default_factory=dict)
+    """Reason → `count` of files or folders that are not read, and the first `names` of them."""
+
+    def left_out_line(self) -> str | None:
+        """What was passed over, in one line; None when nothing was."""
+        return left_out_line(self.left_out)
 
 
-@dataclass(frozen=True)
-class _Found:
-    filesystem: fsspec.AbstractFileSystem
-    root: str
-    files: dict[str, Mapping[str, Any]]
+def left_out_line(left_out: Mapping[str, Any]) -> str | None:
+    """What a listing passed over, in one line; None when nothing was."""
+    parts = []
+    for reason, about in left_out.items():
+        names = [*about["names"], *["…"][: about["count"] - len(about["names"])]]
+        parts.append(f"{about['count']:,} {reason} ({', '.join(names)})")
+    return f"left out of the corpus: {'; '.join(parts)}" if parts else None
 
 
-def list_sources(inputs: Sequence[str], domains: Sequence[str] = ()) -> Listing:
+def list_sources(
+    inputs: Sequence[str],
+    domains: Sequence[str] = (),
+    needed: str = "text",
+    without: str | None = None,
+) -> Listing:
     """Every readable file of the inputs, sorted by name, each once.
 
-    An input is a file, a folder (searched whole), a glob or an fsspec URL of one. `domains` holds nothing, one domain
-    for all inputs, or one for each. In folders, files whose name or folder starts with '.' or '_' and files of other
-    kinds are passed over. A file that two inputs reach belongs to the first.
+    An input is a file, a folder (searched whole, links followed), a glob or an fsspec URL of one. `domains` holds
+    nothing, one domain for all inputs, or one for each. A file that two inputs reach belongs to the first.
 
-    Raises UsageError for a wrong number of domains, CorpusError when an input is missing or holds nothing readable.
+    Passed over and counted in `left_out`: files and folders whose name starts with '.' or '_', files of other kinds,
+    score stores and selections below the root, the folder `without`, and .json files beside the data that are JSON
+    over several lines, or one object without the key `needed`.
+
+    Raises UsageError for a wrong number of domains, CorpusError when an input is missing, may not be read, or holds
+    nothing readable; NoDocuments, which is one, when it is known what it holds instead.
     """
     if not inputs:
         raise UsageError("No input was given. Name at least one file, folder, glob or URL.")
@@ -75,24 +86,26 @@ def list_sources(inputs: Sequence[str], domains: Sequence[str] = ()) -> Listing:
     names: dict[str, str] = {}
     seen: set[str] = set()
     sources: list[Source] = []
+    left_out = LeftOut()
     for text, domain in zip(inputs, of_input, strict=True):
-        found = _find(text)
+        found = find(*open_filesystem(text), text, left_out)
+        readable = corpus_files(found, text, needed, without, left_out)
         root_name = _root_name(found, names)
-        for path, info in found.files.items():
-            url = found.filesystem.unstrip_protocol(path)
-            if url in seen:
+        for path, kind in readable.items():
+            real, info = found.files[path]
+            if (identity := url_of(found.filesystem, real)) in seen:
                 continue
-            seen.add(url)
-            kind = _kind(path)
-            assert kind is not None
+            seen.add(identity)
+            size, version = size_and_version(found.filesystem, path, info)
+            name = relative(path, found.root)
             sources.append(
                 Source(
-                    name=f"{root_name}/{_relative(path, found.root)}",
-                    url=url,
+                    name=f"{root_name}/{storable(name) if found.is_local else name}",
+                    url=url_of(found.filesystem, path),
                     format=kind[0],
                     compression=kind[1],
-                    size=int(info["size"] or 0),
-                    version=version_of(found.filesystem, path, info),
+                    size=size,
+                    version=version,
                     domain=domain,
                 )
             )
@@ -100,6 +113,7 @@ def list_sources(inputs: Sequence[str], domains: Sequence[str] = ()) -> Listing:
     return Listing(
         tuple(sorted(sources, key=lambda source: source.name)),
         {name: url for url, name in names.items() if name in used},
+        left_out.to_json(),
     )
 
 
@@ -108,84 +122,22 @@ def is_unchanged(source: Source) -> bool:
     filesystem, path = open_filesystem(source.url)
     filesystem.invalidate_cache()
     try:
-        info = filesystem.info(path)
+        return size_and_version(filesystem, path) == (source.size, source.version)
     except FileNotFoundError:
         return False
-    return int(info["size"] or 0) == source.size and version_of(filesystem, path, info) == source.version
 
 
-def _find(text: str) -> _Found:
-    filesystem, path = open_filesystem(text)
-    if filesystem.isfile(path):
-        if _kind(path) is None:
-            raise CorpusError(f"{text}: not a kind of file that can be read. Known: {KNOWN_EXTENSIONS}.")
-        return _Found(filesystem, filesystem._parent(path), {path: filesystem.info(path)})
-    if filesystem.isdir(path):
-        root = path.rstrip("/")
-        return _Found(filesystem, root, _readable(filesystem.find(path, detail=True), root, text))
-    if any(mark in path for mark in "*?["):
-        root = _folder_before_wildcard(path)
-        return _Found(filesystem, root, _readable(dict(_matches(filesystem, path)), root, text))
-    raise CorpusError(f"{text}: no such file or folder. Check the spelling, and quote a glob so that it arrives whole.")
-
-
-def _matches(filesystem: fsspec.AbstractFileSystem, pattern: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Files that the glob matches, and the files inside folders that it matches."""
-    for path, info in filesystem.glob(pattern, detail=True).items():
-        if info["type"] == "directory":
-            yield from filesystem.find(path, detail=True).items()
-        else:
-            yield path, info
-
-
-def _readable(files: Mapping[str, Mapping[str, Any]], root: str, text: str) -> dict[str, Mapping[str, Any]]:
-    kept = {
-        path: files[path] for path in sorted(files) if not _is_hidden(_relative(path, root)) and _kind(path) is not None
-    }
-    if not kept:
-        raise CorpusError(
-            f"{text}: {len(files)} files found, none that can be read. Known: {KNOWN_EXTENSIONS}; "
-            "names that start with '.' or '_' are passed over."
-        )
-    return kept
-
-
-def _kind(path: str) -> tuple[Format, Compression | None] | None:
-    stem, extension = posixpath.splitext(posixpath.basename(path).lower())
-    if extension == ".parquet":
-        return "parquet", None
-    compression = _COMPRESSIONS.get(extension)
-    if compression is not None:
-        extension = posixpath.splitext(stem)[1]
-    return ("jsonl", compression) if extension in _JSON_LINES else None
-
-
-def _is_hidden(relative: str) -> bool:
-    return any(part.startswith((".", "_")) for part in relative.split("/"))
-
-
-def _relative(path: str, root: str) -> str:
-    return path[len(root) :].lstrip("/")
-
-
-def _folder_before_wildcard(pattern: str) -> str:
-    fixed = []
-    for part in pattern.split("/")[:-1]:
-        if any(mark in part for mark in "*?["):
-            break
-        fixed.append(part)
-    return "/".join(fixed)
-
-
-def _root_name(found: _Found, names: dict[str, str]) -> str:
+def _root_name(found: Found, names: dict[str, str]) -> str:
     """The root's base name, with '-2', '-3' … when another root has it already; `names` maps URL to name."""
-    url = found.filesystem.unstrip_protocol(found.root)
+    url = url_of(found.filesystem, found.root)
     if url not in names:
-        base = posixpath.basename(found.root.rstrip("/")) or "root"
+        base = posixpath.basename(found.root.rstrip("/"))
+        if found.is_local:
+            base = storable(os.path.basename(os.path.realpath(found.root)) if base in (".", "..") else base)
         taken = set(names.values())
-        name, number = base, 1
+        name, number = base or "root", 1
         while name in taken:
             number += 1
-            name = f"{base}-{number}"
+            name = f"{base or 'root'}-{number}"
         names[url] = name
     return names[url]

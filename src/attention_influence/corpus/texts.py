@@ -23,7 +23,7 @@ def draw_texts(inputs: Sequence[str], text_column: str, most: int, seed: int) ->
     share = max(most // len(different), 1)
     texts = {}
     for name in different:
-        _, rows = sample_rows(list_sources([name]).sources, Columns(text_column), size, seed)
+        _, rows = sample_rows(list_sources([name], needed=text_column).sources, Columns(text_column), size, seed)
         readable = [row.text for _, row in rows if row.text is not None]
         if len(readable) > share:
             chosen = random.Random(seed).sample(range(len(readable)), share)

@@ -12,8 +12,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from attention_influence.corpus.json_lines import json_lines_at
+from attention_influence.corpus.kinds import Compression
 from attention_influence.corpus.parquet import parquet_rows_at
-from attention_influence.corpus.sources import Compression, Source
+from attention_influence.corpus.sources import Source
 from attention_influence.errors import CorpusError, UsageError
 from attention_influence.selection.added_columns import with_columns, with_keys
 from attention_influence.selection.json_table import lines_of, table_of

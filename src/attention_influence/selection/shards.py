@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from attention_influence.corpus.sources import Compression
+from attention_influence.corpus.kinds import Compression
 from attention_influence.selection.publish import StagedFolder
 
 _ROW_GROUP_BYTES = 64 << 20

@@ -62,12 +62,18 @@ def _source(config: AnnotateConfig) -> dict[str, Any] | None:
     if config.column is not None and not (config.positive or config.negative):
         if not config.join:
             return {"column": config.column}
-        files = list_sources(config.join).sources
+        files = list_sources(config.join, needed="source" if config.join_on == "key" else config.id_column).sources
         return NumberFiles(files, config.column, config.join_on, config.id_column).to_json()
     if config.positive and config.negative and config.column is None and not config.join:
         return {
-            "positive": [_identity(s.name, s.size, s.version) for s in list_sources(config.positive).sources],
-            "negative": [_identity(s.name, s.size, s.version) for s in list_sources(config.negative).sources],
+            "positive": [
+                _identity(s.name, s.size, s.version)
+                for s in list_sources(config.positive, needed=config.text_column).sources
+            ],
+            "negative": [
+                _identity(s.name, s.size, s.version)
+                for s in list_sources(config.negative, needed=config.text_column).sources
+            ],
             "text_column": config.text_column,
             "max_examples": config.max_examples,
             "seed": config.seed,
@@ -102,7 +108,9 @@ def _begin(config: AnnotateConfig, store: RunStore, source: Mapping[str, Any] | 
         if there is not None:
             drop(there)
         return define(store.url, config.name, definition)
-    positive, negative = (list_sources(given).sources for given in (config.positive, config.negative))
+    positive, negative = (
+        list_sources(given, needed=config.text_column).sources for given in (config.positive, config.negative)
+    )
     examples = read_examples(positive, negative, Columns(config.text_column), config.max_examples, config.seed)
     classifier, held_out = train(examples, config.seed)
     if there is not None:

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 
 from attention_influence.config import EstimateConfig
-from attention_influence.corpus import Columns, list_sources
+from attention_influence.corpus import Columns
 from attention_influence.corpus.sample import draw_slices, drawn_rows
 from attention_influence.errors import CorpusError
 from attention_influence.progress import progress
 from attention_influence.scoring.worker import in_lots
 from attention_influence.shares import count_in
+from attention_influence.verbs.corpus_checks import listed
 from attention_influence.verbs.result import Result, table
 from attention_influence.verbs.score import make_scorer, window_text, workers_of
 
@@ -30,7 +31,7 @@ _Draw = list[tuple[float, int]]
 
 def estimate(config: EstimateConfig) -> Result:
     columns = Columns(config.text_column, domain=config.domain_column)
-    listing = list_sources(config.corpus, config.domain)
+    listing = listed(config.corpus, config.domain, columns)
     scorer = make_scorer(config)
     drawn, share = draw_slices(listing.sources, config.sample_tokens, config.seed)
     draws: dict[str, list[_Draw]] = defaultdict(lambda: [[] for _ in drawn])
@@ -63,6 +64,7 @@ def estimate(config: EstimateConfig) -> Result:
         "tokens_per_second": tokens / seconds * devices,
         "peak_memory_bytes": _peak_memory(),
         "window": scorer.window,
+        "left_out": listing.left_out,
         "top": config.top,
         "domains": [_domain(name, draws[name], share, config) for name in sorted(draws)],
     }

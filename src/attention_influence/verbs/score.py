@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from attention_influence.config import ScoreConfig, ScorerOptions
-from attention_influence.corpus import Columns, Listing, list_sources, read_rows
+from attention_influence.corpus import Columns, Listing
 from attention_influence.corpus.slices import BYTES_PER_TOKEN
 from attention_influence.engines.local import Job, run_locally
 from attention_influence.engines.ray_engine import Actors, run_on_ray
 from attention_influence.engines.shard import own_units
-from attention_influence.errors import CorpusError, CorruptFile, Interrupted
+from attention_influence.errors import Interrupted
 from attention_influence.heads.head_set import load_heads
 from attention_influence.progress import progress
 from attention_influence.scoring.begin import SCORING_VERSION, Changes, begin_or_resume, library_versions
@@ -26,24 +26,22 @@ from attention_influence.scoring.failures import forget_failures, parked, read_f
 from attention_influence.scoring.plan import Unit
 from attention_influence.scoring.scorer import Scorer
 from attention_influence.scoring.worker import Progress, Reading
+from attention_influence.verbs.corpus_checks import check_scored, listed
 from attention_influence.verbs.loading import load
 from attention_influence.verbs.result import Result
 from attention_influence.verbs.store_text import domains_and_reasons, failed_files
 
 _log = logging.getLogger(__name__)
 
-# Without a named column in any of so many files, its name is taken for wrong.
-_FILES_LOOKED_AT = 20
 _UNIT_TOKENS = {"cpu": 200_000, "cuda": 20_000_000}
 
 
 def score(config: ScoreConfig) -> Result:
     columns = Columns(config.text_column, config.id_column, config.domain_column)
-    listing = list_sources(config.corpus, config.domain)
-    _check_columns(listing, columns)
+    listing = listed(config.corpus, config.domain, columns, config.out)
     scorer = make_scorer(config)
     unit_tokens = config.unit_tokens or _UNIT_TOKENS.get(scorer.model.device.type, _UNIT_TOKENS["cpu"])
-    record = _record(config, columns, scorer)
+    record = _record(config, columns, scorer) | {"left_out": listing.left_out}
     changes = Changes(config.extend, config.rescore_changed)
     store = begin_or_resume(
         config.out, listing, unit_tokens, record, changes, lambda: count_unigrams(scorer, listing.sources, columns)
@@ -78,12 +76,14 @@ def score(config: ScoreConfig) -> Result:
     seconds = time.monotonic() - began
     stuck = parked(read_failures(store.url))
     records = store.records()
+    check_scored(store.url, records, config.max_bad_rate)
     data: dict[str, Any] = {
         "store": store.url,
         "units": len(store.units),
         "units_done": len(records),
         "parked": stuck,
         "failed_files": failed_files(records),
+        "left_out": listing.left_out,
         "tokens": counted["tokens"],
         "seconds": round(seconds, 3),
         "noise_floor": scorer.tested.noise,
@@ -154,23 +154,6 @@ def _record(config: ScoreConfig, columns: Columns, scorer: Scorer) -> dict[str, 
         "canaries": canary_losses(scorer),
         "versions": library_versions(),
     }
-
-
-def _check_columns(listing: Listing, columns: Columns) -> None:
-    """Raises CorpusError, before anything is loaded, when the first readable files all lack a column."""
-    lacking: list[CorpusError] = []
-    for source in listing.sources:
-        try:
-            next(read_rows(source, columns), None)
-            return
-        except CorruptFile:  # costs that file, later
-            continue
-        except CorpusError as error:
-            lacking.append(error)
-            if len(lacking) == _FILES_LOOKED_AT:
-                break
-    if lacking:
-        raise lacking[0]
 
 
 def _expected_tokens(listing: Listing) -> int:

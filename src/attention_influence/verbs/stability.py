@@ -108,7 +108,9 @@ def _contexts(given: str) -> list[int]:
 
 def _sweep(config: StabilityConfig, model: LanguageModel, reference: ProbeRun) -> list[ShareScores]:
     columns = Columns(config.text_column, domain=config.domain_column)
-    drawn, _ = draw_slices(list_sources(config.corpus).sources, config.sample_tokens, config.seed)
+    drawn, _ = draw_slices(
+        list_sources(config.corpus, needed=config.text_column).sources, config.sample_tokens, config.seed
+    )
     documents = [
         (row.domain, row.text) for rows in drawn_rows(drawn, columns) for _, row in rows if row.text is not None
     ]

@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 from attention_influence.config import StatusConfig
+from attention_influence.corpus.sources import left_out_line
 from attention_influence.errors import StoreError
 from attention_influence.scoring.claims import Claims
 from attention_influence.scoring.failures import parked, read_failures
@@ -39,6 +40,7 @@ def status(config: StatusConfig) -> Result:
         "tokens": tokens,
         "reasons": dict(reasons.most_common()),
         "duplicate_ids": sum(about["duplicate_ids"] for about in records.values()),
+        "left_out": store.run.get("left_out", {}),
         "tokens_per_second": speed,
         "seconds_left": _seconds_left(len(left), len(records), tokens, speed),
     }
@@ -71,6 +73,8 @@ def _text(data: dict[str, Any]) -> str:
     lines = [table(("", ""), rows)]
     if data["reasons"]:
         lines.append(table(("rows without a score", ""), list(data["reasons"].items())))
+    if (left_out := left_out_line(data["left_out"])) is not None:
+        lines.append(left_out)
     if data["claimed"]:
         lines.append(table(("unit at work", "worker"), list(data["claimed"].items())))
     lines += [f"parked: unit {name}: {error}" for name, error in data["parked"].items()]

@@ -117,7 +117,9 @@ def _documents(config: ValidateConfig) -> Iterator[tuple[str, str]]:
     if not config.corpus:
         return
     columns = Columns(config.text_column, domain=config.domain_column)
-    drawn, _ = draw_slices(list_sources(config.corpus).sources, config.sample_tokens, config.seed)
+    drawn, _ = draw_slices(
+        list_sources(config.corpus, needed=config.text_column).sources, config.sample_tokens, config.seed
+    )
     rows = [row for rows in drawn_rows(drawn, columns) for _, row in rows]
     yield from sorted({(row.domain, row.text) for row in rows if row.text is not None})
 
