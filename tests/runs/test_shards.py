@@ -5,11 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from attention_influence import Scorer
+from attention_influence.config import ScoreConfig
+from attention_influence.corpus import Columns
 from attention_influence.engines.shard import own_units
+from attention_influence.engines.work import Worker
 from attention_influence.errors import UsageError
+from attention_influence.scoring.claims import Claims
 from attention_influence.scoring.plan import Unit
 from attention_influence.scoring.run_store import open_run
-from runs.runs import Command, rows_of, score_arguments, start, texts, write_lines
+from attention_influence.scoring.worker import Reading
+from attention_influence.verbs.score import _result
+from runs.runs import Command, begin, rows_of, score_arguments, start, texts, write_lines
 
 PLAN = [Unit(f"{i:06d}", ()) for i in range(30)]
 
@@ -79,3 +86,17 @@ def test_two_shards_begin_one_store_at_once_and_score_no_unit_twice(cli: Command
     assert opened.records().keys() == {unit.name for unit in opened.units}
     assert cli.score(corpus, tmp_path / "alone", "--unit-tokens", 100).code == 0
     assert rows_of(tmp_path / "alone") == rows, "the same budget and threads, other bits"
+
+
+def test_only_the_worker_after_which_nothing_is_left_reads_the_whole_store(tmp_path: Path, scorer: Scorer) -> None:
+    store = begin(write_lines(tmp_path / "c.jsonl", texts(30)), tmp_path / "scores", scorer)
+    worker = Worker(store, scorer, Reading(Columns()))
+    assert worker._attempt(store.units[0], Claims(store.url, worker.name))
+    early = _result(ScoreConfig(("c",), "m"), store, scorer, {"tokens": 0, "seconds": 1.0})
+    assert "domains" not in early.data
+    assert (early.data["units_done"], early.exit_code) == (1, 0)
+    assert f"{len(store.units) - 1} units are held by other workers" in early.text
+    worker.work(store.units)
+    last = _result(ScoreConfig(("c",), "m"), store, scorer, {"tokens": 0, "seconds": 1.0})
+    assert [domain["documents"] for domain in last.data["domains"]] == [30]
+    assert "held" not in last.text

@@ -86,12 +86,16 @@ class Sample:
 def draw_sample(
     store: ScoreStore, ranked: Mapping[str, int], selected: SelectionRecord | None, documents: int, seed: int
 ) -> Sample:
-    """About `documents` of the store's ranked documents, as many of each domain; `ranked` counts them by domain."""
+    """About `documents` of the store's ranked documents, as many of each domain; `ranked` counts them by domain.
+
+    Where there are so many domains that each would have too few, only the largest are drawn from.
+    """
     ranking = open_ranking(store, selected.rank_by if selected else "influence", selected.seed if selected else seed)
     cut = selected.cut(ranking) if selected else None
     influence = open_ranking(store, "influence")
-    share = max(documents // max(len(ranked), 1), _FEWEST_OF_A_DOMAIN)
-    bounds = {name: min(1.0, share / count) if count else 0.0 for name, count in ranked.items()}
+    largest = sorted(ranked, key=lambda name: (-ranked[name], name))[: max(1, documents // _FEWEST_OF_A_DOMAIN)]
+    share = documents // max(len(largest), 1)
+    bounds = {name: min(1.0, share / count) if (count := ranked[name]) else 0.0 for name in largest}
     own = [name for name in (*_FIGURES, *ranking.columns) if name in store.schema.names]
     columns = list(dict.fromkeys(["source", "row", "id", "domain", "influence", "flag", *own]))
     held = [pa.table({name: pa.array([], store.schema.field(name).type) for name in columns})]

@@ -4,7 +4,7 @@ Influence is compared within one domain only, and null or non-finite influence i
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -18,6 +18,8 @@ from attention_influence.scoring.schema import SCORE_SCHEMA
 from attention_influence.scoring.score_store import ScoreStore
 
 EXAMPLES = 5
+DETAILED = 100
+"""Domains with a histogram and documents, the largest; of the others there are counts and means."""
 # Histograms are counted in steps of 1e-4 between these bounds and merged into bars later, so their size does not grow
 # with the store.
 _STEPS = 10_000
@@ -98,12 +100,9 @@ def read_store(store: ScoreStore, cuts: Mapping[str, tuple[float, int]]) -> Stor
             schema = pa.schema([SCORE_SCHEMA.field(name) for name in _COLUMNS])
             fill(database, "scores", schema, (pa.Table.from_batches([rows]) for rows in store.batches(_COLUMNS)))
             database.execute("CREATE VIEW ranked AS SELECT * FROM scores WHERE isfinite(influence)")
-            totals = database.execute(
-                "SELECT domain, count(*), coalesce(sum(n_tokens), 0)::BIGINT,"
-                " count(*) FILTER (isfinite(influence)), avg(influence) FILTER (isfinite(influence))"
-                " FROM scores GROUP BY domain ORDER BY domain"
-            ).fetchall()
-            domains = tuple(_domain(database, total, cuts.get(total[0])) for total in totals)
+            totals = _totals(database, cuts)
+            detailed = _detailed(database, totals, cuts)
+            domains = tuple(_domain(total, detailed) for total in totals)
             unscored = database.execute(
                 "SELECT domain, coalesce(reason, flag, 'no finite influence') AS why, count(*) AS rows FROM scores"
                 " WHERE influence IS NULL OR NOT isfinite(influence) GROUP BY ALL ORDER BY rows DESC, domain, why"
@@ -120,50 +119,92 @@ def read_store(store: ScoreStore, cuts: Mapping[str, tuple[float, int]]) -> Stor
     return StoreFigures(domains, tuple(unscored), tuple(flagged))
 
 
-def _domain(database: Any, total: tuple[Any, ...], cut: tuple[float, int] | None) -> Domain:
-    name, documents, tokens, ranked, mean = total
-    kept, dropped = _means(database, name, ranked, mean, cut) if cut else (None, None)
-    highest = _documents(database, name, "DESC", EXAMPLES)
-    keys = {(document.source, document.row) for document in highest}
-    lowest = [
-        document
-        for document in _documents(database, name, "ASC", 2 * EXAMPLES)
-        if (document.source, document.row) not in keys
-    ]
-    histogram = _histogram(database, name, cut[0] if cut else None) if ranked else None
-    return Domain(
-        name, documents, tokens, ranked, mean, kept, dropped, histogram, tuple(highest), tuple(lowest[:EXAMPLES])
+@dataclass(frozen=True)
+class _Detailed:
+    """Of the domains that a page may show one by one."""
+
+    highest: Mapping[str, list[Document]]
+    lowest: Mapping[str, list[Document]]
+    histograms: Mapping[str, Histogram]
+
+
+def _totals(database: Any, cuts: Mapping[str, tuple[float, int]]) -> list[tuple[Any, ...]]:
+    """(domain, documents, tokens, ranked, sum of influence, ranked above the cut, their sum, threshold, chosen)."""
+    table = {
+        "domain": pa.array(cuts, pa.string()),
+        "threshold": pa.array([threshold for threshold, _ in cuts.values()], pa.float32()),
+        "chosen": pa.array([chosen for _, chosen in cuts.values()], pa.int64()),
+    }
+    database.register("cuts", pa.table(table))
+    rows: list[tuple[Any, ...]] = database.execute(
+        "SELECT domain, count(*), coalesce(sum(n_tokens), 0)::BIGINT, count(*) FILTER (isfinite(influence)),"
+        " coalesce(sum(influence) FILTER (isfinite(influence)), 0.0),"
+        " count(*) FILTER (isfinite(influence) AND influence > threshold),"
+        " coalesce(sum(influence) FILTER (isfinite(influence) AND influence > threshold), 0.0), threshold, chosen"
+        " FROM scores LEFT JOIN cuts USING (domain) GROUP BY domain, threshold, chosen ORDER BY domain"
+    ).fetchall()
+    return rows
+
+
+def _detailed(database: Any, totals: Sequence[tuple[Any, ...]], cuts: Mapping[str, tuple[float, int]]) -> _Detailed:
+    largest = sorted(((name, ranked) for name, _, _, ranked, *_ in totals if ranked), key=lambda one: (-one[1], one[0]))
+    database.register("shown", pa.table({"domain": pa.array([name for name, _ in largest[:DETAILED]], pa.string())}))
+    steps: dict[str, list[tuple[int, int]]] = {}
+    low, high = _BOUNDS
+    for name, step, count in database.execute(
+        f"SELECT domain, least(greatest(floor(influence::DOUBLE * {_STEPS}), {low}), {high})::INTEGER AS step, count(*)"
+        " FROM ranked SEMI JOIN shown USING (domain) GROUP BY domain, step ORDER BY domain, step"
+    ).fetchall():
+        steps.setdefault(name, []).append((step, count))
+    return _Detailed(
+        _documents(database, "max", ">=", "DESC", EXAMPLES),
+        _documents(database, "min", "<=", "ASC", 2 * EXAMPLES),
+        {name: _histogram(of_domain, cuts[name][0] if name in cuts else None) for name, of_domain in steps.items()},
     )
 
 
-def _means(
-    database: Any, name: str, ranked: int, mean: float | None, cut: tuple[float, int]
-) -> tuple[float | None, float | None]:
-    threshold, chosen = cut
-    above, total = database.execute(
-        "SELECT count(*), coalesce(sum(influence), 0) FROM ranked WHERE domain = ? AND influence > ?::FLOAT",
-        [name, threshold],
-    ).fetchone()
-    # Of several documents exactly at the threshold only some may be chosen; all of them have the same influence.
-    kept = total + (chosen - above) * threshold
-    dropped = (mean or 0.0) * ranked - kept
-    return (kept / chosen if chosen else None), (dropped / (ranked - chosen) if ranked > chosen else None)
+def _domain(total: tuple[Any, ...], detailed: _Detailed) -> Domain:
+    name, documents, tokens, ranked, summed, above, summed_above, threshold, chosen = total
+    kept = dropped = None
+    if chosen is not None:
+        # Of several documents exactly at the threshold only some may be chosen; all of them have the same influence.
+        sum_kept = summed_above + (chosen - above) * threshold
+        kept = sum_kept / chosen if chosen else None
+        dropped = (summed - sum_kept) / (ranked - chosen) if ranked > chosen else None
+    highest = detailed.highest.get(name, [])
+    keys = {(document.source, document.row) for document in highest}
+    lowest = [one for one in detailed.lowest.get(name, []) if (one.source, one.row) not in keys]
+    return Domain(
+        name,
+        documents,
+        tokens,
+        ranked,
+        summed / ranked if ranked else None,
+        kept,
+        dropped,
+        detailed.histograms.get(name),
+        tuple(highest),
+        tuple(lowest[:EXAMPLES]),
+    )
 
 
-def _documents(database: Any, name: str, order: str, limit: int) -> list[Document]:
-    rows = database.execute(
-        f"SELECT {_DOCUMENT} FROM ranked WHERE domain = ? ORDER BY influence {order}, source, row LIMIT {limit}", [name]
-    ).fetchall()
-    return [Document(*row) for row in rows]
+def _documents(database: Any, end: str, beyond: str, order: str, limit: int) -> dict[str, list[Document]]:
+    """Domain → its `limit` documents at one end. Only those at or beyond the last of them are sorted."""
+    found: dict[str, list[Document]] = {}
+    for name, *row in database.execute(
+        f"SELECT domain, {_DOCUMENT} FROM ranked JOIN"
+        f" (SELECT domain, list_last({end}(influence, {limit})) AS bound FROM ranked SEMI JOIN shown USING (domain)"
+        f" GROUP BY domain) USING (domain) WHERE influence {beyond} bound"
+        f" QUALIFY row_number() OVER (PARTITION BY domain ORDER BY influence {order}, source, row) <= {limit}"
+        f" ORDER BY domain, influence {order}, source, row"
+    ).fetchall():
+        found.setdefault(name, []).append(Document(*row))
+    return found
 
 
-def _histogram(database: Any, name: str, threshold: float | None) -> Histogram:
+def _histogram(steps: list[tuple[int, int]], threshold: float | None) -> Histogram:
+    """Out of (step, documents), in order."""
     low, high = _BOUNDS
-    steps = database.execute(
-        f"SELECT least(greatest(floor(influence::DOUBLE * {_STEPS}), {low}), {high})::INTEGER AS step, count(*)"
-        " FROM ranked WHERE domain = ? GROUP BY step ORDER BY step",
-        [name],
-    ).fetchall()
     total = sum(count for _, count in steps)
     first, last = _reached(steps, total // 200), _reached(steps[::-1], total // 200)
     if threshold is not None:

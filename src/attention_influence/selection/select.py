@@ -1,6 +1,7 @@
 """A selection from a score store: thresholds, ranks, then a dataset or a manifest, published whole."""
 
 import logging
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +33,10 @@ from attention_influence.strict_json import strict_json
 Written = TypeVar("Written")
 
 _log = logging.getLogger(__name__)
+
+# So many domains of less than a document's share, and so large a difference in the whole, are warned of.
+_MANY_SMALL = 10
+_ROUNDED = 0.05
 
 SHARD_BYTES = 512 << 20
 
@@ -219,7 +224,25 @@ def _rank(scores: ScoreStore, rule: Rule, seed: int, earlier: SelectionRecord | 
             for t in chosen.thresholds
             if t.ranked and t.domain not in chosen.cut.last
         ]
+    warnings += _rounding(rule, chosen.thresholds)
     return _Ranked(ranking, draw, chosen, tuple(warnings))
+
+
+def _rounding(rule: Rule, thresholds: Sequence[Threshold]) -> list[str]:
+    """A warning where domains are so small that whole documents of each are another share than was asked for."""
+    if rule.top is None or rule.caps or rule.floors:
+        return []
+    what = "tokens" if rule.counts_tokens else "documents"
+    pairs = [(t.tokens, t.tokens_chosen) if rule.counts_tokens else (t.ranked, t.chosen) for t in thresholds]
+    total, chosen = (sum(side) for side in zip(*pairs, strict=True))
+    small = sum(0 < t.ranked * rule.top < 1 for t in thresholds)
+    if small < _MANY_SMALL or abs(chosen - rule.top * total) <= _ROUNDED * rule.top * total:
+        return []
+    return [
+        f"{chosen:,} of {total:,} {what} are chosen, {chosen / total:.1%} and not {rule.top:.1%}: shares are taken of "
+        f"each domain in whole documents, and {small:,} of {len(thresholds):,} domains have fewer than "
+        f"{math.ceil(1 / rule.top):,} documents. For the share of the whole, score with larger domains"
+    ]
 
 
 def _write(

@@ -8,6 +8,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+MOST_LINES = 20
+"""Of a table or a list on the terminal."""
+
 
 @dataclass(frozen=True)
 class Result:
@@ -28,6 +31,20 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     sink = io.StringIO()
     Console(file=sink, width=500, highlight=False, markup=False).print(grid)
     return "\n".join(line.rstrip() for line in sink.getvalue().splitlines())
+
+
+def table_of_largest(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A table of the rows with the largest second column, in the order given, and how many more there are."""
+    largest = sorted(range(len(rows)), key=lambda place: -(rows[place][1] or 0))[:MOST_LINES]
+    text = table(headings, [rows[place] for place in sorted(largest)])
+    more = len(rows) - len(largest)
+    return f"{text}\nthe largest; {more:,} more: --json lists all" if more else text
+
+
+def some(lines: Sequence[str]) -> list[str]:
+    """The first lines, and how many more there are."""
+    more = len(lines) - MOST_LINES
+    return [*lines] if more <= 0 else [*lines[:MOST_LINES], f"… and {more:,} more such lines: --json lists all"]
 
 
 def _cell(value: object) -> str:

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -24,11 +24,12 @@ from attention_influence.scoring.canary import canary_losses
 from attention_influence.scoring.count_unigrams import count_unigrams
 from attention_influence.scoring.failures import forget_failures, parked, read_failures
 from attention_influence.scoring.plan import Unit
+from attention_influence.scoring.run_store import RunStore
 from attention_influence.scoring.scorer import Scorer
 from attention_influence.scoring.worker import Progress, Reading
 from attention_influence.verbs.corpus_checks import check_scored, listed
 from attention_influence.verbs.loading import load
-from attention_influence.verbs.result import Result
+from attention_influence.verbs.result import Result, some
 from attention_influence.verbs.store_text import domains_and_reasons, failed_files
 
 _log = logging.getLogger(__name__)
@@ -73,36 +74,47 @@ def score(config: ScoreConfig) -> Result:
             raise Interrupted(
                 f"interrupted. What was published in {store.url} is whole: run the same command again to go on"
             ) from None
-    seconds = time.monotonic() - began
+    seconds = round(time.monotonic() - began, 3)
+    return _result(
+        config, store, scorer, {"left_out": listing.left_out, "tokens": counted["tokens"], "seconds": seconds}
+    )
+
+
+def _result(config: ScoreConfig, store: RunStore, scorer: Scorer, counted: Mapping[str, Any]) -> Result:
+    """What is said at the end. Only a run after which nothing is left reads the whole store, not each of many."""
     stuck = parked(read_failures(store.url))
-    records = store.records()
+    done = store.published()
+    held = sum(unit.name not in done and unit.name not in stuck for unit in store.units)
+    records = {} if held else store.records()
     check_scored(store.url, records, config.max_bad_rate)
     data: dict[str, Any] = {
         "store": store.url,
         "units": len(store.units),
-        "units_done": len(records),
+        "units_done": len(done),
         "parked": stuck,
         "failed_files": failed_files(records),
-        "left_out": listing.left_out,
-        "tokens": counted["tokens"],
-        "seconds": round(seconds, 3),
+        **counted,
         "noise_floor": scorer.tested.noise,
         "window": scorer.window,
     }
+    tokens, seconds = counted["tokens"], counted["seconds"]
     lines = []
-    if data["units_done"]:
+    if done and not held:
         figures, text = domains_and_reasons(store.url)
         data |= figures
         lines.append(text)
     lines.append(
-        f"{counted['tokens']:,} tokens in {seconds:,.1f} s ({counted['tokens'] / max(seconds, 1e-9):,.0f} a second); "
+        f"{tokens:,} tokens in {seconds:,.1f} s ({tokens / max(seconds, 1e-9):,.0f} a second); "
         f"noise floor of influence {scorer.tested.noise:.1e}; {window_text(scorer)}"
     )
-    lines.append(f"{data['units_done']:,} of {len(store.units):,} units are done; written: {store.url}")
-    if held := len(store.units) - data["units_done"] - len(stuck):
-        lines.append(f"{held:,} units are held by other workers, which are alive: see `attention-influence status`")
-    lines += [f"error: unit {name} is parked: {error}" for name, error in stuck.items()]
-    lines += [f"error: {name}: {error}" for name, error in data["failed_files"].items()]
+    lines.append(f"{len(done):,} of {len(store.units):,} units are done; written: {store.url}")
+    if held:
+        lines.append(
+            f"{held:,} units are held by other workers, which are alive. The last of them prints what the store holds; "
+            f"until then: attention-influence status {store.url}"
+        )
+    lines += some([f"error: unit {name} is parked: {error}" for name, error in stuck.items()])
+    lines += some([f"error: {name}: {error}" for name, error in data["failed_files"].items()])
     return Result("\n".join(lines), data, exit_code=1 if stuck or data["failed_files"] else 0)
 
 

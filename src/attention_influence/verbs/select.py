@@ -7,7 +7,7 @@ from attention_influence.config import SelectConfig
 from attention_influence.selection.repetitive import SAMPLE, Repetition
 from attention_influence.selection.rule import parse_limits
 from attention_influence.selection.select import select
-from attention_influence.verbs.result import Result, table
+from attention_influence.verbs.result import Result, table, table_of_largest
 
 
 def select_verb(config: SelectConfig) -> Result:
@@ -18,11 +18,11 @@ def select_verb(config: SelectConfig) -> Result:
     rows = [
         (t.domain, t.documents, t.ranked, t.chosen, t.tokens, t.tokens_chosen, t.value) for t in selection.thresholds
     ]
-    lines = [table(headings, rows), f"{selection.documents:,} documents, {selection.tokens:,} tokens"]
+    lines = [table_of_largest(headings, rows), f"{selection.documents:,} documents, {selection.tokens:,} tokens"]
     if "control" in selection.ranking:
         domains = selection.ranking["control"]["domains"]
         fitted = [(name, *domain.values()) for name, domain in domains.items()]
-        lines += ["", table(("domain", "fitted on", "by", "of influence explained"), fitted)]
+        lines += ["", table_of_largest(("domain", "fitted on", "by", "of influence explained"), fitted)]
     lines += _repetition(selection.repetition)
     lines += [f"warning: {warning}" for warning in selection.warnings]
     return Result("\n".join([*lines, f"written: {selection.out}"]), selection.to_json())

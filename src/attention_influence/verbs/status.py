@@ -10,7 +10,7 @@ from attention_influence.scoring.claims import Claims
 from attention_influence.scoring.failures import parked, read_failures
 from attention_influence.scoring.run_store import RunStore, open_run
 from attention_influence.scoring.side_columns import side_columns
-from attention_influence.verbs.result import Result, table
+from attention_influence.verbs.result import Result, some, table
 from attention_influence.verbs.store_text import failed_files
 
 
@@ -77,8 +77,8 @@ def _text(data: dict[str, Any]) -> str:
         lines.append(left_out)
     if data["claimed"]:
         lines.append(table(("unit at work", "worker"), list(data["claimed"].items())))
-    lines += [f"parked: unit {name}: {error}" for name, error in data["parked"].items()]
-    lines += [f"failed: {name}: {error}" for name, error in data["failed_files"].items()]
+    lines += some([f"parked: unit {name}: {error}" for name, error in data["parked"].items()])
+    lines += some([f"failed: {name}: {error}" for name, error in data["failed_files"].items()])
     if "compacted" in data:
         lines.append("{objects:,} objects were put into {files:,} files".format(**data["compacted"]))
     return "\n\n".join(lines)
