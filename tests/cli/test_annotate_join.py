@@ -148,6 +148,58 @@ def test_files_that_name_no_documents_are_refused(
     assert said in result.err
 
 
+IDS = [1000, 1001, 2**53 - 1, 2**53, 2**53 + 1, 2**64 + 1, "text", True, "caf\u00e9"]
+
+
+@pytest.fixture
+def numbered(tmp_path: Path) -> RunStore:
+    """A document for each of IDS; the binary ids are those of a Parquet file beside them."""
+    write_lines(tmp_path / "corpus" / "a.jsonl", [{"text": f"document {n}", "name": n} for n in IDS])
+    binary = pa.array([b"\xff\x00", b"\xfe\x00", b"plain"], pa.binary())
+    pq.write_table(pa.table({"text": ["a b", "c d", "e f"], "name": binary}), tmp_path / "corpus" / "b.parquet")
+    return annotated_store(tmp_path / "s", tmp_path / "corpus", columns=WITH_ID)
+
+
+def joined_by_id(cli: Cli, store: RunStore, files: Path) -> dict[object, object]:
+    said = cli("annotate", store.url, "edu", "--join", files, "--join-on", "id", "--column", "edu", "--overwrite")
+    assert said.code == 0, said.err
+    return {row["id"]: row["edu"] for row in rows_of(store, "id", "edu") if row["edu"] is not None}
+
+
+def test_ids_match_exactly_whatever_types_other_tools_gave_them(cli: Cli, tmp_path: Path, numbered: RunStore) -> None:
+    files = write_lines(tmp_path / "edu.jsonl", [{"id": n, "edu": at} for at, n in enumerate(IDS)])
+    expected = {str(n): at for at, n in enumerate(IDS)}
+    assert joined_by_id(cli, numbered, files) == expected
+    files.write_bytes(b"\xef\xbb\xbf" + files.read_bytes())
+    assert joined_by_id(cli, numbered, files) == expected
+    floats = pa.table({"id": [1000.0, 1001.0, float(2**53 - 1)], "edu": [0, 1, 2]})
+    pq.write_table(floats, tmp_path / "floats.parquet")
+    assert joined_by_id(cli, numbered, tmp_path / "floats.parquet") == {"1000": 0, "1001": 1, str(2**53 - 1): 2}
+    binary = pa.table({"id": pa.array([b"\xfe\x00", b"\xfd\x00", b"plain"], pa.large_binary()), "edu": [7, 8, 9]})
+    pq.write_table(binary, tmp_path / "binary.parquet")
+    assert joined_by_id(cli, numbered, tmp_path / "binary.parquet") == {"binary:fe00": 7, "plain": 9}
+
+
+@pytest.mark.parametrize("kind", [pa.float64(), pa.float32()])
+def test_floats_that_several_integers_become_are_refused_by_name(
+    cli: Cli, tmp_path: Path, numbered: RunStore, kind: pa.DataType
+) -> None:
+    large = 2**53 if kind == pa.float64() else 2**24
+    pq.write_table(pa.table({"id": pa.array([float(large)], kind), "edu": [1]}), tmp_path / "f.parquet")
+    said = cli("annotate", numbered.url, "edu", "--join", tmp_path / "f.parquet", "--join-on", "id", "--column", "edu")
+    assert said.code == 1
+    assert f"f.parquet, row 0: the id {float(large)!r} is a float so large" in said.err
+
+
+def test_rows_that_became_floats_are_the_same_rows(cli: Cli, tmp_path: Path, store: RunStore) -> None:
+    keys = rows_of(store, "source", "row", "n_chars")
+    table = {"source": [key["source"] for key in keys], "row": [float(str(key["row"])) for key in keys]}
+    pq.write_table(pa.table(table | {"edu": range(len(keys))}), tmp_path / "f.parquet")
+    assert cli("annotate", store.url, "edu", "--join", tmp_path / "f.parquet", "--column", "edu").code == 0
+    found = [row["edu"] for row in rows_of(store, "edu")]
+    assert found == [None if key["n_chars"] is None else at for at, key in enumerate(keys)]
+
+
 def test_a_column_that_a_parquet_file_lacks_is_named_and_files_without_a_column_are_a_usage_error(
     cli: Cli, tmp_path: Path, store: RunStore
 ) -> None:

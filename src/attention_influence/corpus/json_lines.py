@@ -6,7 +6,8 @@ from typing import Any
 
 from attention_influence.corpus.byte_streams import read_bytes
 from attention_influence.corpus.content import HEAD_BYTES, other_than_lines
-from attention_influence.corpus.rows import DEFAULT_DOMAIN, UNKNOWN_DOMAIN, Columns, Row, label, readable_text
+from attention_influence.corpus.labels import label
+from attention_influence.corpus.rows import DEFAULT_DOMAIN, UNKNOWN_DOMAIN, Columns, Row, readable_text
 from attention_influence.corpus.sources import Source
 from attention_influence.errors import CorpusError, CorruptFile, NoDocuments
 

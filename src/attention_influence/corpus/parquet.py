@@ -1,6 +1,6 @@
 """Rows of a Parquet file: any range of row indexes, or chosen rows with all their columns."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pyarrow.types as types
 
 from attention_influence.corpus.content import head_of, other_than_parquet
 from attention_influence.corpus.filesystems import BLOCK_BYTES, open_bytes, open_filesystem
 from attention_influence.corpus.json_lines import missing_column
 from attention_influence.corpus.plain_types import plain_schema, plain_table
-from attention_influence.corpus.rows import DEFAULT_DOMAIN, UNKNOWN_DOMAIN, Columns, Row, label, readable_text
+from attention_influence.corpus.rows import DEFAULT_DOMAIN, UNKNOWN_DOMAIN, Columns, Row, readable_text
 from attention_influence.corpus.sources import Source
+from attention_influence.corpus.values import labels_of, values_of
 from attention_influence.errors import CorpusError, CorruptFile, NoDocuments
 
 # Rows decoded at a time are chosen from the row group's mean row size, so that a batch is about this large.
@@ -55,8 +55,7 @@ def parquet_rows(source: Source, columns: Columns, start: int = 0, end: int | No
         missing = {option: name for option, name in named.items() if name not in present}
         if missing:
             raise missing_column(source, missing, present)
-        if twice := [name for name in named.values() if present.count(name) > 1]:
-            raise CorpusError(f"{source.url}: there are two columns {twice[0]!r}. Write the file with one of them.")
+        _check_single(source, file, named.values())
         read = sorted(set(named.values()))
         for number, group in enumerate(_row_groups(file, read)):
             if group.start + group.rows <= start or (end is not None and group.start >= end):
@@ -85,6 +84,7 @@ def parquet_rows_at(
                 "It is not the file that was scored; score it again."
             )
         read = None if columns is None else list(columns)
+        _check_single(source, file, read or [])
         for number, group in enumerate(_row_groups(file, read or file.schema_arrow.names)):
             here = _between(wanted, group.start, group.start + group.rows)
             if not len(here):
@@ -115,6 +115,11 @@ def _open(source: Source) -> Iterator[pq.ParquetFile]:
                 raise NoDocuments(f"{source.url}: cannot be read as Parquet: it is {what}.") from error
             raise broken from error
         yield file
+
+
+def _check_single(source: Source, file: pq.ParquetFile, names: Iterable[str]) -> None:
+    if twice := [name for name in names if file.schema_arrow.names.count(name) > 1]:
+        raise CorpusError(f"{source.url}: there are two columns {twice[0]!r}. Write the file with one of them.")
 
 
 def _row_groups(file: pq.ParquetFile, names: Sequence[str]) -> list[RowGroup]:
@@ -153,39 +158,13 @@ def _batches(
 
 def _rows_of(batch: pa.RecordBatch, first: int, columns: Columns, source_domain: str | None) -> Iterator[Row]:
     texts = values_of(batch.column(columns.text), text_only=True)
-    ids = values_of(batch.column(columns.id)) if columns.id is not None else [None] * batch.num_rows
-    domains: list[object] = [source_domain or DEFAULT_DOMAIN] * batch.num_rows
+    ids = labels_of(batch.column(columns.id)) if columns.id is not None else [None] * batch.num_rows
+    domains: list[str | None] = [source_domain or DEFAULT_DOMAIN] * batch.num_rows
     if columns.domain is not None:
-        domains = values_of(batch.column(columns.domain))
+        domains = labels_of(batch.column(columns.domain))
     for at, (value, identity, domain) in enumerate(zip(texts, ids, domains, strict=True)):
         text, reason = readable_text(value)
-        yield Row(first + at, text, label(identity), label(domain) or UNKNOWN_DOMAIN, reason)
-
-
-def values_of(column: pa.Array, *, text_only: bool = False) -> list[object]:
-    """Strings and binaries as bytes, other values as themselves, or as False where only text will do."""
-    if types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if _is_textual(column.type):
-        # As bytes: Arrow does not check that a Parquet string is valid UTF-8, and one bad row must not stop the others.
-        column = column.cast(pa.large_binary())
-    elif text_only and not types.is_null(column.type):
-        return [False] * len(column)
-    values: list[object] = column.to_pylist()
-    return values
-
-
-def _is_textual(type_: pa.DataType) -> bool:
-    tests = (
-        types.is_string,
-        types.is_large_string,
-        types.is_string_view,
-        types.is_binary,
-        types.is_large_binary,
-        types.is_binary_view,
-        types.is_fixed_size_binary,
-    )
-    return any(test(type_) for test in tests)
+        yield Row(first + at, text, identity, domain or UNKNOWN_DOMAIN, reason)
 
 
 def _between(ascending: npt.NDArray[np.int64], low: int, high: int) -> npt.NDArray[np.int64]:

@@ -1,6 +1,5 @@
 """A row of a corpus: its key, its text or the reason why there is none, its id and its domain."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
@@ -78,17 +77,6 @@ def must_be_texts(texts: object) -> None:
         raise TextsError(f"a list of texts is needed, not a {kind}, which has no order: give a list")
     if not isinstance(texts, Iterable):
         raise TextsError(f"a list of texts is needed, not a {kind}")
-
-
-def label(value: object) -> str | None:
-    """An id or domain as a string that can be stored, None for null."""
-    if value is None:
-        return None
-    if isinstance(value, bytes):
-        return value.decode("utf-8", errors="replace")
-    if isinstance(value, dict | list):
-        value = json.dumps(value, ensure_ascii=False)
-    return str(value).encode("utf-8", errors="replace").decode("utf-8")
 
 
 def in_batches(rows: Iterator[Row]) -> Iterator[list[Row]]:

@@ -11,8 +11,8 @@ from attention_influence.corpus import (
     parquet_rows_at,
     parse_object,
 )
-from attention_influence.corpus.parquet import values_of
 from attention_influence.corpus.rows import readable_text
+from attention_influence.corpus.values import values_of
 from attention_influence.errors import CorpusError
 from attention_influence.scoring.score_store import ScoreStore
 

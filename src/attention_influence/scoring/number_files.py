@@ -10,9 +10,10 @@ import pyarrow as pa
 
 from attention_influence.corpus.byte_streams import read_bytes
 from attention_influence.corpus.json_lines import MAX_LINE_BYTES, missing_column, parse_object, split_lines
+from attention_influence.corpus.labels import EXACT_BELOW, is_inexact, label
 from attention_influence.corpus.parquet import parquet_rows_at, parquet_schema, row_groups
-from attention_influence.corpus.rows import label
 from attention_influence.corpus.sources import Source, is_unchanged
+from attention_influence.corpus.values import exact_below, values_of
 from attention_influence.errors import CorpusError
 from attention_influence.scoring.annotation import MISSING, NOT_A_NUMBER, number_in, numbers_in
 
@@ -79,10 +80,12 @@ def _parquet_records(files: NumberFiles, source: Source) -> Iterator[list[_Recor
             raise _nameless(source, name)
     rows = np.arange(sum(group.rows for group in row_groups(source)))
     for indexes, table in parquet_rows_at(source, rows, list(dict.fromkeys([*files.naming, files.column]))):
-        naming = zip(*(table.column(name).to_pylist() for name in files.naming), strict=True)
+        columns = [table.column(name).combine_chunks() for name in files.naming]
+        naming = zip(*map(values_of, columns), strict=True)
+        exact = exact_below(columns[0].type)
         numbers = numbers_in(table.column(files.column))
         yield [
-            (_name(values, f"{source.url}, row {index:,}"), number)
+            (_name(values, f"{source.url}, row {index:,}", exact), number)
             for index, values, number in zip(indexes, naming, numbers, strict=True)
         ]
 
@@ -124,9 +127,16 @@ def _attribute(files: NumberFiles, record: Mapping[str, Any]) -> float | str:
     return number_in(sum(w * x for w, x in zip(weights, numbers, strict=True)) / sum(weights))
 
 
-def _name(values: Sequence[Any], where: str) -> tuple[str, int]:
-    name = label(values[0])
+def _name(values: Sequence[Any], where: str, exact: float = EXACT_BELOW) -> tuple[str, int]:
+    if is_inexact(values[0], exact):
+        raise CorpusError(
+            f"{where}: the id {values[0]!r} is a float so large that several integers become it. Write the ids as "
+            "integers or as text."
+        )
+    name = label(values[0], exact)
     place = values[1] if len(values) > 1 else 0
+    if isinstance(place, float) and place.is_integer() and not is_inexact(place):
+        place = int(place)
     if name is None or type(place) is not int:
         raise CorpusError(f"{where}: {tuple(values)} names no document. Mend the file, or leave it out.")
     return name, place
