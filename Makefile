@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos bench bench-full fidelity gpu-acceptance check clean
+.PHONY: help setup demo test chaos bench bench-full fidelity gpu-kit lowest check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -29,8 +29,11 @@ bench-full: setup ## the same with 60,000 tokens and five rounds
 fidelity: setup ## what each precision does to scores, against fp32 (after make demo; about 10 minutes)
 	$(BIN)/python benchmarks/fidelity.py
 
-gpu-acceptance: setup ## on a card: golden tests, share of its peak, memory, tokenizing (after make demo)
-	$(BIN)/python benchmarks/gpu_acceptance.py
+gpu-kit: setup ## fill the folders that benchmarks/gpu needs on a machine with a GPU (after make demo)
+	PYTHON=$(BIN)/python bash benchmarks/gpu/prepare.sh
+
+lowest: setup ## install the lowest versions that pyproject.toml allows into .venv-lowest, and run some tests with them
+	$(BIN)/python tests/lowest.py
 
 check: setup ## lint, formatting and types
 	$(BIN)/ruff check .

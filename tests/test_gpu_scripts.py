@@ -1,0 +1,61 @@
+"""The scripts for a GPU run, on a CPU and in tiny sizes: they keep step with the library."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from attention_influence.cli import main
+from cli.conftest import save_model, texts, write_lines
+from scoring.tiny import HEADS
+
+SCRIPTS = Path(__file__).parent.parent / "benchmarks" / "gpu"
+
+
+def run(script: str, *arguments: object, folder: Path) -> list[dict[str, object]]:
+    """The lines of JSON that a script prints."""
+    environment = os.environ | {"OUT": str(folder), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, SCRIPTS / script, *arguments, "--device", "cpu", "--tiny"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_kernels_are_timed(tmp_path: Path) -> None:
+    said = run("single_kernels.py", folder=tmp_path)
+    assert not [line for line in said if "failed" in str(line["what"])]
+    assert {"copy", "LM head", "attention", "uniform attention"} <= {line["what"] for line in said}
+
+
+def test_whole_passes_are_timed_beside_plain_transformers(tmp_path: Path) -> None:
+    said = {line["what"]: line for line in run("speed.py", "135M", folder=tmp_path)}
+    assert said["pack"]["tokens"] == 64
+    assert said["pack"]["times_two_plain_passes"] > 0
+    assert (tmp_path / "profile-135M.txt").stat().st_size > 0
+
+
+def test_tokenizing_is_timed(tmp_path: Path) -> None:
+    save_model(tmp_path / "model")
+    (said,) = run("tokenizing.py", tmp_path / "model" / "tokenizer.json", folder=tmp_path)
+    assert said["tokens_per_s"] > 0
+
+
+def test_scores_are_compared_with_those_of_a_store(tmp_path: Path) -> None:
+    save_model(tmp_path / "model")
+    heads = tmp_path / "heads.json"
+    heads.write_text(json.dumps(HEADS))
+    corpus = write_lines(tmp_path / "c.jsonl", [{"text": text} for text in texts(20)])
+    given = [str(x) for x in (corpus, "--model", tmp_path / "model", "--heads", heads, "--out", tmp_path / "scores")]
+    assert main(["score", *given, "--dtype", "fp32", "--device", "cpu"]) == 0
+    said = run("agreement.py", tmp_path / "model", heads, tmp_path / "scores", corpus, folder=tmp_path)
+    assert [line["dtype"] for line in said] == ["bf16", "fp32"]
+    assert said[1]["largest_apart"]["influence"] < 1e-5
+    assert said[1]["rank_correlation"] == pytest.approx(1)
+
+
+def test_shell_scripts_are_whole() -> None:
+    for script in sorted(SCRIPTS.glob("*.sh")):
+        assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
