@@ -1,7 +1,6 @@
 """The command line: a table of verbs; parses, calls, prints."""
 
 import argparse
-import json
 import logging
 import os
 import sys
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 from attention_influence import config
 from attention_influence.errors import AttentionInfluenceError, Interrupted
 from attention_influence.options import add_options, from_arguments
+from attention_influence.strict_json import strict_json
 
 
 class _Verb(NamedTuple):
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("attention-influence: interrupted", file=sys.stderr)
         return Interrupted.exit_code
-    print(json.dumps(result.data) if parsed["json"] else result.text)
+    print(strict_json(result.data) if parsed["json"] else result.text)
     return int(result.exit_code)
 
 

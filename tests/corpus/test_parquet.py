@@ -160,3 +160,12 @@ def test_views_and_dictionaries_are_taken_at_any_depth(tmp_path, value, nested, 
     assert found["m"].to_pylist() == [None]
     (table,) = (table for _, table in parquet_rows_at(source, [0]))
     assert table["m"].combine_chunks().equals(plain_values.slice(0, 1))
+
+
+def test_a_column_that_is_there_twice_is_an_error_where_it_is_needed_alone(tmp_path):
+    twice = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"]), pa.array(["c"])], names=["text", "n", "n"])
+    pq.write_table(twice, tmp_path / "a.parquet")
+    [source] = list_sources([str(tmp_path / "a.parquet")]).sources
+    assert [row.text for rows in read_rows(source, Columns()) for row in rows] == ["a"]
+    with pytest.raises(CorpusError, match=r"a\.parquet: there are two columns 'n'"):
+        list(read_rows(source, Columns(text="n")))

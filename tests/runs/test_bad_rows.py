@@ -71,6 +71,18 @@ def test_reasons_and_duplicate_ids_are_counted(cli: Command, tmp_path: Path) -> 
     assert said.data["rows"] == 16
 
 
+def test_a_column_that_a_selection_would_add_is_said_before_scoring(
+    cli: Command, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    corpus = tmp_path / "c.jsonl"
+    corpus.write_text("".join(json.dumps({"text": text, "Influence": 1}) + "\n" for text in texts(3)))
+    said = cli.score(corpus, tmp_path / "scores", "--json")
+    assert said.code == 0
+    [warning] = said.data["warnings"]
+    assert "there is a column 'Influence', and `select` adds one: it will need --column-prefix" in warning
+    assert warning in caplog.text
+
+
 def test_a_nul_byte_is_a_character_like_any_other(cli: Command, tmp_path: Path) -> None:
     corpus = write_lines(tmp_path / "c.jsonl", ["the tide\0rose \0\0", "\0"])
     assert cli.score(corpus, tmp_path / "scores").code == 0

@@ -9,6 +9,7 @@ from typing import Any
 
 from attention_influence.errors import HeadsError
 from attention_influence.shares import count_in
+from attention_influence.strict_json import strict_json
 
 Head = tuple[int, int]
 Matrix = list[list[float | None]]
@@ -84,7 +85,7 @@ class HeadSet:
         from attention_influence.corpus.atomic_files import write_atomically
 
         record = asdict(self) | {"heads": [list(head) for head in self.heads]}
-        write_atomically(str(path), (json.dumps(record, indent=1) + "\n").encode())
+        write_atomically(str(path), (strict_json(record, indent=1) + "\n").encode())
 
 
 def rank_heads(scores: Matrix) -> list[Head]:

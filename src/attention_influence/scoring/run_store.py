@@ -21,6 +21,7 @@ from attention_influence.errors import StoreError
 from attention_influence.scoring.plan import Unit, plan_from_bytes, plan_to_bytes
 from attention_influence.scoring.unigrams import Unigrams, digest, unigrams_from_bytes
 from attention_influence.scoring.unit_objects import UnitObjects
+from attention_influence.strict_json import strict_json
 
 # Time between a plan and its record, at most, in a run that is alive (seconds).
 _RECORD_FOLLOWS = 1.0
@@ -86,7 +87,7 @@ def create(url: str, run: Mapping[str, Any], units: list[Unit], unigrams: Unigra
     counts = None if unigrams is None else unigrams.to_bytes()
     if counts is not None:
         run = {**run, "unigrams": digest(counts)}
-    record = (json.dumps(dict(run), indent=1) + "\n").encode()
+    record = (strict_json(dict(run), indent=1) + "\n").encode()
 
     def write() -> None:
         if counts is not None:

@@ -22,6 +22,7 @@ from attention_influence.corpus.filesystems import open_filesystem
 from attention_influence.errors import StoreError, UsageError
 from attention_influence.scoring.schema import SCORE_SCHEMA
 from attention_influence.scoring.unit_objects import UnitObjects
+from attention_influence.strict_json import strict_json
 
 _DEFINITION = "column.json"
 
@@ -88,7 +89,7 @@ def check_name(name: str, reserved: Iterable[str] = ()) -> None:
 
 def define(store: str, name: str, definition: Mapping[str, Any]) -> SideColumn:
     """The new side column of that name, without units yet."""
-    content = (json.dumps(dict(definition), indent=1) + "\n").encode()
+    content = (strict_json(dict(definition), indent=1) + "\n").encode()
     url = f"{store}/columns/{name}/{_DEFINITION}"
     with_retries(lambda: write_atomically(url, content), f"write {url}")
     return SideColumn(store, name, definition, frozenset())

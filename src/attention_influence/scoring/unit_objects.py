@@ -25,6 +25,7 @@ from fsspec.implementations.local import LocalFileSystem
 from attention_influence.corpus.atomic_files import remove, with_retries, write_atomically
 from attention_influence.corpus.filesystems import open_bytes, open_filesystem
 from attention_influence.errors import StoreError
+from attention_influence.strict_json import strict_json
 
 _METADATA = b"attention_influence"
 _UNITS = b"attention_influence_units"
@@ -104,7 +105,7 @@ class UnitObjects:
     def publish(self, unit: str, rows: pa.Table, about: Mapping[str, Any]) -> None:
         """Makes a unit's rows visible, whole; `about` is recorded with them."""
         sink = io.BytesIO()
-        metadata = {_METADATA: json.dumps(dict(about)).encode()}
+        metadata = {_METADATA: strict_json(dict(about)).encode()}
         pq.write_table(rows.replace_schema_metadata(metadata), sink, compression="zstd")
         with_retries(
             lambda: write_atomically(self._object(unit), sink.getvalue()), f"write unit {unit} in {self.folder}"

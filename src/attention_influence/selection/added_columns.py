@@ -2,17 +2,21 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
 
 from attention_influence.corpus.json_lines import parse_object
+from attention_influence.corpus.read import column_names
 from attention_influence.corpus.sources import Source
 from attention_influence.errors import CorpusError
 from attention_influence.selection.json_table import strict_line
+from attention_influence.selection.schemas import unique_names
 
 # Hugging Face datasets keeps its own description of the columns in the schema, and refuses a file that differs.
 _HUGGING_FACE = b"huggingface"
+_FILES_LOOKED_AT = 1000
 
 
 def added_names(ranked: str, prefix: str = "") -> list[str]:
@@ -34,6 +38,24 @@ def check_free(source: Source, present: Iterable[str], added: Sequence[str]) -> 
             "some letter case). Name the added columns otherwise, with --column-prefix new_, or select with "
             "--manifest, which leaves the rows where they are."
         )
+
+
+def warnings_of_columns(sources: Sequence[Source]) -> list[str]:
+    """What a selection by influence will stumble over, found while there is time to think: of 1,000 files at most."""
+    some = sources[:: -(-len(sources) // _FILES_LOOKED_AT) or 1]
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(_names, some))
+    adds = added_names("influence")
+    warnings: dict[str, str] = {}
+    for source, names in zip(some, found, strict=True):
+        if (name := taken(names, adds)) is not None:
+            warnings.setdefault(
+                name, f"{source.url}: there is a column {name!r}, and `select` adds one: it will need --column-prefix"
+            )
+        if (unique := unique_names(names)) != names:
+            new = next(name for name in unique if name not in names)
+            warnings.setdefault(new, f"{source.url}: two columns of one name; `select` writes the second as {new!r}")
+    return [*warnings.values()]
 
 
 def with_columns(table: pa.Table, added: pa.Table) -> pa.Table:
@@ -66,6 +88,13 @@ def with_keys(source: Source, lines: Sequence[bytes], added: pa.Table) -> list[b
             raise CorpusError(f"{source.url}: a chosen line is not a JSON object. Score the file again.")
         extended.append(body[:-1].rstrip() + f", {extra}}}".encode())
     return extended
+
+
+def _names(source: Source) -> list[str]:
+    try:
+        return column_names(source)
+    except CorpusError:  # said when the file is scored
+        return []
 
 
 def _texts(column: pa.ChunkedArray) -> list[str]:

@@ -27,6 +27,7 @@ from attention_influence.scoring.plan import Unit
 from attention_influence.scoring.run_store import RunStore
 from attention_influence.scoring.scorer import Scorer
 from attention_influence.scoring.worker import Progress, Reading
+from attention_influence.selection.added_columns import warnings_of_columns
 from attention_influence.verbs.corpus_checks import check_scored, listed
 from attention_influence.verbs.loading import load
 from attention_influence.verbs.result import Result, some
@@ -40,6 +41,9 @@ _UNIT_TOKENS = {"cpu": 200_000, "cuda": 20_000_000}
 def score(config: ScoreConfig) -> Result:
     columns = Columns(config.text_column, config.id_column, config.domain_column)
     listing = listed(config.corpus, config.domain, columns, config.out)
+    warnings = warnings_of_columns(listing.sources)
+    for warning in warnings:
+        _log.warning(warning)
     scorer = make_scorer(config)
     unit_tokens = config.unit_tokens or _UNIT_TOKENS.get(scorer.model.device.type, _UNIT_TOKENS["cpu"])
     record = _record(config, columns, scorer) | {"left_out": listing.left_out}
@@ -75,9 +79,8 @@ def score(config: ScoreConfig) -> Result:
                 f"interrupted. What was published in {store.url} is whole: run the same command again to go on"
             ) from None
     seconds = round(time.monotonic() - began, 3)
-    return _result(
-        config, store, scorer, {"left_out": listing.left_out, "tokens": counted["tokens"], "seconds": seconds}
-    )
+    of_run = {"left_out": listing.left_out, "tokens": counted["tokens"], "seconds": seconds, "warnings": warnings}
+    return _result(config, store, scorer, of_run)
 
 
 def _result(config: ScoreConfig, store: RunStore, scorer: Scorer, counted: Mapping[str, Any]) -> Result:
@@ -113,6 +116,7 @@ def _result(config: ScoreConfig, store: RunStore, scorer: Scorer, counted: Mappi
             f"{held:,} units are held by other workers, which are alive. The last of them prints what the store holds; "
             f"until then: attention-influence status {store.url}"
         )
+    lines += [f"warning: {warning}" for warning in counted["warnings"]]
     lines += some([f"error: unit {name} is parked: {error}" for name, error in stuck.items()])
     lines += some([f"error: {name}: {error}" for name, error in data["failed_files"].items()])
     return Result("\n".join(lines), data, exit_code=1 if stuck or data["failed_files"] else 0)

@@ -1,6 +1,5 @@
 """`stability`: how far the head set moves when detection is run again, and what a share of heads does to influence."""
 
-import json
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
@@ -28,6 +27,7 @@ from attention_influence.heads.head_set import Head
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.progress import progress
 from attention_influence.scoring.begin import library_versions
+from attention_influence.strict_json import strict_json
 from attention_influence.verbs.loading import load
 from attention_influence.verbs.result import Result, table
 
@@ -88,7 +88,7 @@ def stability(config: StabilityConfig) -> Result:
         "probe_tokens": tokens,
         "versions": library_versions(),
     }
-    write_atomically(config.out, (json.dumps(data, indent=1) + "\n").encode())
+    write_atomically(config.out, (strict_json(data, indent=1) + "\n").encode())
     lines = [*_text(reference, variations, halves, sure), *_sweep_text(shares, config.share)]
     lines += [f"note: {note}" for note in notes]
     return Result("\n".join([*lines, f"written: {config.out}"]), data)

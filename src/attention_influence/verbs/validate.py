@@ -1,6 +1,5 @@
 """`validate`: do the chosen heads matter? Tasks with them masked, beside random heads."""
 
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -26,6 +25,7 @@ from attention_influence.progress import progress
 from attention_influence.report.plots import save_changes
 from attention_influence.scoring.begin import library_versions
 from attention_influence.scoring.scorer import Scorer
+from attention_influence.strict_json import strict_json
 from attention_influence.verbs.loading import load
 from attention_influence.verbs.result import Result, table
 from attention_influence.verbs.score import window_text
@@ -70,7 +70,7 @@ def validate(config: ValidateConfig) -> Result:
         "tasks": [_to_json(figures) for figures in found],
         "warnings": warnings,
     }
-    write_atomically(config.out, (json.dumps(data, indent=1) + "\n").encode())
+    write_atomically(config.out, (strict_json(data, indent=1) + "\n").encode())
     save_changes(
         [figures.task for figures in found],
         {
