@@ -89,7 +89,7 @@ def lines_of(table: pa.Table) -> list[bytes]:
 
 
 def _as_json(type_: pa.DataType) -> pa.DataType:
-    if isinstance(type_, pa.BaseExtensionType) and not isinstance(type_, pa.UuidType):
+    if isinstance(type_, pa.BaseExtensionType) and type_.extension_name != "arrow.uuid":
         return changed_leaves(type_.storage_type, _as_json)
     if types.is_duration(type_):
         return pa.int64()
