@@ -60,7 +60,7 @@ class ScoreConfig(ScorerOptions):
     on_bad_row: Literal["keep", "error"] = "keep"
     """rows without a usable text: keep them with a reason, or stop at the first"""
     max_bad_rate: float = 0.05
-    """stop, with exit code 3, when a larger share of rows has no score (judged after 1,000 rows)"""
+    """stop, with exit code 3, when a larger share of rows has no score (of fewer than 1,000: when 9 in 10 have none)"""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """What a file's first bytes say it is, where its name says something else."""
 
 import json
+from contextlib import closing
 from typing import Any
 
-from attention_influence.corpus.filesystems import open_filesystem
+from attention_influence.corpus.filesystems import open_bytes, open_filesystem
 
 HEAD_BYTES = 64 << 10
 _BOM = b"\xef\xbb\xbf"
@@ -32,7 +33,8 @@ _RETURNS = "lines that end with a carriage return alone: convert it with `tr '\\
 def head_of(url: str, size: int = HEAD_BYTES) -> bytes:
     """The first bytes of a file, as stored."""
     filesystem, path = open_filesystem(url)
-    return bytes(filesystem.cat_file(path, start=0, end=size))
+    with closing(open_bytes(filesystem, path, sequential=False)) as raw:
+        return raw.read(size)
 
 
 def other_than_lines(head: bytes) -> str | None:

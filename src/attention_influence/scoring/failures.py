@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
 from attention_influence.corpus.atomic_files import remove, write_atomically
-from attention_influence.corpus.filesystems import open_filesystem
+from attention_influence.corpus.filesystems import open_filesystem, url_of
 
 PARK_AFTER = 3
 
@@ -58,7 +58,7 @@ def forget_failures(store_url: str, unit: str) -> None:
     """Lets a parked unit be tried again."""
     filesystem, path = open_filesystem(f"{store_url}/log")
     for file in filesystem.glob(f"{path}/{unit}.*.json"):
-        remove(filesystem.unstrip_protocol(file))
+        remove(url_of(filesystem, file))
 
 
 def _files(store_url: str) -> list[str]:

@@ -18,7 +18,7 @@ import fsspec
 import pyarrow as pa
 
 from attention_influence.corpus.atomic_files import remove, with_retries, write_atomically
-from attention_influence.corpus.filesystems import open_filesystem
+from attention_influence.corpus.filesystems import open_filesystem, url_of
 from attention_influence.errors import StoreError, UsageError
 from attention_influence.scoring.schema import SCORE_SCHEMA
 from attention_influence.scoring.unit_objects import UnitObjects
@@ -101,7 +101,7 @@ def drop(column: SideColumn) -> None:
     filesystem.invalidate_cache()
     files = sorted(filesystem.find(path), key=lambda file: file.endswith(f"/{_DEFINITION}"))
     for file in files:
-        url = filesystem.unstrip_protocol(file)
+        url = url_of(filesystem, file)
         with_retries(lambda url=url: remove(url), f"remove {url}")  # type: ignore[misc]
 
 

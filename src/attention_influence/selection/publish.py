@@ -18,7 +18,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from attention_influence.corpus.atomic_files import flush
-from attention_influence.corpus.filesystems import open_filesystem
+from attention_influence.corpus.filesystems import open_filesystem, url_of
 from attention_influence.errors import UsageError
 from attention_influence.scoring.claims import Claims, worker_name
 
@@ -62,7 +62,7 @@ class Staging:
     @property
     def parts(self) -> str:
         """URL of the folder of the parts."""
-        return f"{self.filesystem.unstrip_protocol(self.path)}/parts"
+        return f"{url_of(self.filesystem, self.path)}/parts"
 
     def whole(self, moved: Mapping[str, str]) -> StagedFolder:
         """For the files beside those that are moved out of the parts; another folder when others are moved."""
@@ -119,7 +119,7 @@ def staged(out: str) -> Iterator[Staging]:
     """
     filesystem, path = open_filesystem(out)
     staging = Staging(out, filesystem, _staging_path(path.rstrip("/")))
-    claims = Claims(filesystem.unstrip_protocol(staging.path), worker_name())
+    claims = Claims(url_of(filesystem, staging.path), worker_name())
     if not claims.take(_CLAIM):
         holder = claims.read(_CLAIM)
         raise UsageError(
