@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from attention_influence import config
 from attention_influence.errors import AttentionInfluenceError, Interrupted
 from attention_influence.options import add_options, from_arguments
+from attention_influence.storage_errors import in_words, is_storage_error
 from attention_influence.strict_json import strict_json
 
 
@@ -65,6 +66,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("attention-influence: interrupted", file=sys.stderr)
         return Interrupted.exit_code
+    except Exception as error:
+        if not is_storage_error(error) or isinstance(error, BrokenPipeError):
+            raise
+        print(f"attention-influence: error: {in_words(error)}, and run the same command again", file=sys.stderr)
+        return 1
     print(strict_json(result.data) if parsed["json"] else result.text)
     return int(result.exit_code)
 

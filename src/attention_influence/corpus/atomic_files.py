@@ -1,7 +1,9 @@
 """Writing a file so that it is there whole, or not at all."""
 
+import errno
 import os
 import posixpath
+import stat
 import time
 import uuid
 from collections.abc import Callable
@@ -11,64 +13,52 @@ from typing import TypeVar
 
 from fsspec.implementations.local import LocalFileSystem
 
-from attention_influence.corpus.filesystems import is_transient, open_filesystem
-from attention_influence.errors import StoreError
+from attention_influence.corpus.filesystems import open_filesystem
+from attention_influence.errors import StorageError, StoreError
+from attention_influence.storage_errors import advice, is_storage_error, is_transient
 
 Answer = TypeVar("Answer")
 
 _BUILDING = ".building-"
 _ABANDONED = 3600.0  # seconds
+# What fsync says where it means that the content may not be on disk.
+_LOST = (errno.EIO, errno.ENOSPC, errno.EDQUOT)
+# What it says where the file system does not know it.
+_UNKNOWN = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 def write_atomically(url: str, content: bytes) -> None:
     """Publishes `content` under `url`, replacing what was there; a reader sees the old bytes or all of the new.
 
     Local: a temporary name in the same folder, fsync, rename, fsync of the folder. Elsewhere: one put, which object
-    stores show only when it is complete.
-    """
-    filesystem, path = open_filesystem(url)
-    if not isinstance(filesystem, LocalFileSystem):
-        filesystem.pipe_file(path, content)
-        return
-    building = _written_beside(path, content)
-    try:
-        os.replace(building, path)
-    except BaseException:
-        with suppress(FileNotFoundError):  # an interrupt may come just after the rename
-            os.unlink(building)
-        raise
-    flush(posixpath.dirname(path))
-
-
-def create_exclusively(url: str, content: bytes) -> bool:
-    """Publishes `content` unless there is something under `url` already; whether it did.
-
-    Exactly one of several writers is told True on a local disk and on object stores that know conditional puts.
+    stores show only when it is complete. A file that is a mount point of its own cannot be replaced: it is overwritten.
     """
     filesystem, path = open_filesystem(url)
     if not isinstance(filesystem, LocalFileSystem):
         try:
-            filesystem.pipe_file(path, content, mode="create")
-        except OSError:
-            # Stores have several words for "it exists".
-            filesystem.invalidate_cache()
-            if not filesystem.exists(path):
-                raise
-            return False
-        return True
-    building = _written_beside(path, content)
+            filesystem.pipe_file(path, content)
+        except NotImplementedError as error:  # a web page, a data set
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), url) from error
+        return
+    building = written_beside(path, content)
     try:
-        os.link(building, path)
-    except FileExistsError:
-        return False
+        os.replace(building, path)
+    except OSError as error:
+        if error.errno != errno.EBUSY or not os.path.isfile(path):
+            raise
+        with open(path, "wb") as stream:
+            stream.write(content)
     finally:
-        os.unlink(building)
+        with suppress(OSError):  # gone, unless the rename failed
+            os.unlink(building)
     flush(posixpath.dirname(path))
-    return True
 
 
 def with_retries(do: Callable[[], Answer], what: str) -> Answer:
-    """What `do` returns, tried again after a pause when storage fails it; StoreError when it cannot be done."""
+    """What `do` returns, tried again after a pause when storage fails in passing.
+
+    Raises StorageError when storage refuses; what is no error of storage passes through.
+    """
     waits = iter((1.0, 4.0, 16.0))
     while True:
         try:
@@ -76,13 +66,20 @@ def with_retries(do: Callable[[], Answer], what: str) -> Answer:
         except StoreError:
             raise
         except Exception as error:
+            if not is_storage_error(error):
+                raise
             pause = next(waits, None) if is_transient(error) else None
             if pause is None:
-                raise StoreError(
-                    f"cannot {what}: {error}. What was written before is whole; mend this and run the same command "
-                    "again to go on"
+                raise StorageError(
+                    f"cannot {what}: {str(error) or type(error).__name__}. {advice(error)}, and run the same command "
+                    "again: what was written before is whole"
                 ) from error
             time.sleep(pause)
+
+
+def write_result(url: str, content: bytes) -> None:
+    """What `write_atomically` does, tried again when storage fails in passing. Raises StorageError."""
+    with_retries(lambda: write_atomically(url, content), f"write {url}")
 
 
 def remove_unfinished(folder_url: str) -> None:
@@ -91,7 +88,7 @@ def remove_unfinished(folder_url: str) -> None:
     if not isinstance(filesystem, LocalFileSystem) or not os.path.isdir(path):
         return
     for building in Path(path).glob(f"{_BUILDING}*"):
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             if time.time() - building.stat().st_mtime > _ABANDONED:
                 building.unlink()
 
@@ -103,7 +100,7 @@ def remove(url: str) -> None:
         filesystem.rm_file(path)
 
 
-def _written_beside(path: str, content: bytes) -> str:
+def written_beside(path: str, content: bytes) -> str:
     """The hidden file beside `path` that holds `content`, flushed to disk."""
     folder = posixpath.dirname(path)
     os.makedirs(folder, exist_ok=True)
@@ -113,17 +110,30 @@ def _written_beside(path: str, content: bytes) -> str:
         with os.fdopen(descriptor, "wb") as stream:
             stream.write(content)
             stream.flush()
-            os.fsync(stream.fileno())
+            _fsync(stream.fileno())
     except BaseException:
-        os.unlink(building)
+        with suppress(OSError):
+            os.unlink(building)
         raise
     return building
 
 
 def flush(path: str) -> None:
-    """Makes a local file's content, or the names in a local folder, survive a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
+    """Makes a local file's content, or the names in a local folder, survive a power cut, where that can be had."""
     try:
-        os.fsync(descriptor)
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:  # a folder that can be written but not listed
+        return
+    try:
+        _fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _fsync(descriptor: int) -> None:
+    """fsync, where the file system knows it: network shares and FUSE refuse it for folders, each by another error."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno in _LOST or not (error.errno in _UNKNOWN or stat.S_ISDIR(os.fstat(descriptor).st_mode)):
+            raise

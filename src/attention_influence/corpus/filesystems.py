@@ -1,6 +1,5 @@
 """The filesystem behind a URL, found once per URL; every byte of a corpus is read through it."""
 
-import errno
 import os
 import re
 from collections.abc import Mapping
@@ -17,13 +16,6 @@ from attention_influence.errors import UsageError
 
 # Large enough that a sequential read of a remote file is bound by bandwidth, not by round trips.
 BLOCK_BYTES = 8 << 20
-
-# Errors that no waiting mends.
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
-_WRONG_PATH = (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG)
-# Their errors are not OSErrors.
-_REMOTE_CLIENTS = ("aiohttp", "aiobotocore", "botocore", "gcsfs", "requests", "s3fs", "urllib3")
 
 _LOCAL = ("file", "local")
 _PROTOCOL = re.compile(r"(?P<first>[A-Za-z0-9+._-]+)(?P<rest>(?:::[A-Za-z0-9+._-]+)*)://")
@@ -108,15 +100,6 @@ def _version(filesystem: fsspec.AbstractFileSystem, path: str, info: Mapping[str
         return str(filesystem.modified(path).isoformat())
     except (NotImplementedError, AttributeError):
         return ""
-
-
-def is_transient(error: BaseException) -> bool:
-    """Whether the same call may well succeed in a moment: a network's or an object store's error, not the file's."""
-    if isinstance(error, OSError):
-        return error.errno not in (*_NO_ROOM, *_FORBIDDEN, *_WRONG_PATH) and not isinstance(
-            error, FileNotFoundError | PermissionError
-        )
-    return type(error).__module__.partition(".")[0] in _REMOTE_CLIENTS
 
 
 def _absolute(path: str) -> str:

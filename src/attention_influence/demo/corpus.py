@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from attention_influence.corpus.atomic_files import write_atomically
+from attention_influence.corpus.atomic_files import write_result
 from attention_influence.demo.assets import Assets
 from attention_influence.errors import CorpusError
 
@@ -149,5 +149,5 @@ def _ascii_share(text: str) -> float:
 
 def _write(path: Path, domain: str, texts: list[Text]) -> Path:
     rows = [json.dumps({"id": name, "text": text, "domain": domain}, ensure_ascii=False) for name, text in texts]
-    write_atomically(str(path), "".join(row + "\n" for row in rows).encode())
+    write_result(str(path), "".join(row + "\n" for row in rows).encode())
     return path

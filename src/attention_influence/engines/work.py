@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from attention_influence.corpus.atomic_files import with_retries
-from attention_influence.corpus.filesystems import is_transient
 from attention_influence.engines.open_units import OpenUnits
 from attention_influence.errors import StoreError, TooManyBadRows
 from attention_influence.model.memory import is_out_of_memory
@@ -20,6 +19,7 @@ from attention_influence.scoring.plan import Unit
 from attention_influence.scoring.run_store import RunStore
 from attention_influence.scoring.scorer import Scorer
 from attention_influence.scoring.worker import Progress, Reading, UnitScores, score_unit
+from attention_influence.storage_errors import is_transient
 
 # Waits before another attempt when storage or network failed (seconds).
 _BACKOFF = (1.0, 4.0, 16.0)

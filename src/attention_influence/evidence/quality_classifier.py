@@ -20,10 +20,11 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from attention_influence.corpus.atomic_files import with_retries, write_atomically
+from attention_influence.corpus.atomic_files import write_result
 from attention_influence.corpus.filesystems import open_filesystem
 from attention_influence.errors import StoreError
 from attention_influence.evidence.examples import Digests, Examples, digest_of
+from attention_influence.storage_errors import refused
 
 _PLACES = 2**18
 _WORDS = r"\w+|[^\w\s]"
@@ -73,7 +74,7 @@ class QualityClassifier:
         """Writes an .npz, whole or not at all."""
         sink = io.BytesIO()
         np.savez_compressed(sink, weights=self.weights, bias=np.float64(self.bias), digests=self.digests)
-        with_retries(lambda: write_atomically(url, sink.getvalue()), f"write {url}")
+        write_result(url, sink.getvalue())
 
 
 def load_classifier(url: str) -> QualityClassifier:
@@ -85,7 +86,7 @@ def load_classifier(url: str) -> QualityClassifier:
         if found.weights.shape != (_PLACES,):
             raise ValueError(f"{found.weights.shape} weights")
     except Exception as error:  # a damaged zip has many ways to fail
-        raise StoreError(
+        raise refused(f"read {url}", error) or StoreError(
             f"{url}: the classifier cannot be read ({error}). Put it back, or train another: --overwrite"
         ) from error
     return found

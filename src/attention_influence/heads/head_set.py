@@ -9,6 +9,7 @@ from typing import Any
 
 from attention_influence.errors import HeadsError
 from attention_influence.shares import count_in
+from attention_influence.storage_errors import refused
 from attention_influence.strict_json import strict_json
 
 Head = tuple[int, int]
@@ -82,10 +83,10 @@ class HeadSet:
 
     def save(self, path: str | Path) -> None:
         """Writes heads.json, whole or not at all."""
-        from attention_influence.corpus.atomic_files import write_atomically
+        from attention_influence.corpus.atomic_files import write_result
 
         record = asdict(self) | {"heads": [list(head) for head in self.heads]}
-        write_atomically(str(path), (strict_json(record, indent=1) + "\n").encode())
+        write_result(str(path), (strict_json(record, indent=1) + "\n").encode())
 
 
 def rank_heads(scores: Matrix) -> list[Head]:
@@ -111,7 +112,7 @@ def load_heads(path: str | Path) -> HeadSet:
     except FileNotFoundError:
         raise HeadsError(f"{path}: no such file; write it with `attention-influence detect`") from None
     except (ValueError, OSError) as error:
-        raise HeadsError(f"{path} cannot be read as JSON: {error}") from None
+        raise refused(f"read {path}", error) or HeadsError(f"{path} cannot be read as JSON: {error}") from None
     try:
         found = _from_record(record)
     except HeadsError as error:

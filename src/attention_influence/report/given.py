@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from attention_influence.errors import CorpusError
+from attention_influence.storage_errors import refused
 
 
 def read_stability(path: Path) -> Mapping[str, Any]:
@@ -22,7 +23,9 @@ def _read(path: Path, verb: str, needed: Sequence[str]) -> Mapping[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise CorpusError(f"{path} cannot be read ({error}); write it with `attention-influence {verb}`") from error
+        raise refused(f"read {path}", error) or CorpusError(
+            f"{path} cannot be read ({error}); write it with `attention-influence {verb}`"
+        ) from error
     if not isinstance(record, dict) or (missing := [name for name in needed if name not in record]):
         lacks = f"no {missing[0]!r}" if isinstance(record, dict) else "not an object"
         raise CorpusError(f"{path} is not what `attention-influence {verb}` writes ({lacks}); write it again")

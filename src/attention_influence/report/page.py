@@ -17,7 +17,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from attention_influence.corpus.atomic_files import write_atomically
+from attention_influence.corpus.atomic_files import write_result
 from attention_influence.evidence.embedding import Embed
 from attention_influence.evidence.words import count_words
 from attention_influence.heads.head_set import load_heads
@@ -121,7 +121,7 @@ def write_report(out: Path, store: str | Path, inputs: Inputs) -> Path:
         *_of_another_model(scores, inputs.scorer),
         *unread,
     ]
-    write_atomically(str(out), _render([one for one in sections if one.data is not None], warnings).encode())
+    write_result(str(out), _render([one for one in sections if one.data is not None], warnings).encode())
     return out
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from attention_influence.corpus.atomic_files import write_result
 from attention_influence.errors import UsageError
 from attention_influence.report.svg import INK, KEPT, REST, as_svg, inline, paint, save_png
 
@@ -49,7 +50,7 @@ def save_heatmap(head_scores: Matrix, chosen: Sequence[tuple[int, int]], path: s
     figure = _heatmap(head_scores, chosen, "#222222")
     if path.suffix == ".svg":
         figure.set_facecolor("white")
-        path.write_text(as_svg(figure, "heatmap"), encoding="utf-8")
+        write_result(str(path), as_svg(figure, "heatmap").encode())
     else:
         save_png(figure, path)
 

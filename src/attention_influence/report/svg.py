@@ -14,6 +14,8 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from attention_influence.corpus.atomic_files import write_result
+
 # Stand for the page's colours until a picture is inlined; no colour map yields them.
 INK = "#010203"
 """The colour of the surrounding text."""
@@ -53,10 +55,12 @@ def as_svg(figure: Figure, salt: str) -> str:
 
 
 def save_png(figure: Figure, path: str | Path) -> None:
-    """Writes the figure on white."""
+    """Writes the figure on white, whole or not at all."""
     figure.set_facecolor("white")
     FigureCanvasAgg(figure)
-    figure.savefig(path, format="png", dpi=150, metadata={"Software": None})
+    out = io.BytesIO()
+    figure.savefig(out, format="png", dpi=150, metadata={"Software": None})
+    write_result(str(path), out.getvalue())
 
 
 def paint(figure: Figure, axes: Any, ink: str) -> None:

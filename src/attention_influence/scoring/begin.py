@@ -1,16 +1,20 @@
 """A run's store, begun or found again: the fingerprint must be the same, the inputs what was planned."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
 from attention_influence.corpus.atomic_files import remove_unfinished, with_retries, write_atomically
+from attention_influence.corpus.exclusive_files import has_exclusive_creation
 from attention_influence.corpus.sources import Listing
 from attention_influence.errors import StoreError
 from attention_influence.scoring.plan import make_plan, make_unit, plan_to_bytes
 from attention_influence.scoring.run_store import RunStore, create, open_run
 from attention_influence.scoring.unigrams import Unigrams
+
+_log = logging.getLogger(__name__)
 
 # Raised when scores change beyond rounding; part of the fingerprint.
 SCORING_VERSION = 3
@@ -46,6 +50,12 @@ def begin_or_resume(
         unigrams = None if count is None else with_retries(count, f"read the corpus of {url}")
         store = create(url, {**record, "roots": listing.roots}, units, unigrams)
     check_fingerprint(store, record["fingerprint"])
+    if not with_retries(lambda: has_exclusive_creation(f"{store.url}/claims"), f"write {store.url}"):
+        _log.warning(
+            "%s: this storage does not know conditional puts (If-None-Match), so two workers may now and then score "
+            "the same unit. That costs time and nothing else: the scores are the same",
+            store.url,
+        )
     for folder in ("", "/scores", "/scores/packs", "/claims", "/log"):
         remove_unfinished(f"{store.url}{folder}")
     return _with_changes(store, listing, unit_tokens, changes)

@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from attention_influence.corpus.atomic_files import create_exclusively, remove, write_atomically
+from attention_influence.corpus.atomic_files import remove, write_atomically
+from attention_influence.corpus.exclusive_files import create_exclusively
 from attention_influence.corpus.filesystems import open_filesystem
 
 # A claim that was not renewed for so long is dead (seconds); renewed four times as often.

@@ -15,12 +15,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from attention_influence.corpus.atomic_files import create_exclusively, with_retries, write_atomically
+from attention_influence.corpus.atomic_files import with_retries, write_atomically
+from attention_influence.corpus.exclusive_files import create_exclusively
 from attention_influence.corpus.filesystems import open_filesystem
 from attention_influence.errors import StoreError
 from attention_influence.scoring.plan import Unit, plan_from_bytes, plan_to_bytes
 from attention_influence.scoring.unigrams import Unigrams, digest, unigrams_from_bytes
 from attention_influence.scoring.unit_objects import UnitObjects
+from attention_influence.storage_errors import refused
 from attention_influence.strict_json import strict_json
 
 # Time between a plan and its record, at most, in a run that is alive (seconds).
@@ -121,7 +123,7 @@ def open_run(url: str) -> RunStore | None:
         run = json.loads(filesystem.cat_file(f"{path}/run.json"))
         units = plan_from_bytes(filesystem.cat_file(f"{path}/plan.parquet"))
     except (ValueError, KeyError, OSError, pa.ArrowException) as error:
-        raise StoreError(
+        raise refused(f"read {url}", error) or StoreError(
             f"{url}: run.json or plan.parquet cannot be read ({error}); restore it, or use a new --out"
         ) from error
     return RunStore(url, run, tuple(units))

@@ -17,11 +17,12 @@ from typing import Any
 import fsspec
 import pyarrow as pa
 
-from attention_influence.corpus.atomic_files import remove, with_retries, write_atomically
+from attention_influence.corpus.atomic_files import remove, with_retries, write_result
 from attention_influence.corpus.filesystems import open_filesystem, url_of
 from attention_influence.errors import StoreError, UsageError
 from attention_influence.scoring.schema import SCORE_SCHEMA
 from attention_influence.scoring.unit_objects import UnitObjects
+from attention_influence.storage_errors import refused
 from attention_influence.strict_json import strict_json
 
 _DEFINITION = "column.json"
@@ -91,7 +92,7 @@ def define(store: str, name: str, definition: Mapping[str, Any]) -> SideColumn:
     """The new side column of that name, without units yet."""
     content = (strict_json(dict(definition), indent=1) + "\n").encode()
     url = f"{store}/columns/{name}/{_DEFINITION}"
-    with_retries(lambda: write_atomically(url, content), f"write {url}")
+    write_result(url, content)
     return SideColumn(store, name, definition, frozenset())
 
 
@@ -132,4 +133,6 @@ def _definition(filesystem: fsspec.AbstractFileSystem, path: str) -> dict[str, A
     try:
         return dict(json.loads(filesystem.cat_file(path)))
     except (ValueError, TypeError, OSError) as error:
-        raise StoreError(f"{path} cannot be read ({error}). Delete its folder and run `annotate` again.") from error
+        raise refused(f"read {path}", error) or StoreError(
+            f"{path} cannot be read ({error}). Delete its folder and run `annotate` again."
+        ) from error

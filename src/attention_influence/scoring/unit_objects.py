@@ -25,6 +25,7 @@ from fsspec.implementations.local import LocalFileSystem
 from attention_influence.corpus.atomic_files import remove, with_retries, write_atomically
 from attention_influence.corpus.filesystems import open_bytes, open_filesystem
 from attention_influence.errors import StoreError
+from attention_influence.storage_errors import refused
 from attention_influence.strict_json import strict_json
 
 _METADATA = b"attention_influence"
@@ -257,7 +258,7 @@ class UnitObjects:
 
     def _damaged(self, path: str, error: Exception) -> StoreError:
         what = "these units" if path.split("/")[-2] == "packs" else "this unit"
-        return StoreError(
+        return refused(f"read {path}", error) or StoreError(
             f"{path}: {what} cannot be read ({error}). Delete it and {self._redo}: only what it holds is done again."
         )
 

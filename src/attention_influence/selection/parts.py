@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
-from attention_influence.corpus.atomic_files import with_retries, write_atomically
+from attention_influence.corpus.atomic_files import write_result
 from attention_influence.corpus.filesystems import open_filesystem
 from attention_influence.corpus.slices import BYTES_PER_TOKEN
 from attention_influence.corpus.sources import Source
@@ -86,7 +86,7 @@ class Part:
         """Marks it as finished, its files on disk."""
         self.folder().flush()
         content = json.dumps([asdict(shards) for shards in sets]).encode()
-        with_retries(lambda: write_atomically(self._mark(), content), f"write {self._mark()}")
+        write_result(self._mark(), content)
 
     def _mark(self) -> str:
         return f"{self.staging}/{self.name}.json"

@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from attention_influence.disk_tables import disk_tables, fill
 from attention_influence.selection.ranking_key import Keys
+from attention_influence.temporary_folders import temporary_room
 
 Array = npt.NDArray[np.float64]
 
@@ -70,7 +71,7 @@ def percentiles(documents: Iterable[tuple[pa.Array, Sequence[Keys]]], orders: in
 def _read(sorted_keys: pa.RecordBatchReader) -> Percentiles:
     spans: dict[str, tuple[int, int]] = {}
     count = 0
-    with tempfile.TemporaryFile() as keys, tempfile.TemporaryFile() as shares:
+    with temporary_room(), tempfile.TemporaryFile() as keys, tempfile.TemporaryFile() as shares:
         for batch in sorted_keys:
             keys.write(batch.column("key").to_numpy().tobytes())
             shares.write(batch.column("share").to_numpy().tobytes())

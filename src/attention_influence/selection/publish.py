@@ -1,26 +1,33 @@
 """A folder that appears whole or not at all, and whose making can go on after it was killed.
 
+It is made in a hidden folder beside it, or inside where it is a mount point or its parent cannot be written:
+
 .<name>.part/claims/     who is at work on it
 .<name>.part/parts/      see `parts`
 .<name>.part/whole-*/    what takes the folder's place in the end, on a local disk
 """
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO, cast
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from attention_influence.corpus.atomic_files import flush
+from attention_influence.corpus.atomic_files import flush, with_retries
 from attention_influence.corpus.filesystems import open_filesystem, url_of
-from attention_influence.errors import UsageError
+from attention_influence.corpus.preflight import check_writable_folder
+from attention_influence.errors import StorageError, UsageError
 from attention_influence.scoring.claims import Claims, worker_name
+from attention_influence.storage_errors import in_words
 
 # The last file to be published where folders cannot be renamed, and the mark of a folder that may be replaced.
 DONE_MARK = "selection.json"
@@ -53,11 +60,13 @@ class StagedFolder:
 
 @dataclass(frozen=True)
 class Staging:
-    """The hidden sibling of a folder, in which it is made."""
+    """The hidden folder in which a folder is made."""
 
     out: str
     filesystem: fsspec.AbstractFileSystem
     path: str
+    target: str
+    """Path of the folder that is made."""
 
     @property
     def parts(self) -> str:
@@ -71,23 +80,24 @@ class Staging:
     def publish(self, moved: Mapping[str, str], overwrite: bool) -> None:
         """Puts everything into its place: what is in `whole`, and files of the parts, by their names there.
 
-        On a local disk that is one rename, everything flushed first. Object stores have none: there the files are
-        moved one by one, and `selection.json` last. Goes on where an earlier call was cut off.
+        On a local disk that is one rename, everything flushed first. Object stores have none, and a mount point cannot
+        be renamed to: there the files are moved one by one, and `selection.json` last. Goes on where an earlier call
+        was cut off.
         """
         check_target(self.out, overwrite)
-        path = open_filesystem(self.out)[1].rstrip("/")
         whole = self.whole(moved)
-        if isinstance(self.filesystem, LocalFileSystem):
+        if isinstance(self.filesystem, LocalFileSystem) and not self.path.startswith(f"{self.target}/"):
             self._move_parts(moved, whole.path)
             whole.flush()
-            _rename(whole.path, path)
+            _rename(whole.path, self.target)
             return
-        if _moving(self.filesystem, path) != _digest(moved):
-            _clear(self.filesystem, path)
+        if _moving(self.filesystem, self.target) != _digest(moved):
+            _clear(self.filesystem, self.target)
             self.filesystem.pipe_file(f"{self.path}/{_MOVING}", _digest(moved).encode())
-        self._move_parts(moved, path)
+        self._move_parts(moved, self.target)
+        whole.flush()
         for file in sorted(self.filesystem.find(whole.path), key=lambda file: (file.endswith(f"/{DONE_MARK}"), file)):
-            _move(self.filesystem, file, path + file[len(whole.path) :])
+            _move(self.filesystem, file, self.target + file[len(whole.path) :])
 
     def _move_parts(self, moved: Mapping[str, str], target: str) -> None:
         for name, new_name in moved.items():
@@ -96,11 +106,10 @@ class Staging:
 
 def check_target(out: str, overwrite: bool) -> None:
     """Raises UsageError when a selection may not be written to `out`."""
-    filesystem, path = open_filesystem(out)
-    path = path.rstrip("/")
+    filesystem, path = _target(out)
     if filesystem.isfile(path):
         raise UsageError(f"{out}: a file is in the way. Give --out a folder that does not exist yet.")
-    if not filesystem.isdir(path) or not filesystem.ls(path, detail=False):
+    if not filesystem.isdir(path) or not _content(filesystem, path):
         return
     done = filesystem.exists(f"{path}/{DONE_MARK}")
     if not done and _moving(filesystem, path):
@@ -115,12 +124,14 @@ def check_target(out: str, overwrite: bool) -> None:
 def staged(out: str) -> Iterator[Staging]:
     """Where a folder is made; removed at the end, unless it holds finished parts that an error kept from being used.
 
-    Raises UsageError when another process is at work on it.
+    Raises UsageError when another process is at work on it, StorageError when it cannot be written.
     """
-    filesystem, path = open_filesystem(out)
-    staging = Staging(out, filesystem, _staging_path(path.rstrip("/")))
-    claims = Claims(url_of(filesystem, staging.path), worker_name())
-    if not claims.take(_CLAIM):
+    filesystem, path = _target(out)
+    staging = Staging(out, filesystem, _staging_path(filesystem, path), path)
+    url = url_of(filesystem, staging.path)
+    check_writable_folder(url, named=out)
+    claims = Claims(url, worker_name())
+    if not with_retries(lambda: claims.take(_CLAIM), f"write {out}"):
         holder = claims.read(_CLAIM)
         raise UsageError(
             f"{out}: another `select` is at work on it{f' ({holder.worker})' if holder else ''}. Wait for it, or give "
@@ -131,15 +142,45 @@ def staged(out: str) -> Iterator[Staging]:
         try:
             yield staging
             published = True
+        except OSError as error:
+            raise StorageError(
+                f"{out} is not written: {in_words(error)}, and run the same command again: what is finished is kept"
+            ) from error
         finally:
             if published or not filesystem.glob(f"{staging.path}/parts/*.json"):
                 with suppress(FileNotFoundError):
                     filesystem.rm(staging.path, recursive=True)
 
 
-def _staging_path(path: str) -> str:
+def _target(out: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """The folder that is made; what a link names, for a link cannot be replaced by a folder."""
+    filesystem, path = open_filesystem(out)
+    return filesystem, os.path.realpath(path) if isinstance(filesystem, LocalFileSystem) else path.rstrip("/")
+
+
+def _staging_path(filesystem: fsspec.AbstractFileSystem, path: str) -> str:
     parent, _, name = path.rpartition("/")
+    stays = isinstance(filesystem, LocalFileSystem) and os.path.isdir(path)
+    if stays and (_is_mount_point(path) or not os.access(parent or "/", os.W_OK)):
+        return f"{path}/.{name}.part"
     return f"{parent}/.{name}.part"
+
+
+def _is_mount_point(path: str) -> bool:
+    if os.path.ismount(path):
+        return True
+    with suppress(OSError):  # a folder that is mounted from the same disk shows only there
+        mounts = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
+        fields = (re.sub(r"\\(\d{3})", lambda match: chr(int(match[1], 8)), line.split()[4]) for line in mounts)
+        return path in fields
+    return False
+
+
+def _content(filesystem: fsspec.AbstractFileSystem, path: str) -> list[str]:
+    """What lies in a folder, other than what file systems and this module put there."""
+    staging = _staging_path(filesystem, path)
+    names = filesystem.ls(path, detail=False)
+    return [name for name in names if name.rstrip("/") != staging and not name.endswith("/lost+found")]
 
 
 def _digest(moved: Mapping[str, str]) -> str:
@@ -149,7 +190,7 @@ def _digest(moved: Mapping[str, str]) -> str:
 def _moving(filesystem: fsspec.AbstractFileSystem, path: str) -> str | None:
     """The digest of what is being moved to a folder, if anything is."""
     try:
-        return str(filesystem.cat_file(f"{_staging_path(path)}/{_MOVING}").decode())
+        return str(filesystem.cat_file(f"{_staging_path(filesystem, path)}/{_MOVING}").decode())
     except FileNotFoundError:
         return None
 
@@ -158,10 +199,15 @@ def _rename(whole: str, path: str) -> None:
     parent = os.path.dirname(path)
     if os.path.isdir(path) and os.listdir(path):
         replaced = f"{whole}.old"
-        os.rename(path, replaced)
+        try:
+            os.rename(path, replaced)
+        except OSError as error:
+            if error.errno != errno.EXDEV:  # a folder of a container's image
+                raise
+            shutil.rmtree(path)
         os.rename(whole, path)
         flush(parent)
-        shutil.rmtree(replaced)
+        shutil.rmtree(replaced, ignore_errors=True)
     else:
         os.rename(whole, path)
         flush(parent)
@@ -171,8 +217,9 @@ def _clear(filesystem: fsspec.AbstractFileSystem, path: str) -> None:
     if filesystem.isdir(path):
         with suppress(FileNotFoundError):
             filesystem.rm(f"{path}/{DONE_MARK}")
-        with suppress(FileNotFoundError):
-            filesystem.rm(path, recursive=True)
+        if content := _content(filesystem, path):
+            with suppress(FileNotFoundError):
+                filesystem.rm(content, recursive=True)
 
 
 def _move(filesystem: fsspec.AbstractFileSystem, file: str, target: str) -> None:

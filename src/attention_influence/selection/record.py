@@ -14,6 +14,7 @@ from attention_influence.scoring.score_store import ScoreStore
 from attention_influence.selection.cutting.cut import Cut
 from attention_influence.selection.publish import DONE_MARK
 from attention_influence.selection.ranking import Ranking, is_ensemble
+from attention_influence.storage_errors import refused
 
 # What the columns are called in an input has no part in a score.
 _NO_PART_IN_SCORES = {"columns"}
@@ -163,7 +164,7 @@ def read_selection(path: str | os.PathLike[str]) -> SelectionRecord:
         seed = int(ranking.get("seed", 0))
         thresholds = [Threshold.from_json(record) for record in content["thresholds"]]
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UsageError(
+        raise refused(f"read {url}", error) or UsageError(
             f"{url}: not the record of a selection ({type(error).__name__}: {error}). Give the folder that "
             "`attention-influence select --out` made."
         ) from error

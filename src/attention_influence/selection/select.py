@@ -22,7 +22,7 @@ from attention_influence.selection.dataset import check_format, write_dataset, w
 from attention_influence.selection.layout import Layout, lay_out
 from attention_influence.selection.manifest import MANIFEST, write_manifest
 from attention_influence.selection.parts import Output, OutputFormat, Part, ShardSet, parts_of
-from attention_influence.selection.publish import DONE_MARK, StagedFolder, check_target, staged
+from attention_influence.selection.publish import DONE_MARK, StagedFolder, Staging, check_target, staged
 from attention_influence.selection.ranking import Ranking, open_ranking
 from attention_influence.selection.record import SelectionRecord, Threshold, read_selection
 from attention_influence.selection.repetitive import Repetition, repetition_of
@@ -180,19 +180,19 @@ def select(
             f"{scores.url}: scoring is not complete, so shares and thresholds are not final. "
             "Resume `score`, or select with --allow-partial."
         )
-    ranked = _rank(scores, rule, seed, earlier)
-    found = _trusted(scores, ranked.chosen.sources, sources, needed=not manifest)
-    output = Output((*added_names(ranked.ranking.column, column_prefix),), format, shard_bytes)
-    layout = None
-    if not manifest:
-        inputs = [found[name] for name in ranked.chosen.sources]
-        text_column = Columns.from_json(scores.run.get("columns") or {"text": None}).text
-        layout = lay_out(inputs, output, text_column, lambda: parts_of(ranked.chosen, found, output, ""), spread)
-        for warning in layout.warnings:
-            _log.warning(warning)
-    repetition = repetition_of(scores, ranked.chosen, seed) if rank_by == "influence" else ()
-
-    return _write(out, scores, rule, ranked, repetition, found, layout, partial(spread, write_part), overwrite)
+    with staged(out) as staging:  # before any work: a folder that cannot be written is refused
+        ranked = _rank(scores, rule, seed, earlier)
+        found = _trusted(scores, ranked.chosen.sources, sources, needed=not manifest)
+        output = Output((*added_names(ranked.ranking.column, column_prefix),), format, shard_bytes)
+        layout = None
+        if not manifest:
+            inputs = [found[name] for name in ranked.chosen.sources]
+            text_column = Columns.from_json(scores.run.get("columns") or {"text": None}).text
+            layout = lay_out(inputs, output, text_column, lambda: parts_of(ranked.chosen, found, output, ""), spread)
+            for warning in layout.warnings:
+                _log.warning(warning)
+        repetition = repetition_of(scores, ranked.chosen, seed) if rank_by == "influence" else ()
+        return _write(staging, scores, rule, ranked, repetition, found, layout, partial(spread, write_part), overwrite)
 
 
 @dataclass(frozen=True)
@@ -246,7 +246,7 @@ def _rounding(rule: Rule, thresholds: Sequence[Threshold]) -> list[str]:
 
 
 def _write(
-    out: str,
+    staging: Staging,
     scores: ScoreStore,
     rule: Rule,
     ranked: _Ranked,
@@ -261,7 +261,7 @@ def _write(
     warnings = [warning for of_domain in repetition if (warning := of_domain.warning())]
     warnings += ranked.warnings
     documents = sum(t.chosen for t in chosen.thresholds)
-    with staged(out) as staging, progress("selected", documents, "documents") as selected:
+    with progress("selected", documents, "documents") as selected:
         sets: dict[str, dict[str, str]] = {}
         if layout is not None:
             parts = parts_of(chosen, sources, layout.output, staging.parts)
@@ -272,7 +272,7 @@ def _write(
         if layout is None:
             write_manifest(chosen, whole, ranking.column, rule.weight)
         selection = Selection(
-            out=out,
+            out=staging.out,
             rule=rule,
             thresholds=chosen.thresholds,
             files=(MANIFEST,) if layout is None else (*moved.values(),),

@@ -12,6 +12,7 @@ import pyarrow as pa
 from attention_influence.config import AnnotateConfig
 from attention_influence.corpus import Columns, list_sources
 from attention_influence.corpus.atomic_files import remove_unfinished
+from attention_influence.corpus.preflight import check_writable_folder
 from attention_influence.errors import CorpusError, StoreError, UsageError
 from attention_influence.evidence.examples import read_examples
 from attention_influence.evidence.quality_classifier import load_classifier, record_of, train
@@ -37,6 +38,7 @@ def annotate(config: AnnotateConfig) -> Result:
     store = open_run(config.store)
     if store is None:
         raise StoreError(f"{config.store}: no run.json, so not a score store. Give the folder that `score --out` made.")
+    check_writable_folder(store.url)
     column = _begin(config, store, source)
     remove_unfinished(column.folder)
     refused = _complete(store, column)

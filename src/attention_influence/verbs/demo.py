@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from attention_influence.config import DemoConfig, DetectConfig, ReportConfig, ScoreConfig, SelectConfig
+from attention_influence.corpus.preflight import check_writable_folder
 from attention_influence.demo.assets import fetch
 from attention_influence.demo.corpus import build_corpus, build_sentences
 from attention_influence.heads.head_set import load_heads
@@ -27,6 +28,7 @@ _MADE = ("corpus", "heads.json", "heads.png", "scores", "selected", "report.html
 
 def demo(config: DemoConfig) -> Result:
     out = Path(config.out)
+    check_writable_folder(config.out)
     for name in _MADE:  # only what an earlier demo made
         if (out / name).is_dir():
             shutil.rmtree(out / name)

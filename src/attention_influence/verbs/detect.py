@@ -1,8 +1,9 @@
 """`detect`: the retrieval heads of a model, into heads.json and a picture."""
 
-from pathlib import Path
+from pathlib import PurePath
 
 from attention_influence.config import DetectConfig
+from attention_influence.corpus.preflight import check_writable_file
 from attention_influence.corpus.texts import draw_texts
 from attention_influence.heads.detect import detect_heads
 from attention_influence.heads.head_set import HeadSet
@@ -13,6 +14,9 @@ from attention_influence.verbs.result import Result, table
 
 
 def detect(config: DetectConfig) -> Result:
+    picture = str(PurePath(config.out).with_suffix(".png"))
+    for file in (config.out, picture):
+        check_writable_file(file)
     texts = draw_texts(config.sentences, config.text_column, config.max_texts, config.seed)
     model = load(config.model, config)
     with progress("detecting", config.samples, "probes") as advance:
@@ -29,7 +33,6 @@ def detect(config: DetectConfig) -> Result:
         )
     found.save(config.out)
     assert found.scores is not None
-    picture = Path(config.out).with_suffix(".png")
     save_heatmap(found.scores, found.heads, picture)
     return Result(
         f"{describe_heads(found)}\nwritten: {config.out}, {picture}",

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attention_influence.config import ReportConfig
+from attention_influence.corpus.preflight import check_writable_file
 from attention_influence.errors import UsageError
 from attention_influence.evidence.embedding import load_embedder
 from attention_influence.heads.head_set import load_heads
@@ -18,6 +19,7 @@ if TYPE_CHECKING:  # torch takes seconds, and most reports need none
 def report(config: ReportConfig) -> Result:
     if config.embedding and not config.diversity:
         raise UsageError("--embedding is for the section on diversity: give --diversity as well.")
+    check_writable_file(config.out)
     page = write_report(
         Path(config.out),
         config.store,

@@ -12,6 +12,7 @@ import torch
 
 from attention_influence.config import ScoreConfig, ScorerOptions
 from attention_influence.corpus import Columns, Listing
+from attention_influence.corpus.preflight import check_writable_folder
 from attention_influence.corpus.slices import BYTES_PER_TOKEN
 from attention_influence.engines.local import Job, run_locally
 from attention_influence.engines.ray_engine import Actors, run_on_ray
@@ -24,7 +25,7 @@ from attention_influence.scoring.canary import canary_losses
 from attention_influence.scoring.count_unigrams import count_unigrams
 from attention_influence.scoring.failures import forget_failures, parked, read_failures
 from attention_influence.scoring.plan import Unit
-from attention_influence.scoring.run_store import RunStore
+from attention_influence.scoring.run_store import RunStore, open_run
 from attention_influence.scoring.scorer import Scorer
 from attention_influence.scoring.worker import Progress, Reading
 from attention_influence.selection.added_columns import warnings_of_columns
@@ -39,6 +40,7 @@ _UNIT_TOKENS = {"cpu": 200_000, "cuda": 20_000_000}
 
 
 def score(config: ScoreConfig) -> Result:
+    _check_out(config.out)
     columns = Columns(config.text_column, config.id_column, config.domain_column)
     listing = listed(config.corpus, config.domain, columns, config.out)
     warnings = warnings_of_columns(listing.sources)
@@ -170,6 +172,13 @@ def _record(config: ScoreConfig, columns: Columns, scorer: Scorer) -> dict[str, 
         "canaries": canary_losses(scorer),
         "versions": library_versions(),
     }
+
+
+def _check_out(out: str) -> None:
+    """Raises StorageError, before anything is loaded, when a store that needs writing cannot be written."""
+    store = open_run(out)
+    if store is None or len(store.published()) < len(store.units):
+        check_writable_folder(out)
 
 
 def _expected_tokens(listing: Listing) -> int:

@@ -7,7 +7,8 @@ from typing import Any
 
 from attention_influence.config import StabilityConfig
 from attention_influence.corpus import Columns, list_sources
-from attention_influence.corpus.atomic_files import write_atomically
+from attention_influence.corpus.atomic_files import write_result
+from attention_influence.corpus.preflight import check_writable_file
 from attention_influence.corpus.sample import draw_slices, drawn_rows
 from attention_influence.corpus.texts import draw_texts
 from attention_influence.errors import CorpusError, ProbeError, UsageError
@@ -39,6 +40,7 @@ _Run = tuple[str, str, Texts, Detection]
 
 def stability(config: StabilityConfig) -> Result:
     contexts = _contexts(config.contexts)
+    check_writable_file(config.out)
     pooled = draw_texts(config.sentences, config.text_column, config.max_texts, config.seed)
     model = load(config.model, config)
     fitting = [context for context in contexts if context <= model.context]
@@ -88,7 +90,7 @@ def stability(config: StabilityConfig) -> Result:
         "probe_tokens": tokens,
         "versions": library_versions(),
     }
-    write_atomically(config.out, (strict_json(data, indent=1) + "\n").encode())
+    write_result(config.out, (strict_json(data, indent=1) + "\n").encode())
     lines = [*_text(reference, variations, halves, sure), *_sweep_text(shares, config.share)]
     lines += [f"note: {note}" for note in notes]
     return Result("\n".join([*lines, f"written: {config.out}"]), data)

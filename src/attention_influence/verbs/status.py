@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 from attention_influence.config import StatusConfig
+from attention_influence.corpus.preflight import check_writable_folder
 from attention_influence.corpus.sources import left_out_line
 from attention_influence.errors import StoreError
 from attention_influence.scoring.claims import Claims
@@ -51,6 +52,7 @@ def status(config: StatusConfig) -> Result:
 
 def _compact(store: RunStore) -> dict[str, int]:
     """Objects that were put into files, and files."""
+    check_writable_folder(store.url)
     names = [unit.name for unit in store.units]
     folders = [store.scores, *(column.objects for column in side_columns(store.url).values())]
     done = [objects.compact(names) for objects in folders]

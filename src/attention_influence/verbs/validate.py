@@ -4,12 +4,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from attention_influence.config import ValidateConfig
 from attention_influence.corpus import Columns, list_sources
-from attention_influence.corpus.atomic_files import write_atomically
+from attention_influence.corpus.atomic_files import write_result
+from attention_influence.corpus.preflight import check_writable_file
 from attention_influence.corpus.sample import draw_slices, drawn_rows
 from attention_influence.corpus.texts import draw_texts
 from attention_influence.errors import UsageError
@@ -41,8 +41,11 @@ Tasks = dict[str, list[Question]]
 def validate(config: ValidateConfig) -> Result:
     if config.draws < _FEWEST_DRAWS:
         raise UsageError(f"--draws is {config.draws}; the spread over random heads needs at least {_FEWEST_DRAWS}")
-    if Path(config.out).suffix != ".json":
+    if not config.out.endswith(".json"):
         raise UsageError(f"--out is {config.out}; it is a .json file, and a .png is written beside it")
+    picture = f"{config.out.removesuffix('.json')}.png"
+    for file in (config.out, picture):
+        check_writable_file(file)
     benchmarks = benchmark_names([name.strip() for given in config.benchmarks for name in given.split(",")])
     own = read_items(config.items)
     heads = load_heads(config.heads)
@@ -56,7 +59,6 @@ def validate(config: ValidateConfig) -> Result:
     with progress("validating", tokens * len(masked), "tokens") as advance:
         found = validate_heads(scorer, masked, tasks, config.seed, advance)
     warnings = [*notes, *_warnings(found)]
-    picture = str(Path(config.out).with_suffix(".png"))
     data: dict[str, Any] = {
         "model": asdict(model.identity),
         "dtype": config.dtype,
@@ -70,7 +72,7 @@ def validate(config: ValidateConfig) -> Result:
         "tasks": [_to_json(figures) for figures in found],
         "warnings": warnings,
     }
-    write_atomically(config.out, (strict_json(data, indent=1) + "\n").encode())
+    write_result(config.out, (strict_json(data, indent=1) + "\n").encode())
     save_changes(
         [figures.task for figures in found],
         {
