@@ -14,7 +14,14 @@ from attention_influence.corpus.rows import Columns
 from attention_influence.corpus.slices import BYTES_PER_TOKEN
 from attention_influence.errors import UsageError
 from attention_influence.scoring import plan as plans
-from attention_influence.scoring.plan import Unit, make_plan, plan_from_bytes, plan_to_bytes
+from attention_influence.scoring.plan import (
+    Unit,
+    default_unit_tokens,
+    make_growing_plan,
+    make_plan,
+    plan_from_bytes,
+    plan_to_bytes,
+)
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +125,23 @@ def test_too_many_units_are_refused_with_the_option_to_change(
     make_plan(sources, 10**6)
     with pytest.raises(UsageError, match="--unit-tokens"):
         make_plan(sources, 10)
+
+
+def test_the_default_unit_is_little_work_on_a_cpu_whatever_the_model() -> None:
+    assert default_unit_tokens("cuda", 7_000_000_000) == 20_000_000
+    assert default_unit_tokens("cpu", 135_000_000) == 50_000
+    assert default_unit_tokens("cpu", 1_350_000_000) == 5_000
+    assert default_unit_tokens("cpu", 70_000_000_000) == 2_000
+    assert default_unit_tokens("cpu", 1_000) == 100_000
+
+
+def test_units_grow_where_there_would_be_too_many_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(plans, "MOST_UNITS", 20)
+    source = Source("c.jsonl", "file:///c.jsonl", "jsonl", None, 4 * 1000, "")
+    assert len(make_growing_plan([source], 100)) == 10
+    assert not caplog.records
+    grown = make_growing_plan([source], 10)
+    assert len(grown) == 13
+    assert "units are of 80 tokens: of 10, the usual size, there would be more than 20" in caplog.text

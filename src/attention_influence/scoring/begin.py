@@ -10,7 +10,7 @@ from attention_influence.corpus.atomic_files import remove_unfinished, with_retr
 from attention_influence.corpus.exclusive_files import has_exclusive_creation
 from attention_influence.corpus.sources import Listing
 from attention_influence.errors import StoreError
-from attention_influence.scoring.plan import make_plan, make_unit, plan_to_bytes
+from attention_influence.scoring.plan import Unit, make_plan, make_unit, plan_to_bytes
 from attention_influence.scoring.run_store import RunStore, create, open_run
 from attention_influence.scoring.unigrams import Unigrams
 
@@ -37,16 +37,18 @@ def begin_or_resume(
     record: Mapping[str, Any],
     changes: Changes,
     count: Callable[[], Unigrams] | None = None,
+    plan: Callable[..., list[Unit]] = make_plan,
 ) -> RunStore:
     """The store under `url`, new with `record` and a plan of the listed files, or the one that is there.
 
-    `count` is called for a new store only: a run is scored to its end by the counts that it began with.
+    `count` is called for a new store only: a run is scored to its end by the counts that it began with. `plan`:
+    `make_plan`, or `make_growing_plan` where nobody asked for `unit_tokens`.
     Raises StoreError when the store was begun with another fingerprint, or inputs differ in a way that `changes` does
     not allow, naming the field or a file.
     """
     store = open_run(url)
     if store is None:  # what comes back may be the store of another run that began at the same moment
-        units = make_plan(listing.sources, unit_tokens)
+        units = plan(listing.sources, unit_tokens)
         unigrams = None if count is None else with_retries(count, f"read the corpus of {url}")
         store = create(url, {**record, "roots": listing.roots}, units, unigrams)
     check_fingerprint(store, record["fingerprint"])
@@ -58,7 +60,7 @@ def begin_or_resume(
         )
     for folder in ("", "/scores", "/scores/packs", "/claims", "/log"):
         remove_unfinished(f"{store.url}{folder}")
-    return _with_changes(store, listing, unit_tokens, changes)
+    return _with_changes(store, listing, unit_tokens, changes, plan)
 
 
 def check_fingerprint(store: RunStore, fingerprint: Mapping[str, Any]) -> None:
@@ -77,7 +79,9 @@ def library_versions() -> dict[str, str]:
     return {name: version(name) for name in ("attention-influence", "torch", "transformers", "tokenizers")}
 
 
-def _with_changes(store: RunStore, listing: Listing, unit_tokens: int, changes: Changes) -> RunStore:
+def _with_changes(
+    store: RunStore, listing: Listing, unit_tokens: int, changes: Changes, plan: Callable[..., list[Unit]]
+) -> RunStore:
     planned = {part.source.name: part.source for unit in store.units for part in unit.slices}
     now = {source.name: source for source in listing.sources}
     new = sorted(now.keys() - planned.keys())
@@ -104,7 +108,7 @@ def _with_changes(store: RunStore, listing: Listing, unit_tokens: int, changes: 
     first = 1 + max((int(unit.name.partition("-")[0]) for unit in store.units), default=-1)
     again = [make_unit(number, rest) for number, rest in enumerate(filter(None, rests), start=first)]
     wanted = [source for name, source in now.items() if name not in planned or name in changed]
-    units = [*kept, *again, *make_plan(wanted, unit_tokens, first + len(again))]
+    units = [*kept, *again, *plan(wanted, unit_tokens, first + len(again))]
     with_retries(lambda: write_atomically(f"{store.url}/plan.parquet", plan_to_bytes(units)), f"write {store.url}")
     # The plan says what counts: what is removed only now was no part of the store any more.
     for unit in stale:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +18,10 @@ from attention_influence.corpus.sources import Source, is_unchanged
 from attention_influence.errors import CorpusError, CorruptFile, UsageError
 
 MOST_UNITS = 200_000
+# Tokens × parameters: 50,000 tokens of a model of 135 million.
+_CPU_UNIT_WORK = 50_000 * 135_000_000
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -49,11 +54,42 @@ class _Piece:
     bytes: int
 
 
+class TooManyUnits(UsageError):
+    """A plan of more units than listings and claims are made for."""
+
+
+def default_unit_tokens(device: str, parameters: int) -> int:
+    """Tokens of one unit where nothing else is asked for; depends on the kind of device and the model's size only.
+
+    On a CPU some two minutes of work for two cores: what an interrupt costs.
+    """
+    if device != "cpu":
+        return 20_000_000
+    return min(max(_CPU_UNIT_WORK // max(parameters, 1), 2_000), 100_000)
+
+
+def make_growing_plan(sources: Sequence[Source], unit_tokens: int, first: int = 0) -> list[Unit]:
+    """As `make_plan`; where that would be too many units they are made larger, and a warning says so."""
+    tokens = unit_tokens
+    while True:
+        try:
+            units = make_plan(sources, tokens, first)
+        except TooManyUnits:
+            tokens *= 2
+            continue
+        if tokens != unit_tokens:
+            _log.warning(
+                "units are of %s tokens: of %s, the usual size, there would be more than %s",
+                *(f"{number:,}" for number in (tokens, unit_tokens, MOST_UNITS)),
+            )
+        return units
+
+
 def make_plan(sources: Iterable[Source], unit_tokens: int, first: int = 0) -> list[Unit]:
     """Units of about `unit_tokens` tokens (estimated from bytes), the biggest first, numbered from `first`.
 
     Larger files are cut (Parquet between row groups, and inside a row group only where it alone is too large; JSON
-    lines by bytes of the decompressed stream), smaller ones share a unit. Raises UsageError above 200,000 units.
+    lines by bytes of the decompressed stream), smaller ones share a unit. Raises TooManyUnits above 200,000 units.
     """
     unit_bytes = unit_tokens * BYTES_PER_TOKEN
     groups: list[list[_Piece]] = []
@@ -66,7 +102,7 @@ def make_plan(sources: Iterable[Source], unit_tokens: int, first: int = 0) -> li
             groups[-1].append(piece)
             room -= piece.bytes
             if len(groups) > MOST_UNITS:
-                raise UsageError(
+                raise TooManyUnits(
                     f"more than {MOST_UNITS:,} units of {unit_tokens:,} tokens; give a larger --unit-tokens"
                 )
     groups.sort(key=lambda group: -sum(piece.bytes for piece in group))

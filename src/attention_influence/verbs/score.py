@@ -24,7 +24,7 @@ from attention_influence.scoring.begin import SCORING_VERSION, Changes, begin_or
 from attention_influence.scoring.canary import canary_losses
 from attention_influence.scoring.count_unigrams import count_unigrams
 from attention_influence.scoring.failures import forget_failures, parked, read_failures
-from attention_influence.scoring.plan import Unit
+from attention_influence.scoring.plan import Unit, default_unit_tokens, make_growing_plan, make_plan
 from attention_influence.scoring.run_store import RunStore, open_run
 from attention_influence.scoring.scorer import Scorer
 from attention_influence.scoring.worker import Progress, Reading
@@ -36,8 +36,6 @@ from attention_influence.verbs.store_text import domains_and_reasons, failed_fil
 
 _log = logging.getLogger(__name__)
 
-_UNIT_TOKENS = {"cpu": 200_000, "cuda": 20_000_000}
-
 
 def score(config: ScoreConfig) -> Result:
     _check_out(config.out)
@@ -47,11 +45,18 @@ def score(config: ScoreConfig) -> Result:
     for warning in warnings:
         _log.warning(warning)
     scorer = make_scorer(config)
-    unit_tokens = config.unit_tokens or _UNIT_TOKENS.get(scorer.model.device.type, _UNIT_TOKENS["cpu"])
+    parameters = sum(weights.numel() for weights in scorer.model.network.parameters())
+    unit_tokens = config.unit_tokens or default_unit_tokens(scorer.model.device.type, parameters)
     record = _record(config, columns, scorer) | {"left_out": listing.left_out}
     changes = Changes(config.extend, config.rescore_changed)
     store = begin_or_resume(
-        config.out, listing, unit_tokens, record, changes, lambda: count_unigrams(scorer, listing.sources, columns)
+        config.out,
+        listing,
+        unit_tokens,
+        record,
+        changes,
+        lambda: count_unigrams(scorer, listing.sources, columns),
+        make_growing_plan if config.unit_tokens is None else make_plan,
     )
     if config.retry_failed:
         for unit in parked(read_failures(store.url)):
