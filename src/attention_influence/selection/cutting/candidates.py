@@ -82,7 +82,7 @@ def find_candidates(store: ScoreStore, order: Ranking, shown: Ranking, counts: C
         "key": np.empty(total, np.uint32 if value_digits(order.type) == 2 else np.uint64),
     }
     if shown.column != "influence":
-        columns["value"] = np.empty(total, shown.type.to_pandas_dtype())
+        columns["value"] = np.empty(total, pa.array([], shown.type).to_numpy().dtype)
     numbers = {name: number for number, name in enumerate(counts.domains)}
     needed = ["source", "row", "domain", "n_tokens", "influence", *order.columns, *shown.columns]
 
