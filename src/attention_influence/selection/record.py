@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 
 from attention_influence.corpus.filesystems import open_filesystem
-from attention_influence.errors import StoreError, UsageError
+from attention_influence.errors import CorpusError, StoreError, UsageError
 from attention_influence.scoring.score_store import ScoreStore
 from attention_influence.selection.cutting.cut import Cut
 from attention_influence.selection.publish import DONE_MARK
@@ -152,7 +152,7 @@ class SelectionRecord:
 def read_selection(path: str | os.PathLike[str]) -> SelectionRecord:
     """The record of a selection, given its folder or its selection.json, by path or URL.
 
-    Raises UsageError when there is none, or the file is something else.
+    Raises UsageError when there is none, CorpusError when the file is something else.
     """
     url = os.fspath(path)
     url = url if url.endswith(".json") else f"{url.rstrip('/')}/{DONE_MARK}"
@@ -163,9 +163,13 @@ def read_selection(path: str | os.PathLike[str]) -> SelectionRecord:
         rank_by = ranking.get("name") or (content.get("rule") or content).get("rank_by") or "influence"
         seed = int(ranking.get("seed", 0))
         thresholds = [Threshold.from_json(record) for record in content["thresholds"]]
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except OSError as error:
         raise refused(f"read {url}", error) or UsageError(
-            f"{url}: not the record of a selection ({type(error).__name__}: {error}). Give the folder that "
-            "`attention-influence select --out` made."
+            f"{url}: not the record of a selection ({error}). Give the folder that `attention-influence select --out` "
+            "made."
+        ) from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CorpusError(
+            f"{url} is not what `attention-influence select` writes ({type(error).__name__}: {error}). Select again."
         ) from error
     return SelectionRecord(url, rank_by, seed, {at.domain: at for at in thresholds}, content)
