@@ -151,6 +151,14 @@ def test_a_sentence_of_too_many_bytes_gives_its_first_whole_words() -> None:
     assert "วันนี้ฝนตกหนักในหมู่บ้านตั้งแต่เช้าตรู่".startswith(thai[0])
 
 
+def test_numerals_do_not_end_a_phrase_and_long_phrases_are_cut() -> None:
+    short, long = "วันนี้ ชาวบ้านช่วยกันปลูกข้าว 250 ต้นในทุ่งนา แล้ว", "วันนี้ฝนตกหนักในหมู่บ้านตั้งแต่เช้าตรู่" * 4
+    found = of_any_script(f"{short}\n{long}")
+    assert found.sentences[0] == "ชาวบ้านช่วยกันปลูกข้าว 250 ต้นในทุ่งนา"
+    assert found.sentences[1] == long[:120]
+    assert (len(found.sentences), found.shortened) == (2, 1)
+
+
 def test_when_there_are_more_than_the_limit_they_are_drawn_evenly() -> None:
     texts = [" ".join(f"The rain fell on town {text}{n} today." for n in range(100, 200)) for text in "ABCDEFGHIJ"]
     drawn = sentences_of(texts, Quarters(), 200, seed=1).sentences  # type: ignore[arg-type]

@@ -71,8 +71,8 @@ class HeadSet:
                 warnings.append(f"no sentence for the probes was found in the {counts['texts']:,} texts of {name}")
             if counts["shortened"]:
                 warnings.append(
-                    f"{counts['shortened']:,} sentences of {name} are only the first words of longer ones: the "
-                    "tokenizer makes more than one token of a character, so the model may not know the language"
+                    f"{counts['shortened']:,} sentences of {name} are only the first words of longer ones, which are "
+                    "too many tokens for the probes with this tokenizer"
                 )
         if self.scores is not None and self.heads:
             layer, head = self.heads[0]

@@ -14,16 +14,17 @@ from attention_influence.model.tokens import Tokens
 _MARK = r"\p{Sentence_Break=STerm}\p{Sentence_Break=ATerm}"
 _WESTERN = r"[[!?]\p{Sentence_Break=ATerm}]"
 _FULL = r"[\p{Sentence_Break=STerm}--[!?]]"
-# Scripts without a mark at the end of a sentence: white space stands between phrases, and not between words.
+# Scripts without a mark at the end of a sentence: white space stands between phrases and beside numerals, not words.
 _UNMARKED = r"\p{Thai}\p{Lao}\p{Tibetan}\p{Tai_Le}\p{New_Tai_Lue}\p{Tai_Viet}"
 _FEWEST_PHRASE_CHARS = 10
 # A sentence starts after the end of another or of a line, and ends with its own mark.
 _SENTENCE = regex.compile(
     rf"(?:^|(?<={_WESTERN}\s)|(?<={_FULL}\s)|(?<={_FULL}))[^\s{_MARK}{_UNMARKED}][^{_MARK}\n]*[{_MARK}]"
     rf"(?=\s|$|(?<={_FULL}))"
-    rf"|(?<!\S)[{_UNMARKED}]\S{{{_FEWEST_PHRASE_CHARS - 1},}}",
+    rf"|(?<!\S)[{_UNMARKED}]\S*(?: \p{{N}}\S*(?: [{_UNMARKED}]\S*)?)*",
     regex.M | regex.V1,
 )
+_STARTS_UNMARKED = regex.compile(rf"[{_UNMARKED}]")
 # JSON would write the first four differently from what the model is asked to repeat; the others are no text.
 _UNFIT = regex.compile(r"[\"\\\p{Cc}\p{Cs}\p{Zl}\p{Zp}\p{Cn}\p{Co}]")
 _LETTER = regex.compile(r"[\p{L}\p{M}]")
@@ -75,7 +76,7 @@ def sentences_of(texts: Iterable[str], tokens: Tokens, limit: int, seed: int = 0
                 break
             looked_at += 1
             sentence = candidates[at]
-            if len(ids) > max(_MAX_TOKENS, len(sentence)):
+            if len(ids) > _MAX_TOKENS and (len(ids) > len(sentence) or _STARTS_UNMARKED.match(sentence)):
                 if beginning := _first_words(sentence, tokens):
                     fitting[at] = beginning
                     shortened += 1
@@ -121,6 +122,8 @@ def _is_plain(sentence: str) -> bool:
     # Georgian's everyday letters count as small ones, and no sentence of it starts with a capital.
     begins_small = sentence[0].islower() and sentence[0].title() != sentence[0]
     if begins_small or len(sentence) > _MOST_CHARS or _UNFIT.search(sentence):
+        return False
+    if len(sentence) < _FEWEST_PHRASE_CHARS and _STARTS_UNMARKED.match(sentence):
         return False
     return 2 * len(_LETTER.findall(sentence)) >= len(sentence)
 
