@@ -13,7 +13,9 @@ from typing import Any, NamedTuple
 from attention_influence import config
 from attention_influence.errors import AttentionInfluenceError, Interrupted
 from attention_influence.options import add_options, from_arguments
+from attention_influence.progress import shown, stage
 from attention_influence.storage_errors import in_words, is_storage_error
+from attention_influence.streams import LogHandler, prepare_streams, write
 from attention_influence.strict_json import strict_json
 
 
@@ -55,24 +57,32 @@ def make_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one verb; returns its exit code: 0 done, 1 failed, 2 usage, 3 too many bad rows, 130 interrupted."""
-    parsed = vars(make_parser().parse_args(arguments))
+    prepare_streams()
+    try:
+        parsed = vars(make_parser().parse_args(arguments))
+    finally:
+        write("", sys.stdout)  # after --help, too
     _quieten_libraries()
     try:
-        verb = VERBS[parsed["verb"]]
-        result = _function(verb.function)(from_arguments(verb.config, parsed))
+        with shown():
+            verb = VERBS[parsed["verb"]]
+            config = from_arguments(verb.config, parsed)
+            with stage("starting"):
+                function = _function(verb.function)
+            result = function(config)
+        write((strict_json(result.data) if parsed["json"] else result.text) + "\n", sys.stdout)
+        return int(result.exit_code)
     except AttentionInfluenceError as error:
-        print(f"attention-influence: error: {error}", file=sys.stderr)
+        write(f"attention-influence: error: {error}\n", sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("attention-influence: interrupted", file=sys.stderr)
+        write("attention-influence: interrupted\n", sys.stderr)
         return Interrupted.exit_code
     except Exception as error:
         if not is_storage_error(error) or isinstance(error, BrokenPipeError):
             raise
-        print(f"attention-influence: error: {in_words(error)}, and run the same command again", file=sys.stderr)
+        write(f"attention-influence: error: {in_words(error)}, and run the same command again\n", sys.stderr)
         return 1
-    print(strict_json(result.data) if parsed["json"] else result.text)
-    return int(result.exit_code)
 
 
 def _function(name: str) -> Callable[[Any], Any]:
@@ -82,7 +92,7 @@ def _function(name: str) -> Callable[[Any], Any]:
 
 def _quieten_libraries() -> None:
     """Keeps standard error for what the user must know."""
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, stream=sys.stderr)
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, handlers=[LogHandler()])
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     warnings.filterwarnings("ignore", module=r"transformers\..*")

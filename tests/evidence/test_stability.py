@@ -93,7 +93,7 @@ def test_shares_are_scored_as_single_scorers_score_them() -> None:
     told: list[int] = []
     swept = sweep_shares(model, scores, documents, 0.05, 0, told.append)
     assert [one.share for one in swept] == list(SHARES)
-    assert sum(told) == len(documents) * len(SHARES)
+    assert sum(told) == sum(map(len, model.tokens.encode([text for _, text in documents]))) * len(SHARES)
     ranked = sorted(((layer, head) for layer in range(4) for head in range(4)), key=lambda h: -scores[h[0]][h[1]])
     influence = {}
     for one in swept:

@@ -13,6 +13,7 @@ from attention_influence.corpus.rows import Columns, Row
 from attention_influence.corpus.slices import BYTES_PER_TOKEN, Slice
 from attention_influence.corpus.sources import Source
 from attention_influence.errors import CorpusError, CorruptFile
+from attention_influence.progress import stage
 
 # Bytes of text that one draw covers: about one document, so that draws are nearly independent.
 _DRAW_BYTES = 4096
@@ -22,6 +23,7 @@ _DRAWS = 256
 _REACH = 8 << 20
 
 
+@stage("drawing a sample")
 def draw_slices(sources: Sequence[Source], tokens: int, seed: int) -> tuple[list[list[Slice]], float]:
     """Random draws, slices that hold about `tokens` tokens together, and the share of the corpus that they cover.
 

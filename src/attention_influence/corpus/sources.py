@@ -10,6 +10,7 @@ from attention_influence.corpus.filesystems import open_filesystem, size_and_ver
 from attention_influence.corpus.found import Found, LeftOut, find, relative
 from attention_influence.corpus.kinds import Compression, Format, corpus_files
 from attention_influence.errors import UsageError
+from attention_influence.progress import stage
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def left_out_line(left_out: Mapping[str, Any]) -> str | None:
     return f"left out of the corpus: {'; '.join(parts)}" if parts else None
 
 
+@stage("listing files")
 def list_sources(
     inputs: Sequence[str],
     domains: Sequence[str] = (),

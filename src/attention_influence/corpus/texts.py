@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from attention_influence.corpus.rows import Columns
 from attention_influence.corpus.sample import sample_rows
 from attention_influence.corpus.sources import list_sources
+from attention_influence.progress import stage
 
 # Read of all inputs together, and of each at least, in stored bytes.
 _BYTES = 16 << 20
 _FEWEST_BYTES = 1 << 20
 
 
+@stage("reading texts")
 def draw_texts(inputs: Sequence[str], text_column: str, most: int, seed: int) -> dict[str, list[str]]:
     """Input → some of its texts, drawn evenly over its files and in their order: at most an equal share of `most`.
 

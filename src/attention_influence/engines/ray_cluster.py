@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from attention_influence.errors import UsageError
+from attention_influence.progress import stage
 
 
 @contextmanager
@@ -20,7 +21,8 @@ def ray_cluster(address: str | None) -> Iterator[Any]:
     except ImportError:
         raise UsageError("--engine ray needs Ray: pip install 'attention-influence[ray]'") from None
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        with stage("starting Ray" if address is None else f"connecting to Ray at {address}"):
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, ValueError, RuntimeError) as error:
         raise UsageError(f"no Ray cluster at --address {address}: {error}") from error
     try:

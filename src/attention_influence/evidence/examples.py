@@ -11,6 +11,7 @@ import numpy.typing as npt
 from attention_influence.corpus import Columns, read_rows
 from attention_influence.corpus.sources import Source
 from attention_influence.errors import CorpusError
+from attention_influence.progress import stage
 
 FEWEST = 20
 """Examples of a side below which nothing is trained."""
@@ -33,6 +34,7 @@ class Examples:
     """Different texts that were given as positive and as negative; they are examples of neither."""
 
 
+@stage("reading examples")
 def read_examples(
     positive: Sequence[Source], negative: Sequence[Source], columns: Columns, most: int, seed: int
 ) -> Examples:

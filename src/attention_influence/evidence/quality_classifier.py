@@ -24,6 +24,7 @@ from attention_influence.corpus.atomic_files import write_result
 from attention_influence.corpus.filesystems import open_filesystem
 from attention_influence.errors import StoreError
 from attention_influence.evidence.examples import Digests, Examples, digest_of
+from attention_influence.progress import stage
 from attention_influence.storage_errors import refused
 
 _PLACES = 2**18
@@ -92,6 +93,7 @@ def load_classifier(url: str) -> QualityClassifier:
     return found
 
 
+@stage("training the classifier")
 def train(examples: Examples, seed: int) -> tuple[QualityClassifier, HeldOut]:
     """The classifier trained on all examples, and how well one that was trained on 80% does on the others.
 

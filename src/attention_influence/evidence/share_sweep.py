@@ -61,7 +61,7 @@ def sweep_shares(
 ) -> list[ShareScores]:
     """Each share of the heads against the `default` one, on documents (domain, text); `scores` rank the heads.
 
-    `progress` is told how many more documents are scored; in all, documents × shares.
+    `progress` is called with how many more tokens are scored; each document counts once for each share.
     """
     heads = {share: top_heads(scores, share) for share in sorted({*SHARES, default})}
     forks = {share: min(layer for layer, _ in chosen) for share, chosen in heads.items()}
@@ -110,9 +110,8 @@ def agreements(domains: Sequence[str], one: Influences, other: Influences, seed:
 def _influences(scorer: Scorer, documents: Sequence[tuple[str, str]], progress: Callable[[int], None]) -> Influences:
     values: list[float] = []
     for lot in in_lots([documents], lambda document: document[1], scorer.pack_tokens):
-        scores = scorer.score([text for _, text in lot])
+        scores = scorer.score_prepared(scorer.prepare([text for _, text in lot]), progress=progress)
         values += [math.nan if score.influence is None else score.influence for score in scores]
-        progress(len(lot))
     return np.array(values)
 
 

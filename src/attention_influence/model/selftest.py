@@ -14,6 +14,7 @@ from attention_influence.model.attention_pass import AttentionPass, Observed, at
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.model.memory import is_out_of_memory
 from attention_influence.model.oracle import oracle_head, oracle_hidden
+from attention_influence.progress import stage
 
 # Tokens of the text: as few as names and numbers come back in, or enough to leave a sliding window, up to a most.
 _SHORTEST_TEXT, _LONGEST_TEXT = 128, 2048
@@ -42,6 +43,7 @@ class SelfTest:
     """Noise floor: largest change of influence when the same text is scored in another pack, or by the slow way."""
 
 
+@stage("testing the model")
 def self_test(model: LanguageModel, masked: Mapping[int, Sequence[int]], window: int) -> SelfTest:
     """Raises ModelError that names the first thing that is wrong with scoring `model` in windows of `window` tokens."""
     try:

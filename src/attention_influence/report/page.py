@@ -21,6 +21,7 @@ from attention_influence.corpus.atomic_files import write_result
 from attention_influence.evidence.embedding import Embed
 from attention_influence.evidence.words import count_words
 from attention_influence.heads.head_set import load_heads
+from attention_influence.progress import stage
 from attention_influence.report.checks import checks
 from attention_influence.report.coloured import token_rises
 from attention_influence.report.drivers import score_section
@@ -79,6 +80,7 @@ class Inputs:
     """Stand first on the page."""
 
 
+@stage("writing the report")
 def write_report(out: Path, store: str | Path, inputs: Inputs) -> Path:
     """The path `out` of the page that now shows the store and whatever else is given.
 

@@ -10,6 +10,7 @@ from attention_influence.corpus.atomic_files import remove_unfinished, with_retr
 from attention_influence.corpus.exclusive_files import has_exclusive_creation
 from attention_influence.corpus.sources import Listing
 from attention_influence.errors import StoreError
+from attention_influence.progress import stage
 from attention_influence.scoring.plan import Unit, make_plan, make_unit, plan_to_bytes
 from attention_influence.scoring.run_store import RunStore, create, open_run
 from attention_influence.scoring.unigrams import Unigrams
@@ -30,6 +31,7 @@ class Changes:
     """Files that changed, or failed, are planned again; files that are gone leave the plan."""
 
 
+@stage("planning")
 def begin_or_resume(
     url: str,
     listing: Listing,

@@ -9,6 +9,7 @@ from attention_influence.corpus.rows import Columns
 from attention_influence.corpus.sample import sample_rows
 from attention_influence.corpus.sources import Source
 from attention_influence.errors import CorpusError
+from attention_influence.progress import stage
 from attention_influence.scoring.scorer import Scorer
 from attention_influence.scoring.unigrams import Unigrams
 
@@ -19,6 +20,7 @@ _TOKENIZED_TOGETHER = 1024
 _NO_END = np.iinfo(np.int64).max
 
 
+@stage("counting tokens")
 def count_unigrams(scorer: Scorer, sources: Sequence[Source], columns: Columns) -> Unigrams:
     """Tokens of a random sample of the sources' documents, as the scorer tokenizes them; the same whenever it is taken.
 

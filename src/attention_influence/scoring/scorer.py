@@ -1,6 +1,6 @@
 """Influence of documents: both losses of each text from one forked pass over packs of windows."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -112,8 +112,13 @@ class Scorer:
                 document.tokens = tokens
         return prepared
 
-    def score_prepared(self, prepared: Sequence[Prepared], per_token: bool = False) -> list[DocumentScore]:
-        """The scores of prepared texts, in order.
+    def score_prepared(
+        self,
+        prepared: Sequence[Prepared],
+        per_token: bool = False,
+        progress: Callable[[int], None] = lambda tokens: None,
+    ) -> list[DocumentScore]:
+        """The scores of prepared texts, in order; `progress` is called with the tokens of each pack, BOS left out.
 
         A document with a window that the memory does not suffice for, alone in its pack, gets the reason out_of_memory;
         packs of several raise the error, so that the caller may lower `pack_tokens`.
@@ -135,9 +140,10 @@ class Scorer:
                 if len(members) > 1 or not is_out_of_memory(error):
                     raise
                 too_large.update(members)  # no smaller pack would help
-                continue
-            for index, both in zip(members, of_members, strict=True):
-                losses[index] = both
+            else:
+                for index, both in zip(members, of_members, strict=True):
+                    losses[index] = both
+            progress(sum(len(windows[i]) - len(bos) for i in members))
         for document, its_windows in zip(prepared, of_document, strict=True):
             if not too_large.isdisjoint(range(its_windows.start, its_windows.stop)):
                 document.score.reason = "out_of_memory"

@@ -28,7 +28,7 @@ _OF_ROW = ("row", "id", "domain")
 _OF_SCORE = [name for name in SCORE_SCHEMA.names if name not in ("source", *_OF_ROW, "unigram_surprisal")]
 
 Progress = Callable[[int, int, int], None]
-"""Called with how many more rows, bad rows and tokens are done."""
+"""Called with how many more rows, bad rows and tokens are done: tokens pack by pack, rows when all of a lot are."""
 
 
 @dataclass(frozen=True)
@@ -79,10 +79,8 @@ def score_unit(
         of_part = []
         try:
             must_be_unchanged(part)
-            for table in _score_slice(scorer, part, reading):
+            for table in _score_slice(scorer, part, reading, progress):
                 of_part.append(table)
-                bad = table.num_rows - table["reason"].null_count
-                progress(table.num_rows, bad, sum(n or 0 for n in table["n_tokens"].to_pylist()))
             must_be_unchanged(part)
         except CorpusError as error:
             failed_files[part.source.name] = str(error)
@@ -97,7 +95,7 @@ def score_unit(
     return scores
 
 
-def _score_slice(scorer: Scorer, part: Slice, reading: Reading) -> Iterator[pa.Table]:
+def _score_slice(scorer: Scorer, part: Slice, reading: Reading, progress: Progress) -> Iterator[pa.Table]:
     """Scores of rows, some at a time; rows are read and tokenized ahead while the model runs."""
     read = read_rows(part.source, reading.columns, part.start, part.end)
     prepared = (
@@ -105,7 +103,7 @@ def _score_slice(scorer: Scorer, part: Slice, reading: Reading) -> Iterator[pa.T
         for rows in in_lots(read, lambda row: row.text, scorer.pack_tokens)
     )
     for rows, documents in ahead(prepared):
-        scores = scorer.score_prepared(documents)
+        scores = scorer.score_prepared(documents, progress=lambda tokens: progress(0, 0, tokens))
         for row, score in zip(rows, scores, strict=True):
             score.reason = row.reason or score.reason
             if score.reason is not None and reading.on_bad_row == "error":
@@ -113,6 +111,8 @@ def _score_slice(scorer: Scorer, part: Slice, reading: Reading) -> Iterator[pa.T
                     f"{part.source.url}, row {row.row:,}: {score.reason}. Mend the corpus, or keep such rows without a "
                     "score: --on-bad-row keep"
                 )
+        unscored = sum(document.score.n_tokens or 0 for document in documents if not document.tokens)
+        progress(len(rows), sum(score.reason is not None for score in scores), unscored)
         surprisals: list[float | None] = [None] * len(rows)
         if (unigrams := reading.unigrams) is not None:
             surprisals = [

@@ -7,6 +7,7 @@ from typing import Any
 from attention_influence.config import CompareConfig
 from attention_influence.errors import UsageError
 from attention_influence.evidence.compare import FIGURES, Agreement, Comparison, Example, compare, differing_fields
+from attention_influence.progress import stage
 from attention_influence.report.texts import Key, texts_at
 from attention_influence.report.visible import label
 from attention_influence.scoring.score_store import ScoreStore, open_store
@@ -14,6 +15,7 @@ from attention_influence.selection.ranking import Ranking, open_ranking
 from attention_influence.verbs.result import Result, table
 
 
+@stage("comparing")
 def compare_verb(config: CompareConfig) -> Result:
     if not 0 < config.top <= 1:
         raise UsageError(f"--top is {config.top}; it is a share above 0 and at most 1, such as 0.2.")

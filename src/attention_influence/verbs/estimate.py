@@ -37,11 +37,10 @@ def estimate(config: EstimateConfig) -> Result:
     draws: dict[str, list[_Draw]] = defaultdict(lambda: [[] for _ in drawn])
     tokens = rows = bad = 0
     seconds = 0.0
-    with progress("sampling", len(drawn), "draws") as advance:
-        advanced = 0
+    with progress("scoring a sample", config.sample_tokens, "tokens") as advance:
         for lot in in_lots(drawn_rows(drawn, columns), lambda item: item[1].text, scorer.pack_tokens):
             began = time.monotonic()
-            scores = scorer.score([row.text for _, row in lot])
+            scores = scorer.score_prepared(scorer.prepare([row.text for _, row in lot]), progress=advance)
             seconds += time.monotonic() - began
             for (number, row), score in zip(lot, scores, strict=True):
                 rows += 1
@@ -49,8 +48,6 @@ def estimate(config: EstimateConfig) -> Result:
                 tokens += score.n_tokens or 0
                 if score.influence is not None:
                     draws[row.domain][number].append((score.influence, score.n_tokens or 0))
-            advance(lot[-1][0] + 1 - advanced)
-            advanced = lot[-1][0] + 1
     if not tokens:
         raise CorpusError("the sample holds no text to score; raise --sample-tokens, or check --text-column")
     devices = workers_of(config.workers, config.device, scorer) if scorer.model.device.type == "cuda" else 1

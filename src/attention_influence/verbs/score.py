@@ -11,9 +11,8 @@ from typing import Any
 import torch
 
 from attention_influence.config import ScoreConfig, ScorerOptions
-from attention_influence.corpus import Columns, Listing
+from attention_influence.corpus import Columns
 from attention_influence.corpus.preflight import check_writable_folder
-from attention_influence.corpus.slices import BYTES_PER_TOKEN
 from attention_influence.engines.local import Job, run_locally
 from attention_influence.engines.ray_engine import Actors, run_on_ray
 from attention_influence.engines.shard import own_units
@@ -30,6 +29,7 @@ from attention_influence.scoring.scorer import Scorer
 from attention_influence.scoring.worker import Progress, Reading
 from attention_influence.selection.added_columns import warnings_of_columns
 from attention_influence.verbs.corpus_checks import check_scored, listed
+from attention_influence.verbs.expected_tokens import expected_tokens
 from attention_influence.verbs.loading import load
 from attention_influence.verbs.result import Result, some
 from attention_influence.verbs.store_text import domains_and_reasons, failed_files
@@ -64,7 +64,8 @@ def score(config: ScoreConfig) -> Result:
     mine = own_units(store.units, config.shard)
     counted: Counter[str] = Counter()
     began = time.monotonic()
-    with progress("scoring", _expected_tokens(listing), "tokens") as advance:
+    total, before = expected_tokens(store, listing, scorer, columns)
+    with progress("scoring", total, "tokens", before) as advance:
         lock = threading.Lock()
 
         def more(rows: int, bad: int, tokens: int) -> None:
@@ -184,10 +185,6 @@ def _check_out(out: str) -> None:
     store = open_run(out)
     if store is None or len(store.published()) < len(store.units):
         check_writable_folder(out)
-
-
-def _expected_tokens(listing: Listing) -> int:
-    return sum(source.size for source in listing.sources) // BYTES_PER_TOKEN
 
 
 def window_text(scorer: Scorer) -> str:

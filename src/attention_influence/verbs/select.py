@@ -4,12 +4,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from attention_influence.config import SelectConfig
+from attention_influence.progress import stage
 from attention_influence.selection.repetitive import SAMPLE, Repetition
 from attention_influence.selection.rule import parse_limits
 from attention_influence.selection.select import select
 from attention_influence.verbs.result import Result, table, table_of_largest
 
 
+@stage("selecting")
 def select_verb(config: SelectConfig) -> Result:
     options = asdict(config)
     caps, floors = (parse_limits(f"--{name}", options.pop(name)) for name in ("cap", "floor"))

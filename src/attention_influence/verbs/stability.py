@@ -119,7 +119,7 @@ def _sweep(config: StabilityConfig, model: LanguageModel, reference: ProbeRun) -
     if not documents:
         raise CorpusError("the sample holds no text to score; raise --sample-tokens, or check --text-column")
     scores = as_matrix(reference.scores_NLH.mean(0))
-    with progress("scoring shares", len(documents) * len({*SHARES, config.share}), "documents") as advance:
+    with progress("scoring shares", config.sample_tokens * len({*SHARES, config.share}), "tokens") as advance:
         return sweep_shares(model, scores, documents, config.share, config.seed, advance)
 
 

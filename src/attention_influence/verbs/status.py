@@ -7,6 +7,7 @@ from attention_influence.config import StatusConfig
 from attention_influence.corpus.preflight import check_writable_folder
 from attention_influence.corpus.sources import left_out_line
 from attention_influence.errors import StoreError
+from attention_influence.progress import stage
 from attention_influence.scoring.claims import Claims
 from attention_influence.scoring.failures import parked, read_failures
 from attention_influence.scoring.run_store import RunStore, open_run
@@ -15,6 +16,7 @@ from attention_influence.verbs.result import Result, some, table
 from attention_influence.verbs.store_text import failed_files
 
 
+@stage("reading the store")
 def status(config: StatusConfig) -> Result:
     store = open_run(config.store)
     if store is None:

@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, astuple
 from typing import Any
 
+from attention_influence.progress import stage
 from attention_influence.scoring.score_store import open_store
 from attention_influence.scoring.summary import summarise
 from attention_influence.verbs.result import table_of_largest
 
 
+@stage("reading the scores")
 def domains_and_reasons(store_url: str) -> tuple[dict[str, Any], str]:
     """Statistics of the finished units by domain, and rows without a score by reason: as data, and as a table."""
     summary = summarise(open_store(store_url))
