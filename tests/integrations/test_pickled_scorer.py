@@ -40,7 +40,7 @@ def test_a_model_with_a_name_is_loaded_again_where_it_arrives(folder: Path) -> N
     assert len(content) < 2000 < (folder / "model.safetensors").stat().st_size / 10
     arrived = pickle.loads(content)
     assert arrived.score(TEXTS) == scorer.score(TEXTS)
-    assert arrived.model.loaded_by == (str(folder), "fp32", False)
+    assert arrived.model.loaded_by == (str(folder), "fp32", False, None)
 
 
 def test_a_model_that_changed_on_the_way_is_refused(folder: Path) -> None:

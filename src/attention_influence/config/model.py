@@ -16,6 +16,8 @@ class LoadOptions:
     """precision of the model's weights; fp32 for scores that are right to the last digit"""
     device: str | None = None
     """cpu, cuda, cuda:1 … (default: cuda if available, else cpu)"""
+    revision: str | None = None
+    """branch, tag or commit of a model on the hub (default: its newest); also as --model ID@REVISION"""
     trust_remote_code: bool = field(default=False, metadata=RARELY)
     """run code that the model brings along"""
 

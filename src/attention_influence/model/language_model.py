@@ -51,8 +51,8 @@ class LanguageModel:
         self.network = network.eval().requires_grad_(False)
         self.tokens = Tokens(tokenizer)
         self.identity = Identity(name, weights_hash, self.tokens.hash)
-        self.loaded_by: tuple[str, str, bool] | None = None
-        """Name, dtype and trust_remote_code by which `load_model` gives it again; None for a model made in memory."""
+        self.loaded_by: tuple[str, str, bool, str | None] | None = None
+        """Name, dtype, trust_remote_code and commit for `load_model`; None for a model made in memory."""
         # The class of llama4 names a body that it does not have.
         self.body: nn.Module = (
             getattr(network, "model", network) if network.base_model is network else network.base_model

@@ -12,25 +12,32 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from attention_influence.errors import ModelError
 from attention_influence.model.checkpoint import read_config, refuse_misfits, weight_files, weights_hash
 from attention_influence.model.gguf import dense_copy
+from attention_influence.model.hub import download, split_revision
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.model.precision import DTYPES
 
-_NEEDED_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
-
 
 def load_model(
-    name: str, dtype: str = "bf16", device: str | None = None, trust_remote_code: bool = False
+    name: str,
+    dtype: str = "bf16",
+    device: str | None = None,
+    trust_remote_code: bool = False,
+    revision: str | None = None,
 ) -> LanguageModel:
     """The model named by a hub id, a directory or a .gguf file, with weights as `dtype` ("bf16" or "fp32").
 
     `device` is torch's name ("cpu", "cuda:1"); by default CUDA if there is a card. A CPU without products of bfloat16
     computes with bf16 weights in float32. With fp32 weights TF32 is switched off for the process. Code that a model
-    brings along runs only if `trust_remote_code`. Raises ModelError.
+    brings along runs only if `trust_remote_code`. `revision` is a branch, tag or commit on the hub, and may also be
+    written as "id@revision". Raises ModelError.
     """
     if dtype not in DTYPES:
         raise ModelError(f"dtype {dtype!r} is unknown; choose one of {', '.join(DTYPES)}")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    folder, source_hash = _find(name, trust_remote_code)
+    folder, source_hash, commit = _find(name, trust_remote_code, revision)
+    if commit is not None:
+        name, revision = split_revision(name, revision)
+    shown = f"{name}@{revision}" if revision else name
     files, config = weight_files(folder), read_config(folder)
     if dtype == "fp32":
         torch.set_float32_matmul_precision("highest")
@@ -39,15 +46,15 @@ def load_model(
         network, report = _load(folder, dtype, trust_remote_code)
     except Exception as error:  # of many kinds; all mean that it cannot be loaded
         raise ModelError(
-            f"cannot load a causal language model and its tokenizer from {name}: {_reason(error)}"
+            f"cannot load a causal language model and its tokenizer from {shown}: {_reason(error)}"
         ) from error
-    refuse_misfits(name, report)
-    model = LanguageModel(network, tokenizer, name, source_hash or weights_hash(files, config, _own_code(network)))
-    model.loaded_by = (name, dtype, trust_remote_code)
+    refuse_misfits(shown, report)
+    model = LanguageModel(network, tokenizer, shown, source_hash or weights_hash(files, config, _own_code(network)))
+    model.loaded_by = (name, dtype, trust_remote_code, commit)
     try:
         model.on(device)
     except (RuntimeError, AssertionError) as error:
-        raise ModelError(f"{name} cannot be put on the device {device!r}: {error}") from error
+        raise ModelError(f"{shown} cannot be put on the device {device!r}: {error}") from error
     _give_memory_back()
     return model
 
@@ -106,20 +113,17 @@ def _own_code(network: Any) -> list[Path]:
     return sorted(Path(inspect.getfile(kind)).parent.glob("*.py"))
 
 
-def _find(name: str, trust_remote_code: bool) -> tuple[Path, str | None]:
+def _find(name: str, trust_remote_code: bool, revision: str | None) -> tuple[Path, str | None, str | None]:
+    """The model's directory; the hash of its GGUF file or None; its commit on the hub or None."""
     path = Path(name).expanduser()
+    if revision is not None and (path.exists() or path.suffix == ".gguf"):
+        raise ModelError(f"{name} is on this machine: a revision ({revision}) belongs to a hub id")
     if path.suffix == ".gguf":
-        return dense_copy(path)
+        return *dense_copy(path), None
     if path.is_dir():
-        return path, None
-    if path.exists() or name.count("/") > 1 or name.startswith((".", "/", "~")):
+        return path, None, None
+    if path.exists() or name.partition("@")[0].count("/") > 1 or name.startswith((".", "/", "~")):
         raise ModelError(f"{name} is neither a model's directory, a .gguf file nor a hub id")
-    from huggingface_hub import snapshot_download
-
-    try:
-        files = [*_NEEDED_FILES, "*.py"] if trust_remote_code else _NEEDED_FILES
-        return Path(snapshot_download(name, allow_patterns=files)), None
-    except Exception as error:  # the hub's client raises many kinds; all mean the same to the user
-        raise ModelError(
-            f"{name} is not a local directory, and could not be had from the model hub: {error}"
-        ) from error
+    plain, revision = split_revision(name, revision)
+    folder, commit = download(plain, revision, trust_remote_code)
+    return folder, None, commit

@@ -37,8 +37,10 @@ def in_parts(model: LanguageModel) -> Parts:
     )
 
 
-def _loaded_again(name: str, dtype: str, trust_remote_code: bool, device: str, identity: Identity) -> LanguageModel:
-    return _same(load_model(name, dtype, device, trust_remote_code), identity)
+def _loaded_again(
+    name: str, dtype: str, trust_remote_code: bool, commit: str | None, device: str, identity: Identity
+) -> LanguageModel:
+    return _same(load_model(name, dtype, device, trust_remote_code, commit), identity)
 
 
 def _made_again(
@@ -60,9 +62,10 @@ def _made_again(
 
 
 def _same(model: LanguageModel, identity: Identity) -> LanguageModel:
-    if model.identity != identity:
+    if (model.identity.weights, model.identity.tokenizer) != (identity.weights, identity.tokenizer):
         raise ModelError(
             f"{identity.name} is not the model that it was when this was pickled: its weights or its tokenizer have "
             "changed. Make the scorer again"
         )
+    model.identity = identity  # from the hub it was loaded by its commit, not by the name that was given
     return model

@@ -9,4 +9,4 @@ from attention_influence.progress import stage
 def load(model: str, options: LoadOptions) -> LanguageModel:
     """`model` is a hub id, a directory or a .gguf file. Errors: see `load_model`."""
     with stage(f"loading {model}"):
-        return load_model(model, options.dtype, options.device, options.trust_remote_code)
+        return load_model(model, options.dtype, options.device, options.trust_remote_code, options.revision)
