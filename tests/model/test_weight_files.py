@@ -255,6 +255,14 @@ def test_a_configuration_that_cannot_be_read_is_named(content: str, tmp_path: Pa
         load_model(str(folder))
 
 
+def test_a_tokenizer_without_a_vocabulary_is_refused(tmp_path: Path) -> None:
+    untouched("qwen2").save_pretrained(tmp_path)
+    (tmp_path / "qwen.tiktoken").write_text("IQ== 0\nIg== 1\n")
+    (tmp_path / "tokenizer_config.json").write_text('{"tokenizer_class": "QWenTokenizer"}')
+    with pytest.raises(ModelError, match=r"no tokenizer that transformers can read.*tokenizer\.json"):
+        load_model(str(tmp_path), device="cpu")
+
+
 # Code that a model brings along
 
 CODE = """

@@ -49,6 +49,11 @@ def load_model(
             f"cannot load a causal language model and its tokenizer from {shown}: {_reason(error)}"
         ) from error
     refuse_misfits(shown, report)
+    if not tokenizer("a", add_special_tokens=False).input_ids:
+        raise ModelError(
+            f"{shown} has no tokenizer that transformers can read: what it makes of the files gives no tokens. "
+            "Save a fast tokenizer there, as tokenizer.json"
+        )
     model = LanguageModel(network, tokenizer, shown, source_hash or weights_hash(files, config, _own_code(network)))
     model.loaded_by = (name, dtype, trust_remote_code, commit)
     try:
