@@ -57,8 +57,8 @@ def test_all_figures_are_written_with_the_exact_heads_and_a_picture(
     assert tasks["mine"]["items"] == 6
     assert tasks["mine"]["chance"] == 0.5
     assert record["left_out"] == {"mine": 1}
-    assert record["window"] == 1024
-    assert "windows of at most 1,024 tokens" in said.out
+    assert record["window"] == 900
+    assert "windows of at most 900 tokens" in said.out
     assert [one["kind"] for one in record["conditions"]] == ["chosen"] + ["random"] * 5 + ["matched"] * 5
     assert record["conditions"][0]["heads"] == json.loads(files.heads.read_text())
     order = [figures["loss_excess"]["mean"] for figures in record["tasks"]]
