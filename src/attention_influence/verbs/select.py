@@ -8,7 +8,7 @@ from attention_influence.progress import stage
 from attention_influence.selection.repetitive import SAMPLE, Repetition
 from attention_influence.selection.rule import parse_limits
 from attention_influence.selection.select import select
-from attention_influence.verbs.result import Result, table, table_of_largest
+from attention_influence.verbs.result import Result, some, table_of_largest
 
 
 @stage("selecting")
@@ -26,7 +26,7 @@ def select_verb(config: SelectConfig) -> Result:
         fitted = [(name, *domain.values()) for name, domain in domains.items()]
         lines += ["", table_of_largest(("domain", "fitted on", "by", "of influence explained"), fitted)]
     lines += _repetition(selection.repetition)
-    lines += [f"warning: {warning}" for warning in selection.warnings]
+    lines += some([f"warning: {warning}" for warning in selection.warnings])
     return Result("\n".join([*lines, f"written: {selection.out}"]), selection.to_json())
 
 
@@ -35,7 +35,7 @@ def _repetition(domains: Sequence[Repetition]) -> Iterator[str]:
         return
     yield ""
     yield "tokens in documents that repeat themselves"
-    yield table(("domain", "of the chosen", "of all"), [(d.domain, d.chosen, d.ranked) for d in domains])
+    yield table_of_largest(("domain", "of the chosen", "of all"), [(d.domain, d.chosen, d.ranked) for d in domains])
     rows = []
     for name, instead in ((d.domain, d.instead) for d in domains):
         if instead is not None:
@@ -49,6 +49,6 @@ def _repetition(domains: Sequence[Repetition]) -> Iterator[str]:
             f"on at most {SAMPLE:,} documents a domain; means: chosen → instead"
         )
         headings = ("domain", "explained", "overlap", "by chance", "copy_share", "→", "loss_base", "→", "tokens", "→")
-        yield table(headings, rows)
+        yield table_of_largest(headings, rows)
     else:
         yield "not compared with --rank-by controlled: too few documents, or columns that it needs are missing"
