@@ -8,12 +8,18 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from attention_influence import Scorer
+from attention_influence.corpus import Columns
 from attention_influence.corpus.atomic_files import write_atomically
+from attention_influence.engines.work import Worker
 from attention_influence.scoring import claims as claims_module
 from attention_influence.scoring.claims import EXPIRY, Claim, Claims, worker_name
+from attention_influence.scoring.worker import Reading
+from runs.runs import begin, texts, write_lines
 from s3_server import BUCKET, s3_server
 
 WORKERS = 6
@@ -129,6 +135,34 @@ def test_a_store_that_fails_a_renewal_stops_neither_the_unit_nor_later_renewals(
         wait_for(lambda: mine.read("a") is not None)
         shutil.rmtree(tmp_path / "claims")
         (tmp_path / "claims").write_text("in the way")
+
+
+def test_a_worker_gives_up_its_own_claim_only(tmp_path: Path) -> None:
+    stand(str(tmp_path), "other")
+    mine = Claims(str(tmp_path), "mine")
+    assert mine.take("a")
+    for unit in ("a", "other", "none"):
+        mine.give_up(unit)
+    assert mine.names() == {"other"}
+
+
+@pytest.mark.parametrize("step", ["take", "kept", "_score"])
+def test_an_interrupt_at_any_step_leaves_no_claim(
+    tmp_path: Path, scorer: Scorer, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    store = begin(write_lines(tmp_path / "c.jsonl", texts(5)), tmp_path / "scores", scorer)
+    worker = Worker(store, scorer, Reading(Columns()))
+    owner = Worker if step == "_score" else Claims
+    do = getattr(owner, step)
+
+    def interrupted(*given: Any) -> Any:
+        do(*given)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(owner, step, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        worker.work(store.units)
+    assert Claims(store.url, "look").names() == set()
 
 
 def test_all_standing_claims_are_listed(store: str) -> None:

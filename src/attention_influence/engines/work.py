@@ -55,7 +55,12 @@ class Worker:
         while True:
             worked = False
             while unit := units.next():
-                if self._attempt(unit, claims):
+                try:
+                    is_mine = self._attempt(unit, claims)
+                except BaseException:  # Ctrl-C may come between any two steps of taking and giving back
+                    claims.give_up(unit.name)
+                    raise
+                if is_mine:
                     worked = True
                 else:
                     units.missed(unit)

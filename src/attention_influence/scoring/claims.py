@@ -114,6 +114,13 @@ class Claims:
             with suppress(Exception):
                 remove(self._url(unit))
 
+    def give_up(self, unit: str) -> None:
+        """Removes the claim if it is this worker's; one that cannot be removed expires."""
+        with suppress(Exception):
+            standing = self.read(unit)
+            if standing is not None and standing.worker == self.worker:
+                remove(self._url(unit))
+
     def _url(self, unit: str) -> str:
         return f"{self._folder}/{unit}.json"
 
