@@ -9,7 +9,7 @@ from corpus_files import encode, json_lines, lines_file, read_into, rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from attention_influence.corpus import Columns, json_lines_at, list_sources
+from attention_influence.corpus import Columns, byte_streams, json_lines_at, list_sources
 from attention_influence.corpus.json_lines import split_lines
 from attention_influence.errors import CorpusError, CorruptFile
 
@@ -205,3 +205,18 @@ def test_a_file_that_is_gone_says_so(tmp_path):
 def test_long_lines_are_skipped_without_being_held():
     chunks = (b"x" * 1000 for _ in range(1000))
     assert list(split_lines(chunks, 0, 10)) == [(0, None)]
+
+
+def test_a_range_without_the_beginning_of_a_line_is_not_read_beyond_its_end(tmp_path, monkeypatch):
+    source = lines_file(tmp_path, json_lines([{"text": "a"}, {"text": "b" * (8 << 20)}, {"text": "c"}]))
+    read = []
+    taken = byte_streams._chunks
+
+    def counted(raw):
+        for chunk in taken(raw):
+            read.append(len(chunk))
+            yield chunk
+
+    monkeypatch.setattr(byte_streams, "_chunks", counted)
+    assert rows(source, start=1 << 20, end=2 << 20) == []
+    assert sum(read) <= 3 << 20

@@ -1,5 +1,6 @@
 """Rows of a JSON lines file: any byte range of it, or the lines at given offsets."""
 
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -32,9 +33,7 @@ def json_rows(
     past in bounded memory. Raises CorpusError for a named column that is not there, CorruptFile for a broken stream.
     """
     _check_columns(source, columns, max_line_bytes)
-    for offset, line in _lines_from(source, start, max_line_bytes):
-        if end is not None and offset >= end:
-            return
+    for offset, line in _lines_from(source, start, end, max_line_bytes):
         if line is None:
             yield Row(offset, None, None, _domain_of_no_object(source, columns), "too_long")
         elif not line.isspace() and line:
@@ -78,9 +77,12 @@ def parse_object(line: bytes) -> tuple[dict[str, Any] | None, str | None]:
     return (value, None) if isinstance(value, dict) else (None, "not_an_object")
 
 
-def split_lines(chunks: Iterable[bytes], offset: int, max_line_bytes: int) -> Iterator[tuple[int, bytes | None]]:
+def split_lines(
+    chunks: Iterable[bytes], offset: int, max_line_bytes: int, end: int | None = None
+) -> Iterator[tuple[int, bytes | None]]:
     """(offset of its first byte, bytes without the newline) of each line; None in place of more than the limit.
 
+    No line that begins at `end` or later is read.
     A byte order mark that begins a line is left off: files that are put together bring theirs along.
     """
     pieces: list[bytes] = []
@@ -95,6 +97,8 @@ def split_lines(chunks: Iterable[bytes], offset: int, max_line_bytes: int) -> It
                 pieces.append(chunk[begin:newline])
                 yield offset, b"".join(pieces).removeprefix(_BOM)
             offset += length + 1
+            if end is not None and offset >= end:
+                return
             pieces, length, begin = [], 0, newline + 1
         length += len(chunk) - begin
         if length > max_line_bytes:
@@ -105,13 +109,25 @@ def split_lines(chunks: Iterable[bytes], offset: int, max_line_bytes: int) -> It
         yield offset, None if length > max_line_bytes else b"".join(pieces).removeprefix(_BOM)
 
 
-def _lines_from(source: Source, start: int, max_line_bytes: int) -> Iterator[tuple[int, bytes | None]]:
-    """The lines that begin at `start` or later."""
+def _lines_from(source: Source, start: int, end: int | None, max_line_bytes: int) -> Iterator[tuple[int, bytes | None]]:
+    """The lines that begin in [start, end). What lies between `start` and the first of them is not held."""
+    if end is not None and end <= start:
+        return
     # One byte earlier: only if that byte ends a line does one begin at `start` itself.
-    begin = max(start - 1, 0)
-    for offset, line in split_lines(read_bytes(source, begin), begin, max_line_bytes):
-        if offset >= start:
-            yield offset, line
+    position = start - 1
+    chunks = read_bytes(source, max(position, 0))
+    if start == 0:
+        yield from split_lines(chunks, 0, max_line_bytes, end)
+        return
+    for chunk in chunks:
+        before = len(chunk) if end is None else end - 1 - position
+        if (newline := chunk.find(b"\n", 0, max(before, 0))) >= 0:
+            rest = itertools.chain([chunk[newline + 1 :]], chunks)
+            yield from split_lines(rest, position + newline + 1, max_line_bytes, end)
+            return
+        position += len(chunk)
+        if end is not None and position >= end - 1:
+            return
 
 
 def _row(offset: int, line: bytes, columns: Columns, source: Source) -> Row:
@@ -148,7 +164,7 @@ def first_keys(source: Source, max_line_bytes: int = MAX_LINE_BYTES) -> list[str
     keys: dict[str, None] = {}
     objects = 0
     try:
-        for _, line in _lines_from(source, 0, max_line_bytes):
+        for _, line in _lines_from(source, 0, None, max_line_bytes):
             record = None if line is None else parse_object(line)[0]
             if record is not None:
                 keys.update(dict.fromkeys(record))
