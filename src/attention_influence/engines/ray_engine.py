@@ -10,10 +10,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from attention_influence.engines.local import Job, terminated_like_interrupted
+from attention_influence.engines.local import Job, crash, leave_device, terminated_like_interrupted
 from attention_influence.engines.ray_cluster import ray_cluster
 from attention_influence.errors import AttentionInfluenceError, UsageError
 from attention_influence.scoring.canary import BrokenDevice
+from attention_influence.scoring.claims import worker_name
 from attention_influence.scoring.failures import parked_units
 from attention_influence.scoring.plan import Unit
 from attention_influence.scoring.worker import Progress
@@ -47,6 +48,7 @@ def run_on_ray(job: Job, mine: Sequence[Unit], actors: Actors, address: str | No
             raise UsageError(f"no node of the Ray cluster has {actors.cpus:g} CPUs and {actors.gpus:g} GPUs free")
         make = ray.remote(num_cpus=actors.cpus, num_gpus=actors.gpus, max_restarts=-1, max_concurrency=2)(_Actor)
         # Tested where it runs: the devices of the cluster need not be like this one.
+        leave_device(job.model)
         elsewhere = replace(job, scorer=job.scorer | {"tested": None}) if actors.gpus else job
         shared = ray.put(elsewhere)
         tasks = {make.remote(): (shared, list(mine[i::count]), actors.gpus > 0) for i in range(count)}
@@ -103,6 +105,8 @@ def _watch(ray: Any, job: Job, tasks: Mapping[Any, tuple[Any, ...]], progress: P
                 working |= {other.work.remote(*tasks[other]): other for other in idle}
                 idle = []
             except ray.exceptions.RayTaskError as failed:
+                if not isinstance(failed.cause, AttentionInfluenceError):
+                    raise crash(job.store.url, worker_name(), failed) from None
                 if not isinstance(failed.cause, BrokenDevice):
                     raise failed.cause from None
                 error = failed.cause
