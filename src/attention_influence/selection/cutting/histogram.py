@@ -9,7 +9,7 @@ Integers = npt.NDArray[np.int64]
 
 BUCKETS = 1 << 16
 # Domains times buckets that hold any, 16 bytes each; beyond, neighbouring buckets become one.
-_MOST_CELLS = 1 << 22
+_MOST_CELLS = 1 << 23
 
 
 class Histogram:
@@ -29,19 +29,19 @@ class Histogram:
         """Counts one row each: the number of its domain, its bucket (below 65,536) and its tokens."""
         if not len(domains):
             return
-        coarse = buckets >> self._shift
-        columns = self._column[coarse]
-        if (columns < 0).any():
-            new = np.unique(coarse[columns < 0])
-            self._column[new] = np.arange(self._used, self._used + len(new))
-            self._used += len(new)
-            columns = self._column[coarse]
-        self._reserve(int(domains.max()) + 1, self._used)
-        at = domains * self._cells.shape[2] + columns
+        needed = max(int(domains.max()) + 1, self._cells.shape[1])
+        while True:
+            coarse = buckets >> self._shift
+            new = np.unique(coarse[self._column[coarse] < 0])
+            if needed * (self._used + len(new)) <= _MOST_CELLS or self._used + len(new) <= 2:
+                break
+            self._coarsen()
+        self._column[new] = np.arange(self._used, self._used + len(new))
+        self._used += len(new)
+        self._reserve(needed, self._used)
+        at = domains * self._cells.shape[2] + self._column[coarse]
         np.add.at(self._cells[0].reshape(-1), at, 1)
         np.add.at(self._cells[1].reshape(-1), at, tokens)
-        while self._cells[0].size > _MOST_CELLS and self._used > 2:
-            self._coarsen()
 
     def reorder(self, domains: Sequence[int]) -> None:
         """Renumbers the domains: number i becomes that of what was `domains[i]`."""
