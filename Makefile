@@ -1,18 +1,25 @@
-# Everything a developer does. Each target but help and clean first sees to it that .venv is up to date.
+# Everything a developer does. Each target but help and clean first sees to it that .venv is up to date: the demo needs
+# the library alone, the others its development tools, too.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
+LIBRARY := .venv/.library
+VENV := .venv/.made
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test chaos bench bench-full fidelity gpu-kit lowest check clean
+.PHONY: help setup demo demo-full test chaos bench bench-full fidelity gpu-kit lowest check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP) ## make .venv with the library and its development tools, pinned by constraints.txt
 
-demo: setup ## detect heads, score real texts with a small model, select and write the report to demo-output/
+demo: $(LIBRARY) ## find heads, score real texts with a small model, select, report: minutes; see demo-output/report.html
 	$(BIN)/attention-influence demo --out demo-output
+
+demo-full: $(LIBRARY) ## the same with five times the texts and probes (20 minutes on two slow cores), for benchmarks
+	$(BIN)/attention-influence demo --out demo-output --size full
 
 test: setup ## run all tests; those marked e2e fetch the demo's model and texts once
 	$(BIN)/python -m pytest
@@ -20,16 +27,16 @@ test: setup ## run all tests; those marked e2e fetch the demo's model and texts 
 chaos: setup ## kill scoring runs 30 times on a disk and on a failing S3, and compare what is left
 	$(BIN)/python tests/chaos/chaos.py --kills 30
 
-bench: setup ## the scorer against plain transformers and the processor's limit (after make demo; half an hour where products are float32)
+bench: setup ## the scorer against plain transformers and the processor's limit (after make demo-full; half an hour where products are float32)
 	$(BIN)/python benchmarks/bench.py --heads demo-output/heads.json --json bench.json
 
 bench-full: setup ## the same with 60,000 tokens and five rounds
 	$(BIN)/python benchmarks/bench.py --heads demo-output/heads.json --tokens 60000 --rounds 5 --json bench.json
 
-fidelity: setup ## what each precision does to scores, against fp32 (after make demo; about 10 minutes)
+fidelity: setup ## what each precision does to scores, against fp32 (after make demo-full; about 10 minutes)
 	$(BIN)/python benchmarks/fidelity.py
 
-gpu-kit: setup ## fill the folders that benchmarks/gpu needs on a machine with a GPU (after make demo)
+gpu-kit: setup ## fill the folders that benchmarks/gpu needs on a machine with a GPU (after make demo-full)
 	PYTHON=$(BIN)/python bash benchmarks/gpu/prepare.sh
 
 lowest: setup ## install the lowest versions that pyproject.toml allows into .venv-lowest, and run some tests with them
@@ -43,10 +50,17 @@ check: setup ## lint, formatting and types
 clean: ## remove .venv, caches and the demo's output
 	rm -rf .venv demo-output build .pytest_cache .ruff_cache .mypy_cache .hypothesis
 
-$(STAMP): pyproject.toml constraints.txt
+$(VENV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "error: '$(PYTHON)' is missing or older than Python 3.11; name another: make PYTHON=/path/to/python3.11 setup" >&2; \
 	  exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
+
+$(LIBRARY): pyproject.toml constraints.txt | $(VENV)
+	$(INSTALL) -e .
+	@touch $@
+
+$(STAMP): pyproject.toml constraints.txt | $(VENV)
+	$(INSTALL) -e '.[dev]'
+	@touch $@ $(LIBRARY)

@@ -113,7 +113,7 @@ def peak_memory(way: str, heads: str, tokens: int) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--heads", required=True, help="heads.json, as `make demo` leaves it")
+    parser.add_argument("--heads", required=True, help="heads.json, as `make demo-full` leaves it")
     parser.add_argument("--tokens", type=int, default=15_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path)

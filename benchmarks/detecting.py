@@ -24,7 +24,7 @@ from attention_influence.model.gguf import dense_copy
 @torch.inference_mode()
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--sentences", required=True, help="as `make demo` leaves them")
+    parser.add_argument("--sentences", required=True, help="as `make demo-full` leaves them")
     parser.add_argument("--context", type=int, default=4096)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()

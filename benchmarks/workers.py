@@ -4,7 +4,7 @@ The plain loop reads, scores and keeps everything in this process. Rounds altern
 scoring itself (loading and the self-test are the same for all and left out). *Whole run* counts the start of the
 processes and the end, when one of them has no unit left; *at work* only the time in units, which is what a long run
 comes to, but for the fixed texts that are scored before each unit. With `--engine ray` as many workers of Ray's stand
-beside the processes, each time in a new cluster on this machine. Run after `make demo`:
+beside the processes, each time in a new cluster on this machine. Run after `make demo-full`:
 
     .venv/bin/python benchmarks/workers.py --corpus demo-output/corpus --heads demo-output/heads.json --rounds 3
 """

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Where there is a network, in the repository's root, after `make demo`:  bash benchmarks/gpu/prepare.sh [DEMO_OUTPUT]
+# Where there is a network, in the repository's root, after `make demo-full`:  bash benchmarks/gpu/prepare.sh [DEMO_OUTPUT]
 # Makes what a bare machine with a GPU needs, in folders that git ignores, each small enough to be carried alone (64 MiB):
 #   .gpu-wheels  packages that a machine with torch may lack     .gpu-data    tokenizer, demo, first part of the model
 #   .gpu-data-2  second part of the model

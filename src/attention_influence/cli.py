@@ -15,7 +15,7 @@ from attention_influence.errors import AttentionInfluenceError, Interrupted
 from attention_influence.options import add_options, from_arguments
 from attention_influence.progress import shown, stage
 from attention_influence.storage_errors import in_words, is_storage_error
-from attention_influence.streams import LogHandler, prepare_streams, write
+from attention_influence.streams import LogHandler, interrupts_noted, prepare_streams, write
 from attention_influence.strict_json import strict_json
 
 
@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write("", sys.stdout)  # after --help, too
     _quieten_libraries()
     try:
-        with shown():
+        with interrupts_noted() as interrupts, shown():
             verb = VERBS[parsed["verb"]]
             config = from_arguments(verb.config, parsed)
             with stage("starting"):
@@ -79,6 +79,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write("attention-influence: interrupted\n", sys.stderr)
         return Interrupted.exit_code
     except Exception as error:
+        if interrupts:
+            write("attention-influence: interrupted\n", sys.stderr)
+            return Interrupted.exit_code
         if not is_storage_error(error) or isinstance(error, BrokenPipeError):
             raise
         write(f"attention-influence: error: {in_words(error)}, and run the same command again\n", sys.stderr)

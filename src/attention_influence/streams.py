@@ -2,7 +2,11 @@
 
 import logging
 import os
+import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
 from attention_influence.errors import AttentionInfluenceError
@@ -31,6 +35,25 @@ def write(text: str, stream: TextIO) -> None:
             raise AttentionInfluenceError(
                 f"the result could not be printed ({error.strerror}); what the command wrote elsewhere is complete"
             ) from error
+
+
+@contextmanager
+def interrupts_noted() -> Iterator[list[int]]:
+    """The interrupts in the block, each of which raises KeyboardInterrupt, which a library may turn into an error."""
+    noted: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        noted.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class LogHandler(logging.Handler):

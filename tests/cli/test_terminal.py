@@ -65,6 +65,20 @@ def test_every_command_works_on_a_terminal(files: Files, store: Path, tmp_path: 
     assert "\x1b[?25l" not in shown.text, "a killed command would leave the terminal without a cursor"
 
 
+@pytest.mark.parametrize("stage", ["starting", "loading", "scoring"])
+def test_ctrl_c_is_one_line_whenever_it_comes(files: Files, tmp_path: Path, stage: str) -> None:
+    rows = [{"text": f"a tide of {n} feet came over the old road before the rain did " * 5} for n in range(3000)]
+    corpus = write_lines(tmp_path / "c.jsonl", rows)
+    arguments = ["score", str(corpus), *model(files), "--out", str(tmp_path / "scores")]
+    shown = run_on_terminal(arguments, interrupted_at=stage)
+    assert shown.code == 130, shown.text
+    assert "Traceback" not in shown.text
+    if stage == "scoring":
+        assert "attention-influence: error: interrupted. What was published in " in shown.text
+    else:
+        assert [line for line in lines(shown) if line][-1] == "attention-influence: interrupted"
+
+
 @pytest.mark.parametrize(
     "environment",
     [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from attention_influence.demo.corpus import build_corpus, build_sentences, definitions, passages, worked_answers
+from attention_influence.demo.corpus import SMALL, build_corpus, build_sentences, definitions, passages, worked_answers
 from attention_influence.errors import CorpusError
 
 PROSE = "The river rises in the hills above the town and runs south for about forty miles to the sea. " * 4
@@ -96,6 +96,13 @@ def test_the_corpus_is_four_domains_without_repeats_and_the_same_each_time(asset
     assert len({row["text"] for row in documents}) == len({row["id"] for row in documents}) == 720
     assert {row["domain"] for row in rows(corpus[2])} == {"code"}
     assert [path.read_bytes() for path in build_corpus(assets, tmp_path)] == [path.read_bytes() for path in corpus]
+
+
+@pytest.mark.e2e
+def test_the_small_corpus_is_the_beginning_of_the_full_one(assets, corpus, tmp_path):
+    for small, full in zip(build_corpus(assets, tmp_path, SMALL), corpus, strict=True):
+        assert 30 <= len(rows(small)) <= 35
+        assert full.read_text(encoding="utf-8").startswith(small.read_text(encoding="utf-8"))
 
 
 @pytest.mark.e2e

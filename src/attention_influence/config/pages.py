@@ -1,6 +1,7 @@
 """Options of the verbs that end in a page."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from attention_influence.config.model import LoadOptions
 from attention_influence.options import POSITIONAL
@@ -40,3 +41,5 @@ class DemoConfig(LoadOptions):
 
     out: str = "demo-output"
     """folder of everything that is made"""
+    size: Literal["small", "full"] = "small"
+    """22,000 tokens of text and 12 probes, for a first look in minutes, or 120,000 and 60"""

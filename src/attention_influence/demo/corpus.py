@@ -13,6 +13,7 @@ import sys
 import sysconfig
 import tomllib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -24,9 +25,6 @@ from attention_influence.errors import CorpusError
 # most 6 characters a token, and code, with its indents, at least 2.5.
 PROSE_CHARS = range(300, 2401)
 CODE_CHARS = range(300, 1751)
-WEB_DOCUMENTS = 220
-ENCYCLOPEDIC_DOCUMENTS = 220
-CODE_DOCUMENTS = 180
 HELD_OUT_DOCUMENTS = 250
 # More from one file would let its style stand for the whole domain.
 DEFINITIONS_PER_FILE = 2
@@ -38,33 +36,47 @@ Text = tuple[str, str]
 """A document's id and its text."""
 
 
-def build_corpus(assets: Assets, out_dir: Path) -> list[Path]:
+@dataclass(frozen=True)
+class Documents:
+    """How many documents of each domain."""
+
+    web: int
+    encyclopedic: int
+    code: int
+    mathematics: int
+
+
+FULL = Documents(web=220, encyclopedic=220, code=180, mathematics=100)
+"""About 120,000 tokens; `mathematics` is all there is."""
+SMALL = Documents(web=35, encyclopedic=35, code=30, mathematics=35)
+"""About 22,000 tokens, the first documents of FULL."""
+
+
+def build_corpus(assets: Assets, out_dir: Path, documents: Documents = FULL) -> list[Path]:
     """The files `web`, `encyclopedic`, `code` and `mathematics`.jsonl of the corpus, written under `out_dir`.
 
-    Fields: id, text, domain. 720 documents of 50 to 700 tokens, about 120,000 tokens in all; no text twice.
+    Fields: id, text, domain. Documents of 50 to 700 tokens; no text twice.
     Raises CorpusError when a source is not what its name says.
     """
     domains = {
-        "web": list(islice(passages(assets.web, "web"), WEB_DOCUMENTS)),
-        "encyclopedic": list(islice(passages(assets.encyclopedic, "encyclopedic"), ENCYCLOPEDIC_DOCUMENTS)),
-        "code": list(islice(definitions(Path(sysconfig.get_paths()["stdlib"])), CODE_DOCUMENTS)),
-        "mathematics": list(worked_answers(assets.mathematics)),
+        "web": list(islice(passages(assets.web, "web"), documents.web)),
+        "encyclopedic": list(islice(passages(assets.encyclopedic, "encyclopedic"), documents.encyclopedic)),
+        "code": list(islice(definitions(Path(sysconfig.get_paths()["stdlib"])), documents.code)),
+        "mathematics": list(islice(worked_answers(assets.mathematics), documents.mathematics)),
     }
-    if len(domains["code"]) < CODE_DOCUMENTS:
+    if len(domains["code"]) < documents.code:
         raise CorpusError(
             f"the Python standard library in {sysconfig.get_paths()['stdlib']} gave {len(domains['code'])} functions"
-            f" and classes of {CODE_DOCUMENTS}: its sources are missing; install them or use another Python"
+            f" and classes of {documents.code}: its sources are missing; install them or use another Python"
         )
     return [_write(out_dir / f"{domain}.jsonl", domain, texts) for domain, texts in domains.items()]
 
 
 def build_sentences(assets: Assets, out_dir: Path) -> Path:
-    """The file `sentences.jsonl` under `out_dir`: 500 web and encyclopedic texts, none of them in the corpus."""
-    web = islice(passages(assets.web, "web"), WEB_DOCUMENTS, WEB_DOCUMENTS + HELD_OUT_DOCUMENTS)
+    """The file `sentences.jsonl` under `out_dir`: 500 web and encyclopedic texts, none of them in a corpus."""
+    web = islice(passages(assets.web, "web"), FULL.web, FULL.web + HELD_OUT_DOCUMENTS)
     encyclopedic = islice(
-        passages(assets.encyclopedic, "encyclopedic"),
-        ENCYCLOPEDIC_DOCUMENTS,
-        ENCYCLOPEDIC_DOCUMENTS + HELD_OUT_DOCUMENTS,
+        passages(assets.encyclopedic, "encyclopedic"), FULL.encyclopedic, FULL.encyclopedic + HELD_OUT_DOCUMENTS
     )
     return _write(out_dir / "sentences.jsonl", "held-out", [*web, *encyclopedic])
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -10,8 +11,9 @@ import pyarrow.parquet as pq
 from attention_influence.config import DemoConfig, DetectConfig, ReportConfig, ScoreConfig, SelectConfig
 from attention_influence.corpus.preflight import check_writable_folder
 from attention_influence.demo.assets import fetch
-from attention_influence.demo.corpus import build_corpus, build_sentences
+from attention_influence.demo.corpus import FULL, SMALL, Documents, build_corpus, build_sentences
 from attention_influence.heads.head_set import load_heads
+from attention_influence.progress import stage
 from attention_influence.report.store_figures import read_store
 from attention_influence.scoring.score_store import open_store
 from attention_influence.selection.record import read_selection
@@ -21,8 +23,17 @@ from attention_influence.verbs.result import Result, table
 from attention_influence.verbs.score import score
 from attention_influence.verbs.select import select_verb
 
-# Small enough that each domain is a unit of its own, whose time is known.
-_UNIT_TOKENS = 20_000
+
+@dataclass(frozen=True)
+class _Size:
+    documents: Documents
+    probes: int
+    unit_tokens: int
+    """Few enough that each domain has units of its own, whose time is known."""
+
+
+# From ten probes on the heads hardly change.
+_SIZES = {"small": _Size(SMALL, 12, 5_000), "full": _Size(FULL, 60, 20_000)}
 _MADE = ("corpus", "heads.json", "heads.png", "scores", "selected", "report.html")
 
 
@@ -35,7 +46,9 @@ def demo(config: DemoConfig) -> Result:
         else:
             (out / name).unlink(missing_ok=True)
     assets = fetch()
-    corpus = build_corpus(assets, out / "corpus")
+    size = _SIZES[config.size]
+    with stage("writing the corpus"):
+        corpus = build_corpus(assets, out / "corpus", size.documents)
     sentences = build_sentences(assets, out)
     began = time.monotonic()
     heads, store, selected = out / "heads.json", out / "scores", out / "selected"
@@ -45,7 +58,7 @@ def demo(config: DemoConfig) -> Result:
             model=model,
             sentences=(str(sentences),),
             out=str(heads),
-            samples=60,
+            samples=size.probes,
             context=1024,
             dtype=config.dtype,
             device=config.device,
@@ -61,7 +74,7 @@ def demo(config: DemoConfig) -> Result:
             domain_column="domain",
             dtype=config.dtype,
             device=config.device,
-            unit_tokens=_UNIT_TOKENS,
+            unit_tokens=size.unit_tokens,
         )
     )
     select_verb(SelectConfig(str(store), out=str(selected), top=0.2))
