@@ -8,7 +8,7 @@ VENV := .venv/.made
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-full test chaos bench bench-full fidelity gpu-kit lowest check clean
+.PHONY: help setup demo demo-full test chaos bench bench-full fidelity gpu-kit lowest docs check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -42,9 +42,13 @@ gpu-kit: setup ## fill the folders that benchmarks/gpu needs on a machine with a
 lowest: setup ## install the lowest versions that pyproject.toml allows into .venv-lowest, and run some tests with them
 	$(BIN)/python tests/lowest.py
 
-check: setup ## lint, formatting and types
+docs: setup ## the documentation as a site in build/site
+	$(BIN)/mkdocs build --quiet
+
+check: setup ## lint, formatting, layers and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 clean: ## remove .venv, caches and the demo's output
