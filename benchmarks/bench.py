@@ -35,12 +35,12 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from attention_influence import Scorer, load_heads, load_model
+from attention_influence.commands.result import table
 from attention_influence.demo.assets import fetch
 from attention_influence.demo.corpus import definitions, passages, worked_answers
 from attention_influence.model.gguf import dense_copy
 from attention_influence.model.precision import DTYPES, product_dtype
 from attention_influence.model.tokens import Tokens
-from attention_influence.verbs.result import table
 from limit import operations_a_second, useful_operations
 from memory import peak_bytes
 from peers import Peer

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from attention_influence import Scorer, load_heads, load_model
+from attention_influence.commands.result import table
 from attention_influence.demo.assets import fetch
 from attention_influence.evidence.agreement import in_top, overlap, spearman
 from attention_influence.model.precision import DTYPES
-from attention_influence.verbs.result import table
 
 _TOP = 0.2
 

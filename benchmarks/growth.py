@@ -14,10 +14,10 @@ import sys
 import time
 
 from attention_influence import Scorer, load_heads, load_model
+from attention_influence.commands.result import table
 from attention_influence.demo.assets import fetch
 from attention_influence.demo.corpus import passages
 from attention_influence.model.language_model import LanguageModel
-from attention_influence.verbs.result import table
 from limit import operations_a_second, useful_operations
 from memory import peak_bytes
 

@@ -20,10 +20,10 @@ import numpy as np
 import pyarrow as pa
 
 from attention_influence.corpus import list_sources
-from attention_influence.scoring.plan import make_plan
-from attention_influence.scoring.run_store import create
-from attention_influence.scoring.schema import SCORE_SCHEMA
 from attention_influence.selection import select
+from attention_influence.store.plan import make_plan
+from attention_influence.store.run import create
+from attention_influence.store.schema import SCORE_SCHEMA
 
 DOMAINS = ("web", "encyclopedic", "code", "mathematics", "fiction")
 FILE_ROWS = 50_000

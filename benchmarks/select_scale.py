@@ -26,9 +26,9 @@ import pyarrow.compute as pc
 
 from attention_influence.corpus import Source, list_sources
 from attention_influence.corpus.slices import Slice
-from attention_influence.scoring.plan import Unit, make_unit
-from attention_influence.scoring.run_store import RunStore, create
-from attention_influence.scoring.schema import SCORE_SCHEMA
+from attention_influence.store.plan import Unit, make_unit
+from attention_influence.store.run import RunStore, create
+from attention_influence.store.schema import SCORE_SCHEMA
 
 DOMAINS = 50
 UNIT_ROWS = 1_000_000

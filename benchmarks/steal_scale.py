@@ -20,10 +20,10 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from attention_influence.corpus import Columns, Source
 from attention_influence.corpus.slices import Slice
-from attention_influence.engines.work import Worker
-from attention_influence.scoring.plan import Unit, make_unit
-from attention_influence.scoring.run_store import RunStore
-from attention_influence.scoring.worker import Reading
+from attention_influence.runs.worker import Worker
+from attention_influence.scoring.score_unit import Reading
+from attention_influence.store.plan import Unit, make_unit
+from attention_influence.store.run import RunStore
 
 
 class CountedStore(MemoryFileSystem):

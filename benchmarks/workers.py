@@ -20,12 +20,12 @@ from typing import Literal
 
 import torch
 
+from attention_influence.commands.score import make_scorer, score
 from attention_influence.config import ScoreConfig
 from attention_influence.corpus import Columns, list_sources, read_rows
 from attention_influence.demo.assets import fetch
-from attention_influence.scoring.run_store import open_run
 from attention_influence.scoring.scorer import Scorer
-from attention_influence.verbs.score import make_scorer, score
+from attention_influence.store.run import open_run
 
 
 def plain_loop(scorer: Scorer, corpus: str) -> float:

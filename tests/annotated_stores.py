@@ -8,9 +8,9 @@ import pyarrow as pa
 
 from attention_influence.corpus import Columns, Source, list_sources, read_rows
 from attention_influence.corpus.slices import Slice
-from attention_influence.scoring.plan import Unit, make_plan
-from attention_influence.scoring.run_store import RunStore, create
-from attention_influence.scoring.schema import SCORE_SCHEMA
+from attention_influence.store.plan import Unit, make_plan
+from attention_influence.store.run import RunStore, create
+from attention_influence.store.schema import SCORE_SCHEMA
 
 COLUMNS = Columns()
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from attention_influence.corpus import Source
 from attention_influence.corpus.slices import Slice
-from attention_influence.scoring.plan import Unit, plan_to_bytes
+from attention_influence.store.plan import Unit, plan_to_bytes
 
 
 def write_plan(folder: Path, names: Sequence[str], sources: Sequence[Source], complete: bool = True) -> None:

@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 
 from attention_influence import Scorer, load_heads, load_model
 from attention_influence.corpus import Columns, list_sources, read_rows
-from attention_influence.scoring.score_store import open_store
+from attention_influence.store.reader import open_store
 from limit import useful_operations
 
 LOWEST_CORRELATION = 0.99

@@ -26,17 +26,17 @@ class _Verb(NamedTuple):
 
 
 VERBS = {
-    "detect": _Verb(config.DetectConfig, "attention_influence.verbs.detect:detect"),
-    "stability": _Verb(config.StabilityConfig, "attention_influence.verbs.stability:stability"),
-    "validate": _Verb(config.ValidateConfig, "attention_influence.verbs.validate:validate"),
-    "score": _Verb(config.ScoreConfig, "attention_influence.verbs.score:score"),
-    "estimate": _Verb(config.EstimateConfig, "attention_influence.verbs.estimate:estimate"),
-    "status": _Verb(config.StatusConfig, "attention_influence.verbs.status:status"),
-    "select": _Verb(config.SelectConfig, "attention_influence.verbs.select:select_verb"),
-    "annotate": _Verb(config.AnnotateConfig, "attention_influence.verbs.annotate:annotate"),
-    "compare": _Verb(config.CompareConfig, "attention_influence.verbs.compare:compare_verb"),
-    "report": _Verb(config.ReportConfig, "attention_influence.verbs.report:report"),
-    "demo": _Verb(config.DemoConfig, "attention_influence.verbs.demo:demo"),
+    "detect": _Verb(config.DetectConfig, "attention_influence.commands.detect:detect"),
+    "stability": _Verb(config.StabilityConfig, "attention_influence.commands.stability:stability"),
+    "validate": _Verb(config.ValidateConfig, "attention_influence.commands.validate:validate"),
+    "score": _Verb(config.ScoreConfig, "attention_influence.commands.score:score"),
+    "estimate": _Verb(config.EstimateConfig, "attention_influence.commands.estimate:estimate"),
+    "status": _Verb(config.StatusConfig, "attention_influence.commands.status:status"),
+    "select": _Verb(config.SelectConfig, "attention_influence.commands.select:select_verb"),
+    "annotate": _Verb(config.AnnotateConfig, "attention_influence.commands.annotate:annotate"),
+    "compare": _Verb(config.CompareConfig, "attention_influence.commands.compare:compare_verb"),
+    "report": _Verb(config.ReportConfig, "attention_influence.commands.report:report"),
+    "demo": _Verb(config.DemoConfig, "attention_influence.commands.demo:demo"),
 }
 
 

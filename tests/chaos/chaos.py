@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 import zstandard
 
 from attention_influence.corpus.atomic_files import write_atomically
-from attention_influence.scoring.score_store import open_store
+from attention_influence.store.reader import open_store
 from s3_server import BUCKET, s3_server
 from tiny_models import save_tiny
 

@@ -15,9 +15,9 @@ import pytest
 
 from annotated_stores import annotated_store, publish, write_lines
 from attention_influence.corpus import list_sources
-from attention_influence.scoring.annotation import MISSING, NOT_A_NUMBER, numbers_in
-from attention_influence.scoring.begin import Changes, begin_or_resume
-from attention_influence.scoring.score_store import open_store
+from attention_influence.store.begin import Changes, begin_or_resume
+from attention_influence.store.columns.corpus_values import MISSING, NOT_A_NUMBER, numbers_in
+from attention_influence.store.reader import open_store
 from cli.conftest import Cli
 
 VALUES = [3, -2.5, 2**60, True, "4", None, [1], math.inf, math.nan, 0, 10**400, 7]

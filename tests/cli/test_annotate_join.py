@@ -12,9 +12,9 @@ import pytest
 
 from annotated_stores import annotated_store, publish, write_lines
 from attention_influence.corpus import Columns, list_sources
-from attention_influence.scoring.begin import Changes, begin_or_resume
-from attention_influence.scoring.run_store import RunStore
-from attention_influence.scoring.score_store import open_store
+from attention_influence.store.begin import Changes, begin_or_resume
+from attention_influence.store.reader import open_store
+from attention_influence.store.run import RunStore
 from cli.conftest import Cli
 
 WITH_ID = Columns(id="name")

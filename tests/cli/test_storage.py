@@ -126,7 +126,7 @@ def test_added_columns_and_compaction_are_refused_on_a_store_that_cannot_be_writ
 def test_a_disk_that_fills_up_while_a_selection_is_written_is_said_and_what_is_finished_is_kept(
     cli: Cli, store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from attention_influence.selection import shards
+    from attention_influence.selection.output import shards
 
     asked = ["select", store, "--top", "0.9", "--out", tmp_path / "out"]
     assert cli(*asked[:-1], tmp_path / "undisturbed").code == 0

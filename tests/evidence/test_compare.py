@@ -12,8 +12,8 @@ from scipy.stats import spearmanr
 
 from attention_influence.errors import StoreError
 from attention_influence.evidence.compare import Comparison, compare, differing_fields
-from attention_influence.scoring.score_store import ScoreStore, open_store
-from attention_influence.selection.ranking import open_ranking
+from attention_influence.selection.ranking.ranking import open_ranking
+from attention_influence.store.reader import ScoreStore, open_store
 from report.stores import scored, write_store
 
 Rows = list[dict[str, Any]]

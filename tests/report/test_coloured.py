@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from markupsafe import escape
 
 from attention_influence import Scorer
-from attention_influence.report.coloured import coloured, token_rises
+from attention_influence.report.sections.colours import coloured, token_rises
 from attention_influence.report.visible import TEXT_LIMIT, visible
 from scoring.tiny import HEADS, tiny
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from attention_influence.commands.store_text import domains_and_reasons
 from attention_influence.report import store_figures
 from attention_influence.report.sample import draw_sample
 from attention_influence.report.store_figures import DETAILED, read_store
-from attention_influence.scoring.score_store import open_store
-from attention_influence.scoring.summary import summarise
 from attention_influence.selection.select import select
-from attention_influence.verbs.store_text import domains_and_reasons
+from attention_influence.store.reader import open_store
+from attention_influence.store.summary import summarise
 
 from .stores import scored, unscored, write_store
 
@@ -73,7 +73,7 @@ def test_a_summary_is_that_of_the_queries_whatever_is_held_at_once(
 ) -> None:
     opened = open_store(str(store))
     whole = summarise(opened)
-    monkeypatch.setattr("attention_influence.scoring.summary._HELD_ROWS", 100)
+    monkeypatch.setattr("attention_influence.store.summary._HELD_ROWS", 100)
     assert summarise(opened) == whole
     assert [(d.domain, d.documents, d.ranked, d.tokens, d.mean_influence) for d in whole.domains] == [
         (d.name, d.documents, d.ranked, d.tokens, pytest.approx(d.mean)) for d in read_store(opened, {}).domains

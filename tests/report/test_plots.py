@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import pytest
 
 from attention_influence.errors import UsageError
-from attention_influence.report.plots import heatmap_svg, histogram_svg, save_heatmap
+from attention_influence.report.figures.plots import heatmap_svg, histogram_svg, save_heatmap
 
 SCORES = [[0.1, 0.9, 0.0], [None, None, None], [0.5, None]]
 

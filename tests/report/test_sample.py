@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from attention_influence.report.sample import Sample, draw_sample
-from attention_influence.scoring.score_store import open_store
 from attention_influence.selection import select
 from attention_influence.selection.record import SelectionRecord, read_selection
+from attention_influence.store.reader import open_store
 
 from .stores import scored, unscored, write_store
 

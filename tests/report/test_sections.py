@@ -12,12 +12,12 @@ from attention_influence.config import ScoreConfig
 from attention_influence.errors import CorpusError
 from attention_influence.options import from_arguments
 from attention_influence.report import Inputs, write_report
-from attention_influence.report.reading import choose_examples
 from attention_influence.report.sample import draw_sample
+from attention_influence.report.sections.reading import choose_examples
 from attention_influence.report.store_figures import read_store
-from attention_influence.scoring.score_store import open_store
 from attention_influence.selection import select
 from attention_influence.selection.record import read_selection
+from attention_influence.store.reader import open_store
 
 from .given_files import STABILITY, VALIDITY
 from .stores import scored, unscored, write_store

@@ -13,7 +13,7 @@ from attention_influence.corpus import list_sources, read_rows
 from attention_influence.corpus.rows import Columns
 from attention_influence.report import Inputs, write_report
 from attention_influence.report.texts import texts_at
-from attention_influence.scoring.score_store import ScoreStore, open_store
+from attention_influence.store.reader import ScoreStore, open_store
 
 from .stores import scored, write_store
 

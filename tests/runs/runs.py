@@ -16,11 +16,11 @@ import pytest
 from attention_influence import Scorer
 from attention_influence.cli import main
 from attention_influence.corpus import Columns, list_sources
-from attention_influence.engines.work import Worker
-from attention_influence.scoring.begin import Changes, begin_or_resume
-from attention_influence.scoring.canary import canary_losses
-from attention_influence.scoring.run_store import RunStore
-from attention_influence.scoring.worker import Reading
+from attention_influence.runs.canary import canary_losses
+from attention_influence.runs.worker import Worker
+from attention_influence.scoring.score_unit import Reading
+from attention_influence.store.begin import Changes, begin_or_resume
+from attention_influence.store.run import RunStore
 
 HEADS = [(1, 0), (2, 3)]
 # One thread a process: tiny products on few cores would mostly wait for each other's threads.

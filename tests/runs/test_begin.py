@@ -12,8 +12,8 @@ import pytest
 from attention_influence import Scorer
 from attention_influence.corpus import Columns, list_sources
 from attention_influence.errors import StoreError
-from attention_influence.scoring.begin import Changes, begin_or_resume
-from attention_influence.scoring.run_store import open_run
+from attention_influence.store.begin import Changes, begin_or_resume
+from attention_influence.store.run import open_run
 from runs.runs import Command, begin, count_by_file, objects, rows_of, texts, work, write_lines
 from tiny_models import save_tiny
 

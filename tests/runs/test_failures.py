@@ -9,13 +9,13 @@ import pytest
 
 from attention_influence import Scorer
 from attention_influence.corpus import Columns
-from attention_influence.engines import work as work_module
-from attention_influence.engines.work import Worker
 from attention_influence.errors import StoreError
-from attention_influence.scoring.failures import Failure, forget_failures, parked, read_failures, record_failure
-from attention_influence.scoring.plan import Unit
-from attention_influence.scoring.run_store import open_run
-from attention_influence.scoring.worker import Reading
+from attention_influence.runs import worker as work_module
+from attention_influence.runs.worker import Worker
+from attention_influence.scoring.score_unit import Reading
+from attention_influence.store.failures import Failure, forget_failures, parked, read_failures, record_failure
+from attention_influence.store.plan import Unit
+from attention_influence.store.run import open_run
 from runs.runs import Command, begin, count_by_file, objects, texts, work, write_lines
 
 

@@ -6,16 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attention_influence import Scorer
+from attention_influence.commands.score import _result
 from attention_influence.config import ScoreConfig
 from attention_influence.corpus import Columns
-from attention_influence.engines.shard import own_units
-from attention_influence.engines.work import Worker
 from attention_influence.errors import UsageError
-from attention_influence.scoring.claims import Claims
-from attention_influence.scoring.plan import Unit
-from attention_influence.scoring.run_store import open_run
-from attention_influence.scoring.worker import Reading
-from attention_influence.verbs.score import _result
+from attention_influence.runs.shard import own_units
+from attention_influence.runs.worker import Worker
+from attention_influence.scoring.score_unit import Reading
+from attention_influence.store.leases import Claims
+from attention_influence.store.plan import Unit
+from attention_influence.store.run import open_run
 from runs.runs import Command, begin, rows_of, score_arguments, start, texts, write_lines
 
 PLAN = [Unit(f"{i:06d}", ()) for i in range(30)]

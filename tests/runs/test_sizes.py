@@ -12,7 +12,7 @@ import pytest
 
 from attention_influence.corpus import list_sources
 from attention_influence.corpus.slices import BYTES_PER_TOKEN
-from attention_influence.scoring.plan import make_plan
+from attention_influence.store.plan import make_plan
 from runs.runs import ENVIRONMENT, Command, count_by_file, rows_of, score_arguments, texts, write_lines
 
 

@@ -8,10 +8,10 @@ import pytest
 from attention_influence import Scorer
 from attention_influence.corpus import Columns
 from attention_influence.corpus.atomic_files import write_atomically
-from attention_influence.engines.work import Worker
-from attention_influence.scoring.claims import EXPIRY, Claim, Claims
-from attention_influence.scoring.failures import Failure, record_failure
-from attention_influence.scoring.worker import Reading
+from attention_influence.runs.worker import Worker
+from attention_influence.scoring.score_unit import Reading
+from attention_influence.store.failures import Failure, record_failure
+from attention_influence.store.leases import EXPIRY, Claim, Claims
 from runs.runs import Command, begin, texts, write_lines
 from s3_server import BUCKET, s3_server
 

@@ -13,9 +13,9 @@ from attention_influence import Scorer
 from attention_influence.corpus import Columns, list_sources
 from attention_influence.errors import StoreError
 from attention_influence.scoring import count_unigrams as counting
-from attention_influence.scoring.begin import Changes, begin_or_resume
 from attention_influence.scoring.count_unigrams import count_unigrams
-from attention_influence.scoring.run_store import open_run
+from attention_influence.store.begin import Changes, begin_or_resume
+from attention_influence.store.run import open_run
 from runs.runs import Command, rows_of, texts, write_lines
 
 

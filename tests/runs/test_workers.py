@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from attention_influence.engines import local
-from attention_influence.engines.local import place
 from attention_influence.errors import Interrupted
+from attention_influence.runs import local
+from attention_influence.runs.local import place
 from runs.runs import Command, rows_of, score_arguments, start, texts, write_lines
 from runs.test_signals import children_of, claimed, wait_for
 

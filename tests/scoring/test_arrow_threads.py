@@ -8,15 +8,15 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from attention_influence.scoring.run_store import scores_in
-from attention_influence.scoring.schema import SCORE_SCHEMA
+from attention_influence.store.run import scores_in
+from attention_influence.store.schema import SCORE_SCHEMA
 from plan_files import write_plan
 
 READ = """
 import os, sys
 import fsspec
-from attention_influence.scoring.run_store import open_run
-from attention_influence.scoring.score_store import open_store
+from attention_influence.store.run import open_run
+from attention_influence.store.reader import open_store
 
 def threads():
     return len(os.listdir("/proc/self/task"))

@@ -6,10 +6,10 @@ from fractions import Fraction
 import numpy as np
 import pyarrow as pa
 
-from attention_influence.scoring.score_store import open_store
 from attention_influence.selection.cutting.chosen import choose_rows
-from attention_influence.selection.ranking import open_ranking
-from attention_influence.selection.ranking_key import tie_hashes
+from attention_influence.selection.ranking.keys import tie_hashes
+from attention_influence.selection.ranking.ranking import open_ranking
+from attention_influence.store.reader import open_store
 
 
 def hash_of(source, row):

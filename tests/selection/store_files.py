@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attention_influence.corpus import Columns, Source, list_sources, read_rows
-from attention_influence.scoring.schema import SCORE_SCHEMA
+from attention_influence.store.schema import SCORE_SCHEMA
 from plan_files import write_plan
 
 

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_files import score_row, write_store
 
+from attention_influence.commands.select import select_verb
 from attention_influence.config import SelectConfig
 from attention_influence.errors import UsageError
 from attention_influence.selection import Rule, select
 from attention_influence.selection.cutting.budgets import shared_out
-from attention_influence.verbs.select import select_verb
 
 rows = st.lists(
     st.tuples(

@@ -7,7 +7,7 @@ import yaml
 from store_files import scored_store
 
 from attention_influence.selection import select
-from attention_influence.selection.card import Threshold, card
+from attention_influence.selection.output.card import Threshold, card
 from attention_influence.selection.rule import Rule
 
 

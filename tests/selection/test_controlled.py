@@ -12,9 +12,10 @@ from sklearn.metrics import r2_score
 from store_files import score_row, write_store
 
 from attention_influence.errors import UsageError
-from attention_influence.scoring.score_store import open_store
-from attention_influence.selection import controlled, select
-from attention_influence.selection.controlled import COLUMNS, fit_control
+from attention_influence.selection import select
+from attention_influence.selection.ranking.controlled import COLUMNS, fit_control
+from attention_influence.selection.ranking.ranking import controlled
+from attention_influence.store.reader import open_store
 
 
 def fitted(folder, *units, seed=0):

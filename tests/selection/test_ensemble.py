@@ -17,10 +17,10 @@ from store_files import score_row, write_store
 
 from attention_influence.errors import StoreError, UsageError
 from attention_influence.evidence.compare import compare
-from attention_influence.scoring.score_store import open_store
 from attention_influence.selection import Rule, select
-from attention_influence.selection.percentiles import percentiles
-from attention_influence.selection.ranking import open_ranking
+from attention_influence.selection.ranking.percentiles import percentiles
+from attention_influence.selection.ranking.ranking import open_ranking
+from attention_influence.store.reader import open_store
 
 VALUES = {
     "influence": lambda row: row["influence"],
@@ -82,7 +82,7 @@ def test_an_ensemble_is_the_weighted_mean_of_percentiles_within_each_domain(rows
 
 
 def test_percentiles_of_more_rows_than_are_sorted_at_a_time(monkeypatch):
-    monkeypatch.setattr("attention_influence.selection.percentiles._AT_A_TIME", 2048)
+    monkeypatch.setattr("attention_influence.selection.ranking.percentiles._AT_A_TIME", 2048)
     rng = np.random.default_rng(0)
     domains = pa.array(rng.choice(["a", "b", "c"], 9000).tolist())
     keys = [rng.integers(0, high, 9000, dtype=np.uint64) for high in (50, 2**63)]

@@ -7,7 +7,8 @@ import pytest
 from store_files import scored_store
 
 from attention_influence.errors import UsageError
-from attention_influence.selection import publish, select
+from attention_influence.selection import select
+from attention_influence.selection.output import staging as publish
 
 TOP = {"top": 0.5, "shard_bytes": 100}
 

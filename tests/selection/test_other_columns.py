@@ -13,8 +13,8 @@ from store_files import scored_store
 from attention_influence.corpus import list_sources
 from attention_influence.errors import CorpusError, UsageError
 from attention_influence.selection import select
-from attention_influence.selection.added_columns import warnings_of_columns
-from attention_influence.selection.json_table import strict_line
+from attention_influence.selection.output.columns import warnings_of_columns
+from attention_influence.selection.output.json_table import strict_line
 from attention_influence.strict_json import strict_json
 
 LATIN = pa.array([b"caf\xe9", b"ok", None])

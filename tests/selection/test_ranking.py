@@ -14,9 +14,9 @@ from scipy.stats import kstest, spearmanr
 from store_files import score_row, write_store
 
 from attention_influence.errors import UsageError
-from attention_influence.scoring.score_store import open_store
 from attention_influence.selection import Rule, select
-from attention_influence.selection.ranking import COMPUTED, open_ranking
+from attention_influence.selection.ranking.ranking import COMPUTED, open_ranking
+from attention_influence.store.reader import open_store
 
 losses = st.sampled_from([None, math.nan, 0.0, 0.5, 1.0, 1.5, 2.0, 3.25])
 rows = st.lists(

@@ -9,7 +9,8 @@ import pytest
 from driven_stores import driven_rows
 from store_files import score_row, write_store
 
-from attention_influence.selection import repetitive, select
+from attention_influence.selection import repetition as repetitive
+from attention_influence.selection import select
 
 
 def chosen_keys(folder):

@@ -14,8 +14,10 @@ import pytest
 from store_files import score_row, scored_store, write_store
 
 from attention_influence.errors import CorpusError, UsageError
-from attention_influence.scoring.claims import Claims
-from attention_influence.selection import dataset, publish, select
+from attention_influence.selection import select
+from attention_influence.selection.output import dataset
+from attention_influence.selection.output import staging as publish
+from attention_influence.store.leases import Claims
 
 ALL = {"top": 0.7, "shard_bytes": 100}
 COLUMNS = {"a.parquet": {}, "b.parquet": {"extra": [1] * 40}, "c.parquet": {}}

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from attention_influence.selection.schemas import conflict, conformed, groups_of, merged, unique_names
+from attention_influence.selection.output.schemas import conflict, conformed, groups_of, merged, unique_names
 
 UTC = datetime.UTC
 NOON = datetime.datetime(2024, 2, 29, 12, 30, 1)

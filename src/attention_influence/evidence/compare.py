@@ -15,10 +15,10 @@ from scipy.stats import rankdata
 
 from attention_influence.errors import StoreError
 from attention_influence.evidence.agreement import Overlap, in_top, overlap, spearman
-from attention_influence.scoring.score_store import ScoreStore
 from attention_influence.selection.key_sample import KeySample
-from attention_influence.selection.ranking import Ranking
-from attention_influence.selection.ranking_key import salted, tie_hashes
+from attention_influence.selection.ranking.keys import salted, tie_hashes
+from attention_influence.selection.ranking.ranking import Ranking
+from attention_influence.store.reader import ScoreStore
 
 FIGURES = ("loss_base", "n_tokens", "copy_share", "influence")
 """Columns whose means are compared."""

@@ -22,23 +22,23 @@ from attention_influence.evidence.embedding import Embed
 from attention_influence.evidence.words import count_words
 from attention_influence.heads.head_set import load_heads
 from attention_influence.progress import stage
-from attention_influence.report.checks import checks
-from attention_influence.report.coloured import token_rises
-from attention_influence.report.drivers import score_section
-from attention_influence.report.given import read_stability, read_validity
-from attention_influence.report.heads_section import heads_section
-from attention_influence.report.provenance import provenance_section
-from attention_influence.report.reading import Examples, choose_examples, reading
+from attention_influence.report.inputs import read_stability, read_validity
 from attention_influence.report.sample import DOCUMENTS, Sample, draw_sample
+from attention_influence.report.sections.checks import checks
+from attention_influence.report.sections.colours import token_rises
+from attention_influence.report.sections.diversity import diversity_section
+from attention_influence.report.sections.heads import heads_section
+from attention_influence.report.sections.provenance import provenance_section
+from attention_influence.report.sections.reading import Examples, choose_examples, reading
+from attention_influence.report.sections.score import score_section
+from attention_influence.report.sections.summary import summary_section
+from attention_influence.report.sections.words import Texts, words_section
 from attention_influence.report.store_figures import StoreFigures, read_store
-from attention_influence.report.summary import summary_section
 from attention_influence.report.texts import Key, texts_at
-from attention_influence.report.variety import diversity_section
 from attention_influence.report.visible import label, visible
-from attention_influence.report.wording import Texts, words_section
-from attention_influence.scoring.run_store import open_run
-from attention_influence.scoring.score_store import ScoreStore, open_store
 from attention_influence.selection.record import SelectionRecord, read_selection
+from attention_influence.store.reader import ScoreStore, open_store
+from attention_influence.store.run import open_run
 
 if TYPE_CHECKING:  # torch takes seconds, and most reports need none
     from attention_influence.scoring.scorer import Scorer

@@ -12,12 +12,12 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from attention_influence.evidence.agreement import Overlap, overlap
-from attention_influence.scoring.score_store import ScoreStore
-from attention_influence.selection.controlled import COLUMNS, DomainControl, fit_samples, observed
-from attention_influence.selection.ranking import Ranking, open_ranking
-from attention_influence.selection.ranking_key import salted, tie_hashes
+from attention_influence.selection.ranking.controlled import COLUMNS, DomainControl, fit_samples, observed
+from attention_influence.selection.ranking.keys import salted, tie_hashes
+from attention_influence.selection.ranking.ranking import Ranking, open_ranking
 from attention_influence.selection.record import SelectionRecord
 from attention_influence.shares import count_in
+from attention_influence.store.reader import ScoreStore
 
 DOCUMENTS = 20_000
 """About how many are drawn."""

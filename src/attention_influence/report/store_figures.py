@@ -14,8 +14,8 @@ import pyarrow as pa
 
 from attention_influence.disk_tables import disk_tables, fill
 from attention_influence.errors import StoreError
-from attention_influence.scoring.schema import SCORE_SCHEMA
-from attention_influence.scoring.score_store import ScoreStore
+from attention_influence.store.reader import ScoreStore
+from attention_influence.store.schema import SCORE_SCHEMA
 
 EXAMPLES = 5
 DETAILED = 100

@@ -14,7 +14,7 @@ from attention_influence.corpus import (
 from attention_influence.corpus.rows import readable_text
 from attention_influence.corpus.values import values_of
 from attention_influence.errors import CorpusError
-from attention_influence.scoring.score_store import ScoreStore
+from attention_influence.store.reader import ScoreStore
 
 Key = tuple[str, int]
 """(source, row) of a document."""

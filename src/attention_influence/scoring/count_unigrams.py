@@ -11,7 +11,7 @@ from attention_influence.corpus.sources import Source
 from attention_influence.errors import CorpusError
 from attention_influence.progress import stage
 from attention_influence.scoring.scorer import Scorer
-from attention_influence.scoring.unigrams import Unigrams
+from attention_influence.store.unigrams import Unigrams
 
 # Of the stored files: about a million tokens of plain text.
 _SAMPLE_BYTES = 4 << 20

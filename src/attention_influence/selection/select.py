@@ -11,23 +11,23 @@ from typing import Any, Literal, TypeVar
 
 from attention_influence.corpus.rows import Columns
 from attention_influence.corpus.sources import Source, is_unchanged
-from attention_influence.engines.tasks import over_processes, over_ray
 from attention_influence.errors import StoreError, UsageError
 from attention_influence.progress import progress
-from attention_influence.scoring.score_store import ScoreStore, open_store
-from attention_influence.selection.added_columns import added_names
-from attention_influence.selection.card import card
+from attention_influence.runs.parallel import over_processes, over_ray
 from attention_influence.selection.cutting.chosen import ChosenRows, choose_rows
-from attention_influence.selection.dataset import check_format, write_dataset, write_part
-from attention_influence.selection.layout import Layout, lay_out
-from attention_influence.selection.manifest import MANIFEST, write_manifest
-from attention_influence.selection.parts import Output, OutputFormat, Part, ShardSet, parts_of
-from attention_influence.selection.publish import DONE_MARK, StagedFolder, Staging, check_target, staged
-from attention_influence.selection.ranking import Ranking, open_ranking
+from attention_influence.selection.output.card import card
+from attention_influence.selection.output.columns import added_names
+from attention_influence.selection.output.dataset import check_format, write_dataset, write_part
+from attention_influence.selection.output.layout import Layout, lay_out
+from attention_influence.selection.output.manifest import MANIFEST, write_manifest
+from attention_influence.selection.output.parts import Output, OutputFormat, Part, ShardSet, parts_of
+from attention_influence.selection.output.staging import DONE_MARK, StagedFolder, Staging, check_target, staged
+from attention_influence.selection.ranking.ranking import Ranking, open_ranking
+from attention_influence.selection.ranking.temperature import Draw, drawn, standard_deviations
 from attention_influence.selection.record import SelectionRecord, Threshold, read_selection
-from attention_influence.selection.repetitive import Repetition, repetition_of
+from attention_influence.selection.repetition import Repetition, repetition_of
 from attention_influence.selection.rule import Rule
-from attention_influence.selection.temperature import Draw, drawn, standard_deviations
+from attention_influence.store.reader import ScoreStore, open_store
 from attention_influence.strict_json import strict_json
 
 Written = TypeVar("Written")

@@ -9,15 +9,15 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from attention_influence.errors import StoreError
-from attention_influence.scoring.score_store import ScoreStore
 from attention_influence.selection.cutting.budgets import Budget
 from attention_influence.selection.cutting.candidates import ByRank, Candidates, find_candidates, rank
 from attention_influence.selection.cutting.count import Counts, count
 from attention_influence.selection.cutting.cut import Cut
 from attention_influence.selection.cutting.histogram import Integers
-from attention_influence.selection.ranking import Ranking
+from attention_influence.selection.ranking.ranking import Ranking
 from attention_influence.selection.record import SelectionRecord, Threshold
 from attention_influence.selection.rule import Rule
+from attention_influence.store.reader import ScoreStore
 
 _BATCH_ROWS = 1 << 18
 

@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from attention_influence.errors import StoreError
-from attention_influence.scoring.score_store import ScoreStore
 from attention_influence.selection.cutting.histogram import Histogram, Integers
-from attention_influence.selection.passes import over_units
-from attention_influence.selection.ranking import Ranking
+from attention_influence.selection.ranking.ranking import Ranking
+from attention_influence.store.passes import over_units
+from attention_influence.store.reader import ScoreStore
 
 
 @dataclass(frozen=True)

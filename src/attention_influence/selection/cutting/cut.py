@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from attention_influence.selection.ranking import Ranking
-from attention_influence.selection.ranking_key import Keys, tie_hashes
+from attention_influence.selection.ranking.keys import Keys, tie_hashes
+from attention_influence.selection.ranking.ranking import Ranking
 
 Places = npt.NDArray[np.int64]
 

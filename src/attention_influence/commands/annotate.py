@@ -1,0 +1,241 @@
+"""`annotate`: one more column of a score store: of the corpus, of other files, or made by a quality classifier."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pyarrow as pa
+
+from attention_influence.commands.result import Result, table
+from attention_influence.config import AnnotateConfig
+from attention_influence.corpus import Columns, list_sources
+from attention_influence.corpus.atomic_files import remove_unfinished
+from attention_influence.corpus.preflight import check_writable_folder
+from attention_influence.errors import CorpusError, StoreError, UsageError
+from attention_influence.evidence.examples import read_examples
+from attention_influence.evidence.quality_classifier import load_classifier, record_of, train
+from attention_influence.progress import progress
+from attention_influence.selection.ranking.ranking import COMPUTED
+from attention_influence.store.columns.added import SideColumn, check_name, define, drop, side_columns
+from attention_influence.store.columns.corpus_values import (
+    NumbersOf,
+    UnitNumbers,
+    annotate_unit,
+    column_numbers,
+    text_numbers,
+)
+from attention_influence.store.columns.joining import joined
+from attention_influence.store.columns.number_files import NumberFiles
+from attention_influence.store.plan import Unit
+from attention_influence.store.reader import ScoreStore, open_store, unit_name
+from attention_influence.store.run import RunStore, open_run
+
+_CLASSIFIER = "classifier.npz"
+_EXAMPLES = "training_examples"
+_SOURCES = "--column C; --join FILES and --column C; or --positive FILES and --negative FILES"
+
+
+def annotate(config: AnnotateConfig) -> Result:
+    check_name(config.name, COMPUTED)
+    source = _source(config)
+    store = open_run(config.store)
+    if store is None:
+        raise StoreError(f"{config.store}: no run.json, so not a score store. Give the folder that `score --out` made.")
+    check_writable_folder(store.url)
+    column = _begin(config, store, source)
+    remove_unfinished(column.folder)
+    refused = _complete(store, column)
+    data, lines = _figures(open_store(store.url), column.name)
+    data |= {"definition": dict(column.definition), "refused": refused, "units_planned": len(store.units)}
+    lines = [*_of_classifier(column.definition.get("classifier")), *lines]
+    if data["units"] < len(store.units):
+        lines.append(
+            f"{data['units']:,} of {len(store.units):,} units have the column. When the others are scored: "
+            f"attention-influence annotate {store.url} {column.name}"
+        )
+    elif not data["with_value"]:
+        refused = {
+            **refused,
+            column.name: "no row has a number. Check the names of the column and of the id; replace: --overwrite",
+        }
+    lines += [f"error: {name}: {why}" for name, why in refused.items()]
+    return Result("\n".join(lines), data, exit_code=1 if refused else 0)
+
+
+def _source(config: AnnotateConfig) -> dict[str, Any] | None:
+    """Where the numbers come from, as it is recorded; None when it is to be what is recorded already."""
+    if config.column is not None and not (config.positive or config.negative):
+        if not config.join:
+            return {"column": config.column}
+        files = list_sources(config.join, needed="source" if config.join_on == "key" else config.id_column).sources
+        return NumberFiles(files, config.column, config.join_on, config.id_column).to_json()
+    if config.positive and config.negative and config.column is None and not config.join:
+        return {
+            "positive": [
+                _identity(s.name, s.size, s.version)
+                for s in list_sources(config.positive, needed=config.text_column).sources
+            ],
+            "negative": [
+                _identity(s.name, s.size, s.version)
+                for s in list_sources(config.negative, needed=config.text_column).sources
+            ],
+            "text_column": config.text_column,
+            "max_examples": config.max_examples,
+            "seed": config.seed,
+        }
+    if config.column is None and not (config.positive or config.negative or config.join or config.overwrite):
+        return None
+    raise UsageError(
+        f"Say where the numbers come from: {_SOURCES}; none of them, to go on with a column that was begun."
+    )
+
+
+def _identity(name: str, size: int, version: str) -> dict[str, Any]:
+    return {"name": name, "size": size, "version": version}
+
+
+def _begin(config: AnnotateConfig, store: RunStore, source: Mapping[str, Any] | None) -> SideColumn:
+    """The column as it is there, or a new one; of a classifier, trained."""
+    there = side_columns(store.url).get(config.name)
+    if there is not None and not config.overwrite:
+        if source is not None and there.definition.get("source") != source:
+            raise StoreError(
+                f"{there.folder} was made from something else, or its files have changed since. Choose another name, "
+                "go on with what it was made from by naming no source, or replace it: --overwrite"
+            )
+        return there
+    if source is None:
+        raise StoreError(
+            f"{store.url} has no side column {config.name!r} yet. Say where its numbers come from: {_SOURCES}."
+        )
+    definition: dict[str, Any] = {"name": config.name, "source": source}
+    if "column" in source:
+        if there is not None:
+            drop(there)
+        return define(store.url, config.name, definition)
+    positive, negative = (
+        list_sources(given, needed=config.text_column).sources for given in (config.positive, config.negative)
+    )
+    examples = read_examples(positive, negative, Columns(config.text_column), config.max_examples, config.seed)
+    classifier, held_out = train(examples, config.seed)
+    if there is not None:
+        drop(there)
+    classifier.save(f"{store.url}/columns/{config.name}/{_CLASSIFIER}")
+    return define(store.url, config.name, definition | {"classifier": record_of(examples, held_out)})
+
+
+def _complete(store: RunStore, column: SideColumn) -> dict[str, str]:
+    """Gives the column to the finished units that lack it; unit → why it could not have it."""
+    counts: Counter[str] = Counter()
+    done = store.published()
+    lacking = set(column.missing(done))
+    left = [unit for unit in store.units if unit.name in lacking]
+    refused: dict[str, str] = {}
+    if not left:
+        return refused
+    with (
+        _numbers_by_unit(store, column, left, counts) as numbers,
+        progress("annotating", len(left), "units") as advance,
+    ):
+        for unit in left:
+            counts.clear()
+            try:
+                found = numbers(unit)
+            except CorpusError as error:
+                refused[unit.name] = str(error)
+            else:
+                column.publish(unit.name, found.values, {"without": dict(found.reasons), **counts})
+            advance(1)
+    return refused
+
+
+@contextmanager
+def _numbers_by_unit(
+    store: RunStore, column: SideColumn, units: Sequence[Unit], counts: Counter[str]
+) -> Iterator[Callable[[Unit], UnitNumbers]]:
+    if "join" in column.definition["source"]:
+        with joined(store.url, units, NumberFiles.from_json(column.definition["source"])) as of_unit:
+            yield of_unit
+        return
+    numbers_of = _numbers_of(store, column, counts)
+    yield lambda unit: annotate_unit(store.url, unit, numbers_of)
+
+
+def _numbers_of(store: RunStore, column: SideColumn, counts: Counter[str]) -> NumbersOf:
+    source = column.definition["source"]
+    if "column" in source:
+        return column_numbers(source["column"])
+    classifier = load_classifier(f"{column.folder}/{_CLASSIFIER}")
+
+    def probabilities(texts: list[str]) -> Sequence[float]:
+        counts[_EXAMPLES] += classifier.trained_on(texts)
+        return list(classifier.probabilities(texts))
+
+    return text_numbers(Columns.from_json(store.run["columns"]), probabilities)
+
+
+def _figures(store: ScoreStore, name: str) -> tuple[dict[str, Any], list[str]]:
+    """What the column holds by domain, and rows without a number by reason, of the units that have it."""
+    column = store.side[name]
+    units = {unit: unit_name(unit) for unit in store.units}
+    having = replace(store, units=tuple(unit for unit, bare in units.items() if bare in column.units))
+    domains: dict[str, tuple[int, int, float, float, float]] = {}
+    for batch in having.batches(["domain", name]):
+        counted = pa.Table.from_batches([batch]).group_by("domain")
+        kinds = [("domain", "count"), (name, "count"), (name, "sum"), (name, "min"), (name, "max")]
+        for found in counted.aggregate(kinds).to_pylist():
+            rows, known, total, low, high = domains.get(found["domain"], (0, 0, 0.0, math.inf, -math.inf))
+            if found[f"{name}_count"]:
+                total += found[f"{name}_sum"]
+                low, high = min(low, found[f"{name}_min"]), max(high, found[f"{name}_max"])
+            counts = rows + found["domain_count"], known + found[f"{name}_count"]
+            domains[found["domain"]] = (*counts, total, low, high)
+    figures_of = [
+        {
+            "domain": domain,
+            "documents": rows,
+            "with_value": known,
+            "mean": total / known if known else None,
+            "lowest": low if known else None,
+            "highest": high if known else None,
+        }
+        for domain, (rows, known, total, low, high) in sorted(domains.items())
+    ]
+    without: Counter[str] = Counter()
+    examples = 0
+    for unit, about in column.records().items():
+        if unit in units.values():
+            without.update(about["without"])
+            examples += about.get(_EXAMPLES, 0)
+    data: dict[str, Any] = {
+        "column": name,
+        "units": len(having.units),
+        "with_value": sum(of_domain["with_value"] for of_domain in figures_of),
+        "without": dict(without),
+        "domains": figures_of,
+    }
+    headings = ("domain", "documents", "with a number", "mean", "lowest", "highest")
+    lines = [table(headings, [tuple(of_domain.values()) for of_domain in figures_of])]
+    if without:
+        lines.append("rows without a number: " + ", ".join(f"{count:,} {reason}" for reason, count in without.items()))
+    if "classifier" in column.definition:
+        data[_EXAMPLES] = examples
+        lines.append(f"{examples:,} documents were examples of the classifier, too; it judges them kindly")
+    return data, lines
+
+
+def _of_classifier(made: Mapping[str, Any] | None) -> list[str]:
+    if made is None:
+        return []
+    held_out = made["result"]
+    return [
+        f"trained on {made['positive']:,} positive and {made['negative']:,} negative examples; "
+        f"{made['on_both_sides']:,} texts were on both sides, and left out",
+        "on {examples:,} held-out examples: AUC {auc:.4f} ({0:.4f} to {1:.4f}), accuracy {accuracy:.4f} "
+        "({2:.4f} to {3:.4f}); in brackets: 95% intervals".format(
+            *held_out["auc_interval"], *held_out["accuracy_interval"], **held_out
+        ),
+    ]

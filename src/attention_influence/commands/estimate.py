@@ -1,0 +1,127 @@
+"""`estimate`: what scoring and selecting a corpus would take and give, from a random sample of it."""
+
+import math
+import resource
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from attention_influence.commands.corpus_checks import listed
+from attention_influence.commands.result import Result, table
+from attention_influence.commands.score import make_scorer, window_text, workers_of
+from attention_influence.config import EstimateConfig
+from attention_influence.corpus import Columns
+from attention_influence.corpus.sample import draw_slices, drawn_rows
+from attention_influence.errors import CorpusError
+from attention_influence.progress import progress
+from attention_influence.scoring.score_unit import in_lots
+from attention_influence.shares import count_in
+
+_RESAMPLES = 1000
+_INTERVAL = (5, 95)
+
+# One draw's documents of one domain: (influence, tokens) of each.
+_Draw = list[tuple[float, int]]
+
+
+def estimate(config: EstimateConfig) -> Result:
+    columns = Columns(config.text_column, domain=config.domain_column)
+    listing = listed(config.corpus, config.domain, columns)
+    scorer = make_scorer(config)
+    drawn, share = draw_slices(listing.sources, config.sample_tokens, config.seed)
+    draws: dict[str, list[_Draw]] = defaultdict(lambda: [[] for _ in drawn])
+    tokens = rows = bad = 0
+    seconds = 0.0
+    with progress("scoring a sample", config.sample_tokens, "tokens") as advance:
+        for lot in in_lots(drawn_rows(drawn, columns), lambda item: item[1].text, scorer.pack_tokens):
+            began = time.monotonic()
+            scores = scorer.score_prepared(scorer.prepare([row.text for _, row in lot]), progress=advance)
+            seconds += time.monotonic() - began
+            for (number, row), score in zip(lot, scores, strict=True):
+                rows += 1
+                bad += score.reason is not None
+                tokens += score.n_tokens or 0
+                if score.influence is not None:
+                    draws[row.domain][number].append((score.influence, score.n_tokens or 0))
+    if not tokens:
+        raise CorpusError("the sample holds no text to score; raise --sample-tokens, or check --text-column")
+    devices = workers_of(config.workers, config.device, scorer) if scorer.model.device.type == "cuda" else 1
+    data: dict[str, Any] = {
+        "sampled_documents": rows,
+        "sampled_tokens": tokens,
+        "share_without_score": bad / rows,
+        "documents": round(rows / share),
+        "tokens": round(tokens / share),
+        "hours": seconds / share / devices / 3600,
+        "tokens_per_second": tokens / seconds * devices,
+        "peak_memory_bytes": _peak_memory(),
+        "window": scorer.window,
+        "left_out": listing.left_out,
+        "top": config.top,
+        "domains": [_domain(name, draws[name], share, config) for name in sorted(draws)],
+    }
+    return Result(f"{_text(data)}\n{window_text(scorer)}", data)
+
+
+def _domain(name: str, draws: Sequence[_Draw], share: float, config: EstimateConfig) -> dict[str, Any]:
+    documents = sum(map(len, draws))
+    rng = np.random.default_rng(config.seed)
+    threshold, selected = _cut(draws, config.top)
+    resampled = [
+        _cut([draws[i] for i in rng.integers(len(draws), size=len(draws))], config.top) for _ in range(_RESAMPLES)
+    ]
+    return {
+        "domain": name,
+        "documents": round(documents / share),
+        "tokens": round(sum(tokens for draw in draws for _, tokens in draw) / share),
+        "threshold": threshold,
+        "threshold_interval": _interval([low for low, _ in resampled], lambda x: x),
+        "selected_tokens": round(selected / share),
+        "selected_tokens_interval": _interval([tokens for _, tokens in resampled], lambda x: round(x / share)),
+    }
+
+
+def _cut(draws: Sequence[_Draw], top: float) -> tuple[float, int]:
+    """The threshold of the top share of the documents, and the tokens that it selects."""
+    ranked = sorted((document for draw in draws for document in draw), reverse=True)
+    chosen = ranked[: count_in(top, len(ranked))]
+    return (chosen[-1][0] if chosen else math.nan), sum(tokens for _, tokens in chosen)
+
+
+def _interval(values: Sequence[float], scaled: Callable[[float], float]) -> list[float]:
+    return [scaled(float(bound)) for bound in np.nanpercentile(values, _INTERVAL)]
+
+
+def _peak_memory() -> int:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _text(data: dict[str, Any]) -> str:
+    rows = [
+        (
+            domain["domain"],
+            domain["documents"],
+            domain["tokens"],
+            "{:.4f} ({:.4f} to {:.4f})".format(domain["threshold"], *domain["threshold_interval"]),
+            "{:,} ({:,} to {:,})".format(domain["selected_tokens"], *domain["selected_tokens_interval"]),
+        )
+        for domain in data["domains"]
+    ]
+    headings = ("domain", "documents", "tokens", f"threshold of the top {data['top']:.0%}", "tokens selected")
+    return "\n".join(
+        [
+            table(headings, rows),
+            "in brackets: 90% intervals, by resampling the sample's draws",
+            f"{data['hours']:,.2f} hours on this machine, for {data['tokens']:,} tokens at "
+            f"{data['tokens_per_second']:,.0f} a second; peak memory {data['peak_memory_bytes'] / 2**30:.1f} GiB",
+            f"sampled: {data['sampled_documents']:,} documents, {data['sampled_tokens']:,} tokens, "
+            f"{data['share_without_score']:.1%} of the documents without a score",
+        ]
+    )

@@ -1,0 +1,57 @@
+"""`report`: one HTML page that shows a score store and a selection."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attention_influence.commands.result import Result
+from attention_influence.config import ReportConfig
+from attention_influence.corpus.preflight import check_writable_file
+from attention_influence.errors import UsageError
+from attention_influence.evidence.embedding import load_embedder
+from attention_influence.heads.head_set import load_heads
+from attention_influence.report.page import Inputs, write_report
+from attention_influence.store.run import open_run
+
+if TYPE_CHECKING:  # torch takes seconds, and most reports need none
+    from attention_influence.scoring.scorer import Scorer
+
+
+def report(config: ReportConfig) -> Result:
+    if config.embedding and not config.diversity:
+        raise UsageError("--embedding is for the section on diversity: give --diversity as well.")
+    check_writable_file(config.out)
+    page = write_report(
+        Path(config.out),
+        config.store,
+        Inputs(
+            heads=_path(config.heads),
+            selection=config.selection,
+            stability=_path(config.stability),
+            validity=_path(config.validity),
+            scorer=_scorer(config),
+            embed=load_embedder(config.embedding) if config.diversity else None,
+            texts=config.sample,
+            seed=config.seed,
+            warnings=load_heads(config.heads).warnings() if config.heads else [],
+        ),
+    )
+    return Result(f"written: {page}", {"report": str(page)})
+
+
+def _path(given: str | None) -> Path | None:
+    return Path(given) if given else None
+
+
+def _scorer(config: ReportConfig) -> "Scorer | None":
+    if config.model is None:
+        return None
+    if config.heads is None:
+        raise UsageError("--model colours tokens by the heads that are masked: give --heads as well.")
+    from attention_influence.commands.loading import load
+    from attention_influence.scoring.scorer import Scorer
+
+    model = load(config.model, config)
+    run = open_run(config.store)
+    scored_with = {} if run is None else run.run["fingerprint"]
+    window = scored_with.get("window") if scored_with.get("weights") == model.identity.weights else None
+    return Scorer(model, load_heads(config.heads), window=window)

@@ -1,0 +1,200 @@
+"""`score`: every document of a corpus into a score store; an unfinished store is resumed."""
+
+import logging
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from attention_influence.commands.corpus_checks import check_scored, listed
+from attention_influence.commands.expected_tokens import expected_tokens
+from attention_influence.commands.loading import load
+from attention_influence.commands.result import Result, some
+from attention_influence.commands.store_text import domains_and_reasons, failed_files
+from attention_influence.config import ScoreConfig, ScorerOptions
+from attention_influence.corpus import Columns
+from attention_influence.corpus.preflight import check_writable_folder
+from attention_influence.errors import Interrupted
+from attention_influence.heads.head_set import load_heads
+from attention_influence.progress import progress
+from attention_influence.runs.canary import canary_losses
+from attention_influence.runs.local import Job, run_locally
+from attention_influence.runs.ray_actors import Actors, run_on_ray
+from attention_influence.runs.shard import own_units
+from attention_influence.scoring.count_unigrams import count_unigrams
+from attention_influence.scoring.score_unit import Progress, Reading
+from attention_influence.scoring.scorer import Scorer
+from attention_influence.selection.output.columns import warnings_of_columns
+from attention_influence.store.begin import SCORING_VERSION, Changes, begin_or_resume, library_versions
+from attention_influence.store.failures import forget_failures, parked, read_failures
+from attention_influence.store.plan import Unit, default_unit_tokens, make_growing_plan, make_plan
+from attention_influence.store.run import RunStore, open_run
+
+_log = logging.getLogger(__name__)
+
+
+def score(config: ScoreConfig) -> Result:
+    _check_out(config.out)
+    columns = Columns(config.text_column, config.id_column, config.domain_column)
+    listing = listed(config.corpus, config.domain, columns, config.out)
+    warnings = warnings_of_columns(listing.sources)
+    for warning in warnings:
+        _log.warning(warning)
+    scorer = make_scorer(config)
+    parameters = sum(weights.numel() for weights in scorer.model.network.parameters())
+    unit_tokens = config.unit_tokens or default_unit_tokens(scorer.model.device.type, parameters)
+    record = _record(config, columns, scorer) | {"left_out": listing.left_out}
+    changes = Changes(config.extend, config.rescore_changed)
+    store = begin_or_resume(
+        config.out,
+        listing,
+        unit_tokens,
+        record,
+        changes,
+        lambda: count_unigrams(scorer, listing.sources, columns),
+        make_growing_plan if config.unit_tokens is None else make_plan,
+    )
+    if config.retry_failed:
+        for unit in parked(read_failures(store.url)):
+            forget_failures(store.url, unit)
+    mine = own_units(store.units, config.shard)
+    counted: Counter[str] = Counter()
+    began = time.monotonic()
+    total, before = expected_tokens(store, listing, scorer, columns)
+    with progress("scoring", total, "tokens", before) as advance:
+        lock = threading.Lock()
+
+        def more(rows: int, bad: int, tokens: int) -> None:
+            with lock:
+                counted.update(rows=rows, bad=bad, tokens=tokens)
+                advance(tokens)
+
+        job = Job(
+            store,
+            Reading(columns, config.on_bad_row, store.unigrams()),
+            config.max_bad_rate,
+            scorer.model,
+            {**_scorer_options(config), "heads": scorer.heads, "tested": scorer.tested},
+        )
+        try:
+            _run(config, job, mine, scorer, more)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"interrupted. What was published in {store.url} is whole: run the same command again to go on"
+            ) from None
+    seconds = round(time.monotonic() - began, 3)
+    of_run = {"left_out": listing.left_out, "tokens": counted["tokens"], "seconds": seconds, "warnings": warnings}
+    return _result(config, store, scorer, of_run)
+
+
+def _result(config: ScoreConfig, store: RunStore, scorer: Scorer, counted: Mapping[str, Any]) -> Result:
+    """What is said at the end. Only a run after which nothing is left reads the whole store, not each of many."""
+    stuck = parked(read_failures(store.url))
+    done = store.published()
+    held = sum(unit.name not in done and unit.name not in stuck for unit in store.units)
+    records = {} if held else store.records()
+    check_scored(store.url, records, config.max_bad_rate)
+    data: dict[str, Any] = {
+        "store": store.url,
+        "units": len(store.units),
+        "units_done": len(done),
+        "parked": stuck,
+        "failed_files": failed_files(records),
+        **counted,
+        "noise_floor": scorer.tested.noise,
+        "window": scorer.window,
+    }
+    tokens, seconds = counted["tokens"], counted["seconds"]
+    lines = []
+    if done and not held:
+        figures, text = domains_and_reasons(store.url)
+        data |= figures
+        lines.append(text)
+    lines.append(
+        f"{tokens:,} tokens in {seconds:,.1f} s ({tokens / max(seconds, 1e-9):,.0f} a second); "
+        f"noise floor of influence {scorer.tested.noise:.1e}; {window_text(scorer)}"
+    )
+    lines.append(f"{len(done):,} of {len(store.units):,} units are done; written: {store.url}")
+    if held:
+        lines.append(
+            f"{held:,} units are held by other workers, which are alive. The last of them prints what the store holds; "
+            f"until then: attention-influence status {store.url}"
+        )
+    lines += [f"warning: {warning}" for warning in counted["warnings"]]
+    lines += some([f"error: unit {name} is parked: {error}" for name, error in stuck.items()])
+    lines += some([f"error: {name}: {error}" for name, error in data["failed_files"].items()])
+    return Result("\n".join(lines), data, exit_code=1 if stuck or data["failed_files"] else 0)
+
+
+def _run(config: ScoreConfig, job: Job, mine: Sequence[Unit], scorer: Scorer, more: Progress) -> None:
+    if config.engine == "local":
+        run_locally(job, mine, workers_of(config.workers, config.device, scorer), more)
+        return
+    gpus = float(scorer.model.device.type == "cuda") if config.worker_gpus is None else config.worker_gpus
+    run_on_ray(job, mine, Actors(config.workers, config.worker_cpus, gpus), config.address, more)
+
+
+def make_scorer(config: ScorerOptions) -> Scorer:
+    """The scorer that a configuration asks for."""
+    heads = load_heads(config.heads)
+    model = load(config.model, config)
+    scorer = Scorer(model, heads, **_scorer_options(config))
+    if config.window is None and scorer.window < model.context:
+        _log.warning("%s; --window chooses another", window_text(scorer))
+    return scorer
+
+
+def _scorer_options(config: ScorerOptions) -> dict[str, Any]:
+    return {
+        "window": config.window,
+        "pack_tokens": config.pack_tokens,
+        "max_document_tokens": config.max_document_tokens,
+    }
+
+
+def _record(config: ScoreConfig, columns: Columns, scorer: Scorer) -> dict[str, Any]:
+    """run.json of a new store."""
+    return {
+        "fingerprint": {
+            "weights": scorer.model.identity.weights,
+            "tokenizer": scorer.model.identity.tokenizer,
+            "heads": sorted(list(head) for head in scorer.heads),
+            "window": scorer.window,
+            "precision": config.dtype,
+            "max_document_tokens": scorer.max_document_tokens,
+            "columns": columns.to_json(),
+            "scoring_version": SCORING_VERSION,
+        },
+        "columns": columns.to_json(),
+        "configuration": asdict(config),
+        "model": asdict(scorer.model.identity),
+        "arithmetic": scorer.model.arithmetic(),
+        "self_test": asdict(scorer.tested),
+        "noise_floor": scorer.tested.noise,
+        "canaries": canary_losses(scorer),
+        "versions": library_versions(),
+    }
+
+
+def _check_out(out: str) -> None:
+    """Raises StorageError, before anything is loaded, when a store that needs writing cannot be written."""
+    store = open_run(out)
+    if store is None or len(store.published()) < len(store.units):
+        check_writable_folder(out)
+
+
+def window_text(scorer: Scorer) -> str:
+    """The window that documents are scored in, beside the model's own context."""
+    return f"windows of at most {scorer.window:,} tokens (the model's context: {scorer.model.context:,})"
+
+
+def workers_of(workers: int | None, device: str | None, scorer: Scorer) -> int:
+    """Processes that `workers` asks for; None: one for each CUDA device, unless `device` names one."""
+    if workers is None:
+        one_device = scorer.model.device.type != "cuda" or device is not None
+        workers = 1 if one_device else torch.cuda.device_count()
+    return workers

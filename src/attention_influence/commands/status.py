@@ -1,0 +1,107 @@
+"""`status`: how far a run is, from any machine that can read its store."""
+
+from collections import Counter
+from typing import Any
+
+from attention_influence.commands.result import Result, some, table
+from attention_influence.commands.store_text import failed_files
+from attention_influence.config import StatusConfig
+from attention_influence.corpus.preflight import check_writable_folder
+from attention_influence.corpus.sources import left_out_line
+from attention_influence.errors import StoreError
+from attention_influence.progress import stage
+from attention_influence.store.columns.added import side_columns
+from attention_influence.store.failures import parked, read_failures
+from attention_influence.store.leases import Claims
+from attention_influence.store.run import RunStore, open_run
+
+
+@stage("reading the store")
+def status(config: StatusConfig) -> Result:
+    store = open_run(config.store)
+    if store is None:
+        raise StoreError(f"{config.store}: no run.json, so not a score store. Give the folder that `score --out` made")
+    compacted = _compact(store) if config.compact else None
+    records = store.records()
+    stuck = parked(read_failures(store.url))
+    left = dict.fromkeys(unit.name for unit in store.units if unit.name not in records and unit.name not in stuck)
+    standing = Claims(store.url, worker="status").standing(left)
+    claimed = {name: standing[name] for name in left if name in standing and standing[name].is_live()}
+    reasons: Counter[str] = Counter()
+    for about in records.values():
+        reasons.update(about["reasons"])
+    tokens = sum(about["tokens"] for about in records.values())
+    speed = _tokens_a_second(records)
+    data: dict[str, Any] = {
+        "store": store.url,
+        "units": len(store.units),
+        "done": len(records),
+        "claimed": {name: claim.worker for name, claim in claimed.items()},
+        "parked": stuck,
+        "failed_files": failed_files(records),
+        "rows": sum(about["rows"] for about in records.values()),
+        "tokens": tokens,
+        "reasons": dict(reasons.most_common()),
+        "duplicate_ids": sum(about["duplicate_ids"] for about in records.values()),
+        "left_out": store.run.get("left_out", {}),
+        "tokens_per_second": speed,
+        "seconds_left": _seconds_left(len(left), len(records), tokens, speed),
+    }
+    if compacted is not None:
+        data["compacted"] = compacted
+    return Result(_text(data), data)
+
+
+def _compact(store: RunStore) -> dict[str, int]:
+    """Objects that were put into files, and files."""
+    check_writable_folder(store.url)
+    names = [unit.name for unit in store.units]
+    folders = [store.scores, *(column.objects for column in side_columns(store.url).values())]
+    done = [objects.compact(names) for objects in folders]
+    units, packs = (sum(part) for part in zip(*done, strict=True))
+    return {"objects": units, "files": packs}
+
+
+def _text(data: dict[str, Any]) -> str:
+    left = data["seconds_left"]
+    rows = [
+        ("units done", f"{data['done']:,} of {data['units']:,}"),
+        ("units at work", f"{len(data['claimed']):,}"),
+        ("units parked", f"{len(data['parked']):,}"),
+        ("rows", f"{data['rows']:,}"),
+        ("tokens", f"{data['tokens']:,}"),
+        ("tokens a second", "–" if data["tokens_per_second"] is None else f"{data['tokens_per_second']:,.0f}"),
+        ("time left", "–" if left is None else f"{left / 3600:,.1f} hours"),
+        ("duplicate ids", f"{data['duplicate_ids']:,}"),
+    ]
+    lines = [table(("", ""), rows)]
+    if data["reasons"]:
+        lines.append(table(("rows without a score", ""), list(data["reasons"].items())))
+    if (left_out := left_out_line(data["left_out"])) is not None:
+        lines.append(left_out)
+    if data["claimed"]:
+        lines.append(table(("unit at work", "worker"), list(data["claimed"].items())))
+    lines += some([f"parked: unit {name}: {error}" for name, error in data["parked"].items()])
+    lines += some([f"failed: {name}: {error}" for name, error in data["failed_files"].items()])
+    if "compacted" in data:
+        lines.append("{objects:,} objects were put into {files:,} files".format(**data["compacted"]))
+    return "\n\n".join(lines)
+
+
+def _tokens_a_second(records: dict[str, dict[str, Any]]) -> float | None:
+    """Of all workers together, over the last hour in which units were finished."""
+    latest = max((about["finished"] for about in records.values()), default=0.0)
+    recent = [about for about in records.values() if about["finished"] > latest - 3600]
+    if not recent:
+        return None
+    began = min(about["finished"] - about["seconds"] for about in recent)
+    seconds = latest - began
+    return sum(about["tokens"] for about in recent) / seconds if seconds > 0 else None
+
+
+def _seconds_left(units_left: int, units_done: int, tokens: int, speed: float | None) -> float | None:
+    if not units_left:
+        return 0.0
+    if not units_done or not speed:
+        return None
+    return units_left * tokens / units_done / speed

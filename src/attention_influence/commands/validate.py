@@ -1,0 +1,193 @@
+"""`validate`: do the chosen heads matter? Tasks with them masked, beside random heads."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import islice
+from typing import Any
+
+from attention_influence.commands.loading import load
+from attention_influence.commands.result import Result, table
+from attention_influence.commands.score import window_text
+from attention_influence.config import ValidateConfig
+from attention_influence.corpus import Columns, list_sources
+from attention_influence.corpus.atomic_files import write_result
+from attention_influence.corpus.preflight import check_writable_file
+from attention_influence.corpus.sample import draw_slices, drawn_rows
+from attention_influence.corpus.texts import draw_texts
+from attention_influence.errors import UsageError
+from attention_influence.evidence.masking import conditions
+from attention_influence.evidence.tasks.benchmarks import benchmark_items, benchmark_names
+from attention_influence.evidence.tasks.in_context import in_context_items
+from attention_influence.evidence.tasks.items import Question, of_document, of_probe, read_items, tokenize
+from attention_influence.evidence.validity import KINDS, Change, Excess, TaskFigures, validate_heads
+from attention_influence.heads.detect import find_sentences, make_probes
+from attention_influence.heads.head_set import load_heads
+from attention_influence.model.language_model import LanguageModel
+from attention_influence.progress import progress
+from attention_influence.report.figures.plots import save_changes
+from attention_influence.scoring.scorer import Scorer
+from attention_influence.store.begin import library_versions
+from attention_influence.strict_json import strict_json
+
+_RETRIEVAL = "retrieval"
+_FEWEST_DRAWS = 5
+_MOST_TEXTS = 20_000
+_NAMES = {"chosen": "chosen", "random": "random", "matched": "random, same layers"}
+
+Tasks = dict[str, list[Question]]
+
+
+def validate(config: ValidateConfig) -> Result:
+    if config.draws < _FEWEST_DRAWS:
+        raise UsageError(f"--draws is {config.draws}; the spread over random heads needs at least {_FEWEST_DRAWS}")
+    if not config.out.endswith(".json"):
+        raise UsageError(f"--out is {config.out}; it is a .json file, and a .png is written beside it")
+    picture = f"{config.out.removesuffix('.json')}.png"
+    for file in (config.out, picture):
+        check_writable_file(file)
+    benchmarks = benchmark_names([name.strip() for given in config.benchmarks for name in given.split(",")])
+    own = read_items(config.items)
+    heads = load_heads(config.heads)
+    model = load(config.model, config)
+    scorer = Scorer(model, heads, window=min(config.context, model.context))
+    masked, notes = conditions(model.heads, heads.heads, config.draws, config.seed)
+    tasks, left_out = _tasks(config, model, scorer.window, benchmarks, heads.seed)
+    for item in own:
+        _add(tasks, left_out, item.task, tokenize(item, model.tokens, scorer.window))
+    tokens = sum(len(reading.tokens) for of_task in tasks.values() for q in of_task for reading in q.readings)
+    with progress("validating", tokens * len(masked), "tokens") as advance:
+        found = validate_heads(scorer, masked, tasks, config.seed, advance)
+    warnings = [*notes, *_warnings(found)]
+    data: dict[str, Any] = {
+        "model": asdict(model.identity),
+        "dtype": config.dtype,
+        "heads": [list(head) for head in heads],
+        "conditions": [{"kind": one.kind, "heads": [list(head) for head in one.heads]} for one in masked],
+        "configuration": asdict(config),
+        "versions": library_versions(),
+        "window": scorer.window,
+        "tokens": tokens,
+        "left_out": dict(left_out),
+        "tasks": [_to_json(figures) for figures in found],
+        "warnings": warnings,
+    }
+    write_result(config.out, (strict_json(data, indent=1) + "\n").encode())
+    save_changes(
+        [figures.task for figures in found],
+        {
+            "rise of the loss (nats a token)": [_bars(f.loss_changes) for f in found],
+            "fall of the accuracy": [_bars(f.accuracy_changes) for f in found],
+        },
+        picture,
+    )
+    written = f"{window_text(scorer)}\nwritten: {config.out}, {picture}"
+    return Result("\n".join(_text(found, left_out, warnings, written)), data)
+
+
+def _tasks(
+    config: ValidateConfig, model: LanguageModel, context: int, benchmarks: Sequence[str], heads_seed: int | None
+) -> tuple[Tasks, Counter[str]]:
+    """Questions by task, and how many items of each did not fit into the context."""
+    tasks: Tasks = defaultdict(list)
+    left_out: Counter[str] = Counter()
+    # The heads must not be tried on the probes that they were found with.
+    probe_seed = config.seed + (config.seed == heads_seed)
+    texts = draw_texts(config.sentences, config.text_column, _MOST_TEXTS, probe_seed)
+    sentences, _ = find_sentences(model, texts, probe_seed)
+    for probe in islice(make_probes(model, sentences, context, probe_seed), config.items_per_task):
+        tasks[_RETRIEVAL].append(of_probe(probe))
+    made = in_context_items(config.items_per_task, config.seed)
+    if benchmarks:
+        made += benchmark_items(benchmarks, config.items_per_task, config.seed)
+    for item in made:
+        _add(tasks, left_out, item.task, tokenize(item, model.tokens, context))
+    for domain, text in _documents(config):
+        _add(tasks, left_out, f"text: {domain}", of_document(text, model.tokens, context))
+    return tasks, left_out
+
+
+def _add(tasks: Tasks, left_out: Counter[str], task: str, question: Question | None) -> None:
+    if question is None:
+        left_out[task] += 1
+    else:
+        tasks[task].append(question)
+
+
+def _documents(config: ValidateConfig) -> Iterator[tuple[str, str]]:
+    """(domain, text) of a random sample of the corpus, each text once."""
+    if not config.corpus:
+        return
+    columns = Columns(config.text_column, domain=config.domain_column)
+    drawn, _ = draw_slices(
+        list_sources(config.corpus, needed=config.text_column).sources, config.sample_tokens, config.seed
+    )
+    rows = [row for rows in drawn_rows(drawn, columns) for _, row in rows]
+    yield from sorted({(row.domain, row.text) for row in rows if row.text is not None})
+
+
+def _warnings(found: Sequence[TaskFigures]) -> Iterator[str]:
+    retrieval = next(figures for figures in found if figures.task == _RETRIEVAL)
+    bounds = retrieval.loss_excess.interval
+    if bounds is not None and bounds[0] <= 0:
+        yield (
+            "masking the chosen heads does not hurt retrieval more than masking random heads of the same layers: "
+            "these heads do not retrieve, and influence by them means little"
+        )
+
+
+def _text(
+    found: Sequence[TaskFigures], left_out: Mapping[str, int], warnings: Sequence[str], written: str
+) -> Iterator[str]:
+    rows: list[tuple[object, ...]] = []
+    for figures in found:
+        rows.append((figures.task, "none", figures.loss, None, None, None, figures.accuracy, None, None, None))
+        for kind in KINDS:
+            loss, accuracy = figures.loss_changes[kind], figures.accuracy_changes[kind]
+            rows.append(("", _NAMES[kind], *_cells(loss), *_cells(accuracy)))
+    spread = ("95% interval", "of draws")
+    headings = ("task", "masked", "loss", "rise", *spread, "accuracy", "fall", *spread)
+    yield table(headings, rows)
+    yield "loss: nats a token of the answer; accuracy: share of answer tokens, or of choices, right"
+    yield ""
+    yield "how much more the chosen heads hurt than random ones of the same layers (mirror effect)"
+    yield table(
+        ("task", "items", "more loss", "95% interval", "less accuracy", "95% interval", "by loss"),
+        [
+            (
+                f.task,
+                f.items,
+                f.loss_excess.mean,
+                _range(f.loss_excess.interval),
+                f.accuracy_excess.mean,
+                _range(f.accuracy_excess.interval),
+                f.loss_excess.verdict,
+            )
+            for f in found
+        ],
+    )
+    yield from (f"{count} items of {task} do not fit into the context" for task, count in left_out.items())
+    yield from (f"warning: {warning}" for warning in warnings)
+    yield written
+
+
+def _cells(change: Change) -> tuple[object, ...]:
+    several = len(change.draws) > 1
+    draws = _range((min(change.draws), max(change.draws))) if several else None
+    return change.mean, change.worse, _range(change.interval), draws
+
+
+def _range(bounds: tuple[float, float] | None) -> str | None:
+    return None if bounds is None else f"{bounds[0]:.3f} to {bounds[1]:.3f}"
+
+
+def _bars(changes: Mapping[Any, Change]) -> dict[str, tuple[float, tuple[float, float] | None]]:
+    return {_NAMES[kind]: (change.worse, change.interval) for kind, change in changes.items()}
+
+
+def _to_json(figures: TaskFigures) -> dict[str, Any]:
+    record = asdict(figures)
+    for name in ("loss_excess", "accuracy_excess"):
+        excess: Excess = getattr(figures, name)
+        record[name]["verdict"] = excess.verdict
+    return record

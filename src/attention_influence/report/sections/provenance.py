@@ -1,0 +1,111 @@
+"""The section on where the figures come from: the commands that made them, versions, the fingerprint, bad rows."""
+
+import json
+import shlex
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from itertools import islice
+from typing import Any
+
+from attention_influence.config import ScoreConfig
+from attention_influence.heads.head_set import HeadSet
+from attention_influence.report.store_figures import StoreFigures
+from attention_influence.selection.record import SelectionRecord
+from attention_influence.store.reader import ScoreStore
+
+# More would bury the few settings that a reader looks for.
+_SETTINGS = 150
+# What a store's own record shows elsewhere, or only machines read.
+_LEFT_OUT = ("self_test", "canaries", "configuration")
+_DETECT = {"n_samples": "samples", "context": "context", "share": "share", "where": "where", "seed": "seed"}
+_SELECT = ("top", "tokens", "by", "apply", "rank_by", "temperature")
+_OPTIONS = {field.name: field for field in fields(ScoreConfig)}
+_RARELY = {name for name, field in _OPTIONS.items() if field.metadata.get("rarely")}
+
+
+@dataclass(frozen=True)
+class Provenance:
+    commands: tuple[str, ...]
+    versions: tuple[tuple[str, str], ...]
+    """(name, version)"""
+    settings: tuple[tuple[str, str], ...]
+    """(dotted name, value)"""
+    unscored: tuple[tuple[str, str, int], ...]
+    flagged: tuple[tuple[str, str, int], ...]
+    failed_files: tuple[tuple[str, str], ...]
+    """(source, why its rows are missing)"""
+
+
+def provenance_section(
+    store: ScoreStore,
+    figures: StoreFigures,
+    selected: SelectionRecord | None,
+    heads: HeadSet | None,
+    records: Mapping[str, Mapping[str, Any]],
+) -> Provenance:
+    """The section; `records` are those of the store's units."""
+    settings = {name: value for name, value in store.run.items() if name not in _LEFT_OUT}
+    versions = settings.pop("versions", None) or {}
+    failed = {name: why for about in records.values() for name, why in about.get("failed_files", {}).items()}
+    return Provenance(
+        tuple(_commands(store, selected, heads)),
+        tuple((str(name), str(version)) for name, version in versions.items()),
+        tuple(islice(_settings("", settings), _SETTINGS)),
+        figures.unscored,
+        figures.flagged,
+        tuple(sorted(failed.items())),
+    )
+
+
+def _commands(store: ScoreStore, selected: SelectionRecord | None, heads: HeadSet | None) -> Iterator[str]:
+    configuration = dict(store.run.get("configuration") or {})
+    model = configuration.get("model")
+    if heads is not None and heads.method != "given" and model:
+        known = {**heads.parameters, "n_samples": heads.n_samples, "seed": heads.seed}
+        options = {option: known[name] for name, option in _DETECT.items() if known.get(name) is not None}
+        yield _command("detect", [], {"model": model, "sentences": "TEXTS", **options, "out": configuration["heads"]})
+    if configuration:
+        yield _command("score", configuration.get("corpus") or (), _changed(configuration), _RARELY)
+    if selected is not None:
+        rule = selected.content.get("rule") or {}
+        options = {name: rule[name] for name in _SELECT if rule.get(name) is not None}
+        options |= {name: [f"{d}={n:g}" for d, n in (rule.get(f"{name}s") or {}).items()] for name in ("cap", "floor")}
+        if rule.get("top") is None:
+            options.pop("by", None)
+        if "seed" in (selected.content.get("ranking") or {}):
+            options["seed"] = selected.seed
+        if rule.get("weight", 1) != 1:
+            options |= {"manifest": True, "weight": rule["weight"]}
+        yield _command("select", [store.url], {**options, "out": "SELECTED"})
+
+
+def _changed(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a scoring run that are not at their defaults."""
+    return {
+        name: configuration[name]
+        for name, field in _OPTIONS.items()
+        if name in configuration and name != "corpus" and configuration[name] not in (field.default, [])
+    }
+
+
+def _command(verb: str, inputs: Sequence[Any], options: Mapping[str, Any], rarely: Collection[str] = ()) -> str:
+    words = ["attention-influence", verb, *map(str, inputs)]
+    for name, value in options.items():
+        flag = "--" + name.replace("_", "-")
+        if name in rarely:
+            words += ["--set", f"{name}={json.dumps(value)}"]
+        elif isinstance(value, bool):
+            words.append(flag if value else flag.replace("--", "--no-", 1))
+        else:
+            for one in value if isinstance(value, list | tuple) else (value,):
+                words += [flag, str(one)]
+    return " ".join(map(shlex.quote, words))
+
+
+def _settings(prefix: str, value: Any) -> Iterator[tuple[str, str]]:
+    """A nested record as (dotted name, value)."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _settings(f"{prefix}.{key}" if prefix else str(key), inner)
+    else:
+        yield prefix, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

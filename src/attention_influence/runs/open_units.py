@@ -1,0 +1,84 @@
+"""Which units are still to do, as one worker sees it: few listings, whatever the number of units and workers."""
+
+import random
+import time
+from collections import deque
+from collections.abc import Iterable
+
+from attention_influence.corpus.atomic_files import with_retries
+from attention_influence.store.failures import parked_units
+from attention_influence.store.leases import Claim, Claims
+from attention_influence.store.plan import Unit
+from attention_influence.store.run import RunStore
+
+# Of a worker's time, that listings may take.
+_LISTING_SHARE = 0.05
+
+
+class OpenUnits:
+    """Units to attempt: the worker's own in their order, then those that nobody holds, in random order.
+
+    The store is listed when a unit turned out to be another worker's, seldom enough that listing costs little. Random
+    order keeps workers apart that steal at the same time.
+    """
+
+    def __init__(self, store: RunStore, claims: Claims, mine: Iterable[Unit]) -> None:
+        self._store = store
+        self._claims = claims
+        self._own = {unit.name: unit for unit in mine}
+        self._waiting: deque[Unit] = deque()
+        self._is_contended = False
+        self._missed = False
+        self._last = 0.0
+        self._cost = 0.0
+        self.left: dict[str, Unit] = {}
+        """All that was neither published nor parked when the store was listed last."""
+        self.list()
+
+    def list(self) -> bool:
+        """Lists the store again; whether any unit is free."""
+        began = time.monotonic()
+        self.left, held = with_retries(self._listed, f"read {self._store.url}")
+        free = {name: unit for name, unit in self.left.items() if name not in held}
+        own = [free[name] for name in self._own if name in free]
+        others = [unit for name, unit in free.items() if name not in self._own]
+        if self._is_contended:
+            random.shuffle(own)
+        random.shuffle(others)
+        self._waiting = deque([*own, *others])
+        self._missed = False
+        self._last = time.monotonic()
+        self._cost = self._last - began
+        return bool(self._waiting)
+
+    def next(self) -> Unit | None:
+        """The next unit to attempt; None when all were handed out since the store was listed last."""
+        if self._missed and time.monotonic() - self._last > self.pause(0):
+            self.list()
+        return self._waiting.popleft() if self._waiting else None
+
+    def missed(self, unit: Unit) -> None:
+        """The unit was another worker's."""
+        self._missed = True
+        if not self._is_contended and unit.name in self._own:
+            self._is_contended = True  # others walk in the same order: no longer one behind the other
+            own = [unit for unit in self._waiting if unit.name in self._own]
+            random.shuffle(own)
+            self._waiting = deque([*own, *(unit for unit in self._waiting if unit.name not in self._own)])
+
+    def pause(self, seconds: float) -> float:
+        """At least so long, and so long that listing costs a small share of the time."""
+        return max(seconds, self._cost / _LISTING_SHARE)
+
+    def add(self, names: Iterable[str]) -> None:
+        """Hands these out, too: their claims are dead."""
+        self._waiting.extend(self.left[name] for name in names)
+
+    def standing(self) -> dict[str, Claim]:
+        """The claims on what is left."""
+        return with_retries(lambda: self._claims.standing(self.left), f"read {self._store.url}")
+
+    def _listed(self) -> tuple[dict[str, Unit], set[str]]:
+        held = self._claims.names()  # before the units: a claim ends after its unit was published
+        done = self._store.published() | parked_units(self._store.url)
+        return {unit.name: unit for unit in self._store.units if unit.name not in done}, held

@@ -1,0 +1,157 @@
+"""A worker's life: take a unit that nobody has, score it, publish it, until none is left."""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from operator import add
+from typing import Any
+
+import torch
+
+from attention_influence.corpus.atomic_files import with_retries
+from attention_influence.errors import StoreError, TooManyBadRows
+from attention_influence.model.memory import is_out_of_memory
+from attention_influence.runs.canary import BrokenDevice, check_canaries
+from attention_influence.runs.open_units import OpenUnits
+from attention_influence.scoring.score_unit import Progress, Reading, UnitScores, score_unit
+from attention_influence.scoring.scorer import Scorer
+from attention_influence.storage_errors import is_transient
+from attention_influence.store.failures import Failure, record_failure
+from attention_influence.store.leases import EXPIRY, Claim, Claims, worker_name
+from attention_influence.store.plan import Unit
+from attention_influence.store.run import RunStore
+
+# Waits before another attempt when storage or network failed (seconds).
+_BACKOFF = (1.0, 4.0, 16.0)
+# Rows before the share of bad ones is judged.
+_JUDGED_AFTER = 1000
+_POLL_SECONDS = 2.0
+# Tokens a pack below which too little memory is an error.
+_SMALLEST_PACK = 256
+
+
+@dataclass
+class Worker:
+    """Scores units of one store with one scorer; any number of them may work on a store."""
+
+    store: RunStore
+    scorer: Scorer
+    reading: Reading
+    max_bad_rate: float = 1.0
+    progress: Progress = lambda rows, bad, tokens: None
+    name: str = field(default_factory=worker_name)
+    _rows: int = 0
+    _bad: int = 0
+
+    def work(self, mine: Iterable[Unit]) -> None:
+        """Publishes the units of `mine` that are not done, then steals what nobody else is at work on.
+
+        Returns when every unit is published, parked, or held by a worker that has shown to be alive.
+        """
+        claims = Claims(self.store.url, self.name)
+        units = OpenUnits(self.store, claims, mine)
+        seen: dict[str, Claim] = {}
+        waiting_since = time.monotonic()
+        while True:
+            worked = False
+            while unit := units.next():
+                try:
+                    is_mine = self._attempt(unit, claims)
+                except BaseException:  # Ctrl-C may come between any two steps of taking and giving back
+                    claims.give_up(unit.name)
+                    raise
+                if is_mine:
+                    worked = True
+                else:
+                    units.missed(unit)
+            if worked:
+                seen, waiting_since = {}, time.monotonic()
+            elif units.left:
+                time.sleep(units.pause(_POLL_SECONDS))
+            if units.list():
+                continue
+            standing = units.standing()
+            # A claim that changes is alive, whatever clocks say.
+            if all(name in standing and seen.setdefault(name, standing[name]) != standing[name] for name in units.left):
+                return
+            if time.monotonic() - waiting_since > 2 * EXPIRY:
+                return
+            units.add(name for name in units.left if name not in standing or not standing[name].is_live())
+
+    def _attempt(self, unit: Unit, claims: Claims) -> bool:
+        """Whether the unit was this worker's to do, whatever came of it."""
+        where = f"{self.store.url}, unit {unit.name}"
+        if not with_retries(lambda: claims.take(unit.name), f"claim {where}"):
+            return False
+        with claims.kept(unit.name):
+            if with_retries(lambda: self.store.is_published(unit), f"read {where}"):
+                return False  # by its last holder, a moment ago
+            # Before the unit, and none of its failures: a device that has gone wrong would fail, and park, all of them.
+            self._check_device()
+            try:
+                began = time.monotonic()
+                scores = self._score(unit)
+                about = {**scores.about(), **self._circumstances(time.monotonic() - began)}
+            except (TooManyBadRows, StoreError):
+                raise
+            except Exception as error:  # whatever it is, it is this unit's; the others go on
+                failure = Failure(unit.name, self.name, f"{type(error).__name__}: {error}", time.time())
+                with_retries(lambda: record_failure(self.store.url, failure), f"write the failure of {where} ({error})")
+            else:
+                self.store.publish(unit, scores.table, about)
+        return True
+
+    def _check_device(self) -> None:
+        """Raises BrokenDevice when fixed texts do not get the losses that the run began with."""
+        try:
+            check_canaries(self.scorer, self.store.run["canaries"], self.store.run["fingerprint"]["precision"])
+        except RuntimeError as error:  # CUDA's errors stay for as long as the process lives
+            raise BrokenDevice(
+                f"{self.scorer.model.device} fails on a fixed text ({error}). Start again, on another device if this "
+                "one goes on to fail"
+            ) from error
+
+    def _score(self, unit: Unit) -> UnitScores:
+        """The unit's scores, tried again when storage fails, and with half the packing budget when memory does."""
+        waits = iter(_BACKOFF)
+        while True:
+            counted = [0, 0, 0]
+
+            def count(*more: int, counted: list[int] = counted) -> None:
+                counted[:] = map(add, counted, more)
+                self._count(*more)
+
+            try:
+                return score_unit(self.scorer, unit, self.reading, count)
+            except Exception as error:
+                self._count(*(-number for number in counted))  # the unit is done again, now or later
+                if is_transient(error) and (pause := next(waits, None)):
+                    time.sleep(pause)
+                elif is_out_of_memory(error) and self.scorer.pack_tokens > _SMALLEST_PACK:
+                    self.scorer.pack_tokens //= 2
+                    torch.cuda.empty_cache()
+                else:
+                    raise
+
+    def _count(self, rows: int, bad: int, tokens: int) -> None:
+        self._rows += rows
+        self._bad += bad
+        self.progress(rows, bad, tokens)
+        if self._rows >= _JUDGED_AFTER and self._bad > self.max_bad_rate * self._rows:
+            raise TooManyBadRows(
+                f"{self._bad:,} of {self._rows:,} rows could not be scored, more than --max-bad-rate "
+                f"{self.max_bad_rate}. With --max-bad-rate 1 they are kept, and `attention-influence status` lists the "
+                "reasons"
+            )
+
+    def _circumstances(self, seconds: float) -> Mapping[str, Any]:
+        return {
+            "worker": self.name,
+            "seconds": round(seconds, 3),
+            "finished": time.time(),
+            "pack_tokens": self.scorer.pack_tokens,
+            "device": str(self.scorer.model.device),
+            "threads": torch.get_num_threads(),
+            "fingerprint": self.store.run["fingerprint"],
+            "versions": self.store.run["versions"],
+        }

@@ -1,0 +1,198 @@
+"""Whether what influence chose is mostly repetition, and what controlled influence would have chosen instead.
+
+One pass over the store: the shares of tokens are exact; the comparison is made on a random sample of each domain.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from attention_influence.selection.cutting.chosen import ChosenRows
+from attention_influence.selection.cutting.cut import Cut
+from attention_influence.selection.key_sample import KeySample
+from attention_influence.selection.ranking.controlled import COLUMNS, Control, Method, add_by_domain, fit_samples
+from attention_influence.selection.ranking.keys import salted, tie_hashes
+from attention_influence.selection.record import Threshold
+from attention_influence.store.passes import over_units
+from attention_influence.store.reader import ScoreStore
+
+MOSTLY = 0.5
+"""Above this `copy_share` a document mostly repeats itself; above this share of chosen tokens in such documents, the
+choice does."""
+SAMPLE = 10_000
+"""Documents of a domain on which the two rankings are compared."""
+# Of very many domains the largest are compared, and trees, which take about a second, are tried only in a few.
+_MOST_DOMAINS = 50
+_MOST_WITH_TREES = 5
+
+
+@dataclass(frozen=True)
+class Means:
+    """Over documents."""
+
+    copy_share: float | None
+    loss_base: float
+    n_tokens: float
+
+
+@dataclass(frozen=True)
+class Instead:
+    """What controlled influence would have chosen, as many documents of the sample as influence did."""
+
+    sampled: int
+    chosen: int
+    overlap: float
+    """Share of either choice that is in both."""
+    chance: float
+    """What the overlap would be if the two had nothing to do with each other."""
+    method: Method
+    explained: float
+    """Share of the variance of influence (as log ratio) that length, loss and repetition explain."""
+    influence: Means
+    controlled: Means
+
+
+@dataclass(frozen=True)
+class Repetition:
+    """How repetitive the choice is in one domain."""
+
+    domain: str
+    chosen: float | None
+    """Share of the chosen tokens in documents that repeat themselves; None when nothing is chosen."""
+    ranked: float | None
+    """The same of all ranked tokens."""
+    instead: Instead | None
+    """None where nothing could be controlled."""
+
+    def warning(self) -> str | None:
+        """For a domain whose choice is mostly repetition."""
+        if self.chosen is None or self.chosen <= MOSTLY:
+            return None
+        return (
+            f"domain {self.domain}: {self.chosen:.0%} of the chosen tokens are in documents that repeat themselves "
+            f"({self.ranked:.0%} of all tokens). Look at some, and at --rank-by controlled"
+        )
+
+
+def repetition_of(store: ScoreStore, chosen: ChosenRows, seed: int) -> tuple[Repetition, ...]:
+    """How repetitive the choice is in each domain, by name.
+
+    A document repeats itself when its flag says `repetitive` (more than 0.3 of its 5-grams stood earlier in it), or its
+    `copy_share` is above 0.5. Without the columns of controlled influence there is no comparison.
+    """
+    controlled = set(COLUMNS) <= set(store.schema.names)
+    largest = sorted(chosen.thresholds, key=lambda domain: (-domain.ranked, domain.domain))[:_MOST_DOMAINS]
+    passing = _Pass(chosen.cut, largest if controlled else [], seed)
+    columns = ["source", "row", "domain", "influence", "n_tokens", "copy_share", "flag", *chosen.cut.ranking.columns]
+    for _ in over_units(store, [*columns, *(COLUMNS if controlled else ())], passing.add):
+        pass
+    rows_of = {name: sample.rows() for name, sample in passing.samples.items() if sample.has_rows}
+    control = fit_samples(rows_of, seed, trees=[domain.domain for domain in largest[:_MOST_WITH_TREES]])
+    return tuple(
+        Repetition(
+            domain.domain,
+            chosen=_share(passing.repeated["chosen"][domain.domain], domain.tokens_chosen),
+            ranked=_share(passing.repeated["ranked"][domain.domain], domain.tokens),
+            instead=_instead(control, domain.domain, rows_of[domain.domain]) if domain.domain in rows_of else None,
+        )
+        for domain in chosen.thresholds
+    )
+
+
+class _Pass:
+    """What one pass over the store collects; threads add to it."""
+
+    def __init__(self, cut: Cut, domains: Sequence[Threshold], seed: int) -> None:
+        # Twice as many as are wanted, for some lack a figure; all others are passed over by their hash alone.
+        self.samples = {
+            domain.domain: KeySample(SAMPLE, min(2**65 * SAMPLE // max(domain.ranked, 1), 2**64 - 1))
+            for domain in domains
+        }
+        self.repeated: dict[str, Counter[str]] = {"ranked": Counter(), "chosen": Counter()}
+        """Domain → tokens in documents that repeat themselves."""
+        self._cut = cut
+        own = ("source", "row", "domain", "influence", "n_tokens")
+        self._needed = [*dict.fromkeys([*own, *cut.ranking.columns])]
+        self._salt = f"repetition {seed}"
+        self._lock = threading.Lock()
+
+    def add(self, batches: Iterator[pa.RecordBatch]) -> None:
+        """Adds a unit."""
+        near: list[pa.RecordBatch] = []
+        for batch in batches:
+            self._add_repeated(batch)
+            if self.samples:
+                near.append(self._near(batch))
+        for rows in pa.Table.from_batches(near).combine_chunks().to_batches() if near else ():
+            with self._lock:
+                add_by_domain(self.samples, rows, rows.column("hash").to_numpy())
+
+    def _add_repeated(self, batch: pa.RecordBatch) -> None:
+        repeats = batch.select(self._needed).filter(_repeats_itself(batch))
+        values = self._cut.ranking.values(repeats)
+        ranked, chosen = self._cut.ranking.ranked(repeats, values), self._cut.inside(repeats, values)
+        with self._lock:
+            for name, rows in (("ranked", ranked), ("chosen", chosen)):
+                _add_tokens(self.repeated[name], repeats, rows)
+
+    def _near(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows that may belong to a sample, with their hashes and whether they are chosen."""
+        hashes = salted(tie_hashes(batch.column("source"), batch.column("row").to_numpy()), self._salt)
+        domains = batch.column("domain").dictionary_encode()
+        bounds = [self.samples[name].bound if name in self.samples else -1 for name in domains.dictionary.to_pylist()]
+        sampled = np.array([bound >= 0 for bound in bounds], dtype=np.bool_)
+        bound = np.array([max(bound, 0) for bound in bounds], dtype=np.uint64)
+        codes = domains.indices.to_numpy()
+        near = sampled[codes] & (hashes <= bound[codes])
+        rows = batch.filter(pa.array(near))
+        chosen = self._cut.inside(rows, self._cut.ranking.values(rows))
+        columns = {name: rows.column(name) for name in rows.schema.names}
+        columns |= {name: columns[name].cast(pa.string()) for name in ("source", "domain", "flag")}
+        return pa.RecordBatch.from_pydict(columns | {"hash": pa.array(hashes[near]), "chosen": pa.array(chosen)})
+
+
+def _repeats_itself(batch: pa.RecordBatch) -> pa.Array:
+    flags = batch.column("flag").dictionary_encode()
+    flagged = pc.match_substring(flags.dictionary, "repetitive").take(flags.indices).fill_null(False)
+    return pc.or_(flagged, pc.greater(batch.column("copy_share"), MOSTLY).fill_null(False))
+
+
+def _add_tokens(counter: Counter[str], batch: pa.RecordBatch, rows: npt.NDArray[np.bool_]) -> None:
+    counted = pa.table({"domain": batch.column("domain"), "tokens": batch.column("n_tokens")}).filter(pa.array(rows))
+    for row in counted.group_by("domain").aggregate([("tokens", "sum")]).to_pylist():
+        counter[row["domain"]] += row["tokens_sum"] or 0
+
+
+def _share(part: int, whole: int) -> float | None:
+    return part / whole if whole else None
+
+
+def _instead(control: Control, name: str, rows: pa.Table) -> Instead | None:
+    fitted = control.domains[name]
+    by_influence = np.asarray(rows["chosen"].to_numpy(), dtype=np.bool_)
+    chosen = int(by_influence.sum())
+    if fitted.method == "mean" or not chosen:
+        return None
+    highest = np.argsort(-control.values(rows).to_numpy(), kind="stable")[:chosen]
+    by_controlled = np.zeros(len(by_influence), dtype=np.bool_)
+    by_controlled[highest] = True
+    return Instead(
+        sampled=len(by_influence),
+        chosen=chosen,
+        overlap=float((by_influence & by_controlled).sum()) / chosen,
+        chance=chosen / len(by_influence),
+        method=fitted.method,
+        explained=fitted.explained,
+        influence=_means(rows.filter(pa.array(by_influence))),
+        controlled=_means(rows.filter(pa.array(by_controlled))),
+    )
+
+
+def _means(rows: pa.Table) -> Means:
+    return Means(*(pc.mean(rows[name]).as_py() for name in ("copy_share", "loss_base", "n_tokens")))

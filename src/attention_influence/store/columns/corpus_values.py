@@ -1,0 +1,135 @@
+"""Numbers for the rows of a unit that is scored, out of its corpus files: joined by key, in the order of its scores."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as types
+
+from attention_influence.corpus.json_lines import json_lines_at, parse_object
+from attention_influence.corpus.parquet import parquet_rows_at, parquet_schema
+from attention_influence.corpus.read import read_rows
+from attention_influence.corpus.rows import Columns
+from attention_influence.corpus.slices import Slice
+from attention_influence.errors import CorpusError
+from attention_influence.store.plan import Unit, must_be_unchanged
+from attention_influence.store.run import scores_in
+
+Rows = npt.NDArray[np.int64]
+NumbersOf = Callable[[Slice, Rows], Iterator[tuple[Sequence[int], Sequence[float | str]]]]
+"""From a slice and the ascending keys of some of its rows: some of those keys at a time, and for each a number, or the
+reason why there is none."""
+
+NO_TEXT, MISSING, NOT_A_NUMBER = "no_text", "missing", "not_a_number"
+
+
+@dataclass
+class UnitNumbers:
+    """One number for each row of a unit's scores, null where there is none."""
+
+    values: pa.Array
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why rows have none."""
+
+
+def annotate_unit(store: str, unit: Unit, numbers_of: NumbersOf) -> UnitNumbers:
+    """The numbers of the unit's rows. A row without a text has none.
+
+    Raises CorpusError when a file changed since it was planned, or its rows are not those that were scored, StoreError
+    when the unit's scores cannot be read.
+    """
+    keys = unit_keys(store, unit, ["source", "row", "n_chars"])
+    row = keys["row"].to_numpy()
+    values = np.zeros(len(row))
+    reasons = np.full(len(row), NO_TEXT, dtype=object)
+    for part in unit.slices:
+        here = pc.and_(pc.equal(keys["source"], part.source.name), pc.is_valid(keys["n_chars"])).to_numpy()
+        here &= (row >= part.start) & (row < (np.inf if part.end is None else part.end))
+        places = np.flatnonzero(here)
+        if not len(places):
+            continue
+        must_be_unchanged(part)
+        wanted, found = row[places], 0
+        for rows, numbers in numbers_of(part, wanted):
+            at = np.searchsorted(wanted, rows)
+            for place, number in zip(places[at].tolist(), numbers, strict=True):
+                if isinstance(number, str):
+                    reasons[place] = number
+                else:
+                    values[place], reasons[place] = number, None
+            found += len(rows)
+        must_be_unchanged(part)
+        if found != len(wanted):
+            raise CorpusError(
+                f"{part.source.url}: {len(wanted) - found:,} rows that were scored are not in it. Score it again: "
+                "--rescore-changed"
+            )
+    null = reasons != None  # noqa: E711  (element by element)
+    return UnitNumbers(pa.array(values, pa.float64(), mask=null), Counter(reasons[null].tolist()))
+
+
+def column_numbers(column: str) -> NumbersOf:
+    """What a column (or JSON key) of the corpus holds: integers, floats and decimals; null for anything else."""
+
+    def numbers(part: Slice, rows: Rows) -> Iterator[tuple[Sequence[int], Sequence[float | str]]]:
+        source = part.source
+        if source.format == "parquet":
+            if column not in parquet_schema(source).names:
+                yield rows.tolist(), [MISSING] * len(rows)
+                return
+            for indexes, table in parquet_rows_at(source, rows, [column]):
+                yield indexes, numbers_in(table.column(column))
+            return
+        for offset, line in json_lines_at(source, rows.tolist()):
+            record, _ = parse_object(line)
+            yield [offset], [number_in((record or {}).get(column))]
+
+    return numbers
+
+
+def text_numbers(columns: Columns, numbers_of_texts: Callable[[list[str]], Sequence[float]]) -> NumbersOf:
+    """What a function makes of the texts, some at a time."""
+
+    def numbers(part: Slice, rows: Rows) -> Iterator[tuple[Sequence[int], Sequence[float | str]]]:
+        for batch in read_rows(part.source, columns, part.start, part.end):
+            at = np.searchsorted(rows, [row.row for row in batch])
+            asked = rows[np.minimum(at, len(rows) - 1)] == [row.row for row in batch]
+            texts = {row.row: row.text for row, is_asked in zip(batch, asked, strict=True) if is_asked and row.text}
+            if texts:
+                yield list(texts), numbers_of_texts(list(texts.values()))
+
+    return numbers
+
+
+def numbers_in(column: pa.ChunkedArray) -> list[float | str]:
+    """`number_in` of each value; of a column of something else than numbers, none is looked at."""
+    kinds = (types.is_integer, types.is_floating, types.is_decimal, types.is_null)
+    if not any(is_kind(column.type) for is_kind in kinds):
+        return [NOT_A_NUMBER if is_there else MISSING for is_there in column.is_valid().to_pylist()]
+    return [number_in(value) for value in column.to_pylist()]
+
+
+def number_in(value: Any) -> float | str:
+    """What is stored of a value, or the reason why it is no number."""
+    if value is None:
+        return MISSING
+    if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
+        return NOT_A_NUMBER
+    try:
+        number = float(value)
+    except OverflowError:
+        return NOT_A_NUMBER
+    return number if math.isfinite(number) else NOT_A_NUMBER
+
+
+def unit_keys(store: str, unit: Unit, columns: Sequence[str]) -> pa.Table:
+    """Those columns of a unit's scores. Raises StoreError when they cannot be read."""
+    with scores_in(store).open(unit.name) as found:
+        return found.read(columns).combine_chunks()

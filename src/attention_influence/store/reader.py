@@ -1,0 +1,111 @@
+"""The score store as its readers see it: what its run recorded, and the rows of its finished units as a stream."""
+
+import functools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import fsspec
+import pyarrow as pa
+
+from attention_influence.corpus.filesystems import open_filesystem
+from attention_influence.corpus.sources import Source
+from attention_influence.errors import StoreError
+from attention_influence.store.columns.added import SideColumn, side_columns
+from attention_influence.store.run import open_run, scores_in
+from attention_influence.store.unit_files import UnitObjects
+
+_BATCH_ROWS = 1 << 16
+
+
+@dataclass(frozen=True)
+class ScoreStore:
+    """A store's run record and the units that were finished when it was opened."""
+
+    url: str
+    filesystem: fsspec.AbstractFileSystem
+    run: Mapping[str, Any]
+    units: tuple[str, ...]
+    """Paths of the finished units' own objects; where `status --compact` moved them, `unit_batches` finds them."""
+    n_planned: int
+    """Units of the plan."""
+    sources: dict[str, Source]
+    """By name, those of the plan."""
+    schema: pa.Schema
+    """Of the rows, side columns included."""
+    side: Mapping[str, SideColumn] = field(default_factory=dict)
+    """Side columns by name."""
+
+    @functools.cached_property
+    def scores(self) -> UnitObjects:
+        """The objects of its units."""
+        return scores_in(self.url)
+
+    @property
+    def is_complete(self) -> bool:
+        return len(self.units) == self.n_planned
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """Those columns of every row, some ten thousand rows at a time, unit after unit.
+
+        Raises StoreError naming the unit that cannot be read, or a side column that not all finished units have.
+        """
+        self.check_side_columns(columns)
+        for unit in self.units:
+            yield from self.unit_batches(unit, columns)
+
+    def check_side_columns(self, columns: Sequence[str]) -> None:
+        """Raises StoreError naming a side column among those that not all finished units have."""
+        for column in (self.side[name] for name in columns if name in self.side):
+            if missing := column.missing(map(unit_name, self.units)):
+                raise StoreError(
+                    f"{column.folder}: {len(missing):,} of {len(self.units):,} finished units do not have this column "
+                    f"yet. Complete it with `annotate {self.url} {column.name}`."
+                )
+
+    def unit_batches(
+        self, unit: str, columns: Sequence[str], batch_rows: int = _BATCH_ROWS, encoded: Sequence[str] = ()
+    ) -> Iterator[pa.RecordBatch]:
+        """Those columns of a unit's rows; the `encoded` ones as dictionaries, which is how they lie on disk."""
+        beside = [self.side[name] for name in columns if name in self.side]
+        own = [name for name in columns if name not in self.side]
+        as_dictionaries = [name for name in own if name in encoded]
+        with self.scores.open(unit_name(unit), read_dictionary=as_dictionaries) as found:
+            missing = [name for name in own if name not in found.file.schema_arrow.names]
+            if missing:
+                raise StoreError(f"{unit}: no column {missing[0]!r}, which other units have. Score it again.")
+            # One number for each row of a unit is little, beside the batches of the others.
+            values = {column.field: column.values(unit_name(unit), found.rows) for column in beside}
+            first = 0
+            for batch in found.batches(own, batch_rows):
+                for added, numbers in values.items():
+                    batch = batch.append_column(added, numbers.slice(first, batch.num_rows))
+                first += batch.num_rows
+                yield batch
+
+
+def unit_name(unit: str) -> str:
+    """The name of a unit, given the path of its own object."""
+    return unit.rpartition("/")[2].removesuffix(".parquet")
+
+
+def open_store(url: str) -> ScoreStore:
+    """The store at a path or fsspec URL, its list of units frozen.
+
+    Raises StoreError when there is no run record or no finished unit.
+    """
+    run = open_run(url)
+    if run is None:
+        raise StoreError(f"{url}: no run.json, so not a score store. Give the folder that `score --out` made.")
+    done = run.published()
+    if not done:
+        raise StoreError(f"{url}: no unit is finished yet. Run `score` (or resume it) before reading its scores.")
+    filesystem, path = open_filesystem(f"{run.url}/scores")
+    units = tuple(f"{path}/{unit.name}.parquet" for unit in run.units if unit.name in done)
+    sources = {part.source.name: part.source for unit in run.units for part in unit.slices}
+    with run.scores.open(unit_name(units[0])) as first:
+        schema = first.file.schema_arrow.remove_metadata()
+    side = side_columns(run.url)
+    for column in side.values():
+        schema = schema.append(column.field)
+    return ScoreStore(run.url, filesystem, run.run, units, len(run.units), sources, schema, side)
