@@ -8,7 +8,7 @@ VENV := .venv/.made
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-full test chaos bench bench-full fidelity gpu-kit lowest docs check clean
+.PHONY: help setup demo demo-full test test-slow chaos bench bench-full fidelity gpu-kit lowest docs check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -21,8 +21,11 @@ demo: $(LIBRARY) ## find heads, score real texts with a small model, select, rep
 demo-full: $(LIBRARY) ## the same with five times the texts and probes (20 minutes on two slow cores), for benchmarks
 	$(BIN)/attention-influence demo --out demo-output --size full
 
-test: setup ## run all tests; those marked e2e fetch the demo's model and texts once
-	$(BIN)/python -m pytest
+test: setup ## run the tests, on two processes; those marked e2e fetch the demo's model and texts once
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+test-slow: setup ## run the tests that take minutes: kills, clusters of Ray, a browser, memory
+	$(BIN)/python -m pytest -m slow
 
 chaos: setup ## kill scoring runs 30 times on a disk and on a failing S3, and compare what is left
 	$(BIN)/python tests/chaos/chaos.py --kills 30

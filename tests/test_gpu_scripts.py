@@ -12,6 +12,8 @@ from attention_influence.cli import main
 from cli.conftest import save_model, texts, write_lines
 from scoring.tiny import HEADS
 
+pytestmark = pytest.mark.slow
+
 SCRIPTS = Path(__file__).parent.parent / "benchmarks" / "gpu"
 
 

@@ -5,6 +5,8 @@ import pytest
 from chaos import chaos
 from s3_server import BUCKET, s3_server
 
+pytestmark = pytest.mark.slow
+
 KILLS = 5
 
 

@@ -18,6 +18,8 @@ from scoring.tiny import HEADS, tiny
 from .given_files import STABILITY, VALIDITY
 from .stores import scored, unscored, write_store
 
+pytestmark = pytest.mark.slow
+
 CHROMIUM = "/usr/bin/chromium"
 
 HOSTILE = (

@@ -14,6 +14,8 @@ import pytest
 
 from runs.runs import ENVIRONMENT, Command, count_by_file, objects, rows_of, score_arguments, start, texts, write_lines
 
+pytestmark = pytest.mark.slow
+
 CUT = ("--unit-tokens", 100)
 
 

@@ -63,6 +63,7 @@ print("peaks", json.dumps(peaks))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells and resets a process's peak")
 def test_memory_is_flat_in_the_size_of_the_corpus_and_bounded_by_the_longest_line_allowed(
     cli: Command, tmp_path: Path

@@ -171,6 +171,7 @@ def test_what_was_finished_before_an_error_is_kept(tmp_path, store):
     assert files_in(tmp_path / "out") == files_in(tmp_path / "undisturbed")
 
 
+@pytest.mark.slow
 def test_ray_gives_equal_bytes(tmp_path, store):
     select(store, out=tmp_path / "undisturbed", **ALL)
     select(store, out=tmp_path / "out", engine="ray", address="local", workers=2, **ALL)
