@@ -1,4 +1,4 @@
-"""The read-me's Python runs as it is written."""
+"""The read-me's Python runs as it is written, on the demo's file of the model that it names."""
 
 import re
 import subprocess
@@ -7,19 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from attention_influence.demo import fetch
+from attention_influence.demo import Assets
 from e2e.conftest import Detected
 
 pytestmark = pytest.mark.e2e
 
 README = Path(__file__).parents[2] / "README.md"
+HUB_ID = "HuggingFaceTB/SmolLM2-135M"
 
 
-def test_the_readmes_python_runs_after_the_demo(detected: list[Detected], tmp_path: Path) -> None:
+def test_the_readmes_python_runs(assets: Assets, detected: list[Detected], tmp_path: Path) -> None:
     [block] = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
-    fetch(Path.home() / ".cache/attention-influence")
-    (tmp_path / "demo-output").mkdir()
-    detected[0].heads.save(tmp_path / "demo-output/heads.json")
+    detected[0].heads.save(tmp_path / "heads.json")
+    assert block.count(HUB_ID) == 1
+    block = block.replace(HUB_ID, str(assets.model))
     done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     influences = [float(line.split()[0]) for line in done.stdout.splitlines()]
