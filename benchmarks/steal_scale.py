@@ -1,4 +1,4 @@
-"""Requests and time of many workers on one store of many units, with the library's own claims; scoring takes no time.
+"""Requests and time of many workers on one store of many units, with the library's own leases; scoring takes no time.
 
     python benchmarks/steal_scale.py --units 200000 --workers 64
 
@@ -94,8 +94,8 @@ class IdleWorker(Worker):
     done = 0
     unit_seconds = 0.0
 
-    def _attempt(self, unit: Unit, claims: Any) -> bool:
-        attempted = super()._attempt(unit, claims)
+    def _attempt(self, unit: Unit, leases: Any) -> bool:
+        attempted = super()._attempt(unit, leases)
         self.done += attempted
         return attempted
 
@@ -152,7 +152,7 @@ def run(units: int, workers: int, unit_seconds: float) -> dict[str, Any]:
         "requests": requests,
         "requests_per_unit": round(sum(requests.values()) / units, 2),
         "done_twice": sum(worker.done for worker in team) - units,
-        "claims_left": len(CountedStore.files.get("/store/claims", {})),
+        "leases_left": len(CountedStore.files.get("/store/leases", {})),
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
 

@@ -1,4 +1,4 @@
-"""Hand-made score stores of real corpus files, cut into small units, for tests of side columns."""
+"""Hand-made score stores of real corpus files, cut into small units, for tests of added columns."""
 
 import json
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The command line: a table of verbs; parses, calls, prints."""
+"""The command line: a table of commands; parses, calls, prints."""
 
 import argparse
 import logging
@@ -19,44 +19,44 @@ from attention_influence.streams import LogHandler, interrupts_noted, prepare_st
 from attention_influence.strict_json import strict_json
 
 
-class _Verb(NamedTuple):
+class _Command(NamedTuple):
     config: type[Any]
     function: str
     """`module:function`, imported when it is called: `--help` must not wait for torch."""
 
 
-VERBS = {
-    "detect": _Verb(config.DetectConfig, "attention_influence.commands.detect:detect"),
-    "stability": _Verb(config.StabilityConfig, "attention_influence.commands.stability:stability"),
-    "validate": _Verb(config.ValidateConfig, "attention_influence.commands.validate:validate"),
-    "score": _Verb(config.ScoreConfig, "attention_influence.commands.score:score"),
-    "estimate": _Verb(config.EstimateConfig, "attention_influence.commands.estimate:estimate"),
-    "status": _Verb(config.StatusConfig, "attention_influence.commands.status:status"),
-    "select": _Verb(config.SelectConfig, "attention_influence.commands.select:select_verb"),
-    "annotate": _Verb(config.AnnotateConfig, "attention_influence.commands.annotate:annotate"),
-    "compare": _Verb(config.CompareConfig, "attention_influence.commands.compare:compare_verb"),
-    "report": _Verb(config.ReportConfig, "attention_influence.commands.report:report"),
-    "demo": _Verb(config.DemoConfig, "attention_influence.commands.demo:demo"),
+COMMANDS = {
+    "detect": _Command(config.DetectConfig, "attention_influence.commands.detect:detect"),
+    "stability": _Command(config.StabilityConfig, "attention_influence.commands.stability:stability"),
+    "validate": _Command(config.ValidateConfig, "attention_influence.commands.validate:validate"),
+    "score": _Command(config.ScoreConfig, "attention_influence.commands.score:score"),
+    "estimate": _Command(config.EstimateConfig, "attention_influence.commands.estimate:estimate"),
+    "status": _Command(config.StatusConfig, "attention_influence.commands.status:status"),
+    "select": _Command(config.SelectConfig, "attention_influence.commands.select:select_command"),
+    "annotate": _Command(config.AnnotateConfig, "attention_influence.commands.annotate:annotate"),
+    "compare": _Command(config.CompareConfig, "attention_influence.commands.compare:compare_command"),
+    "report": _Command(config.ReportConfig, "attention_influence.commands.report:report"),
+    "demo": _Command(config.DemoConfig, "attention_influence.commands.demo:demo"),
 }
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """The parser of all verbs and their options."""
+    """The parser of all commands and their options."""
     parser = argparse.ArgumentParser(
         prog="attention-influence", description="Pick pretraining data for language models by attention-head influence."
     )
     parser.add_argument("--version", action="version", version=version("attention-influence"))
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for name, verb in VERBS.items():
-        summary = (verb.config.__doc__ or "").partition("\n")[0]
-        options = verbs.add_parser(name, help=summary, description=summary)
-        add_options(options, verb.config)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        summary = (command.config.__doc__ or "").partition("\n")[0]
+        options = commands.add_parser(name, help=summary, description=summary)
+        add_options(options, command.config)
         options.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one verb; returns its exit code: 0 done, 1 failed, 2 usage, 3 too many bad rows, 130 interrupted."""
+    """Runs one command; returns its exit code: 0 done, 1 failed, 2 usage, 3 too many bad rows, 130 interrupted."""
     prepare_streams()
     try:
         parsed = vars(make_parser().parse_args(arguments))
@@ -65,10 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _quieten_libraries()
     try:
         with interrupts_noted() as interrupts, shown():
-            verb = VERBS[parsed["verb"]]
-            config = from_arguments(verb.config, parsed)
+            command = COMMANDS[parsed["command"]]
+            config = from_arguments(command.config, parsed)
             with stage("starting"):
-                function = _function(verb.function)
+                function = _function(command.function)
             result = function(config)
         write((strict_json(result.data) if parsed["json"] else result.text) + "\n", sys.stdout)
         return int(result.exit_code)

@@ -1,4 +1,4 @@
-"""Command-line options and YAML configuration out of frozen dataclasses, one for each verb.
+"""Command-line options and YAML configuration out of frozen dataclasses, one for each subcommand.
 
 A field is an option (`unit_tokens` → --unit-tokens) and a key of `--config FILE.yaml` and `--set key=value`; its help
 is the string below it. Precedence: defaults, then the file, then --set, then options.
@@ -35,7 +35,7 @@ _NOT_COUNTS = {"seed"}
 
 
 def add_options(parser: argparse.ArgumentParser, config: type[Any]) -> None:
-    """Adds an option for each field of a verb's dataclass, and --config and --set."""
+    """Adds an option for each field of a subcommand's dataclass, and --config and --set."""
     helps, kinds = attribute_docs(config), typing.get_type_hints(config)
     for field in _fields(config):
         kind, several = _unwrap(kinds[field.name])
@@ -62,7 +62,7 @@ def add_options(parser: argparse.ArgumentParser, config: type[Any]) -> None:
 
 
 def from_arguments(config: type[Config], arguments: Mapping[str, Any]) -> Config:
-    """The verb's dataclass out of parsed arguments. Raises UsageError that names the key, and the nearest known one."""
+    """A subcommand's dataclass from parsed arguments. Raises UsageError that names the key, and the nearest one."""
     values: dict[str, Any] = {}
     if arguments.get("config"):
         values |= _read_yaml(Path(arguments["config"]))

@@ -1,4 +1,4 @@
-"""`annotate`: side columns against the corpus read row by row, through kills, changes and other rankings."""
+"""`annotate`: added columns against the corpus read row by row, through kills, changes and other rankings."""
 
 import gzip
 import json
@@ -106,7 +106,7 @@ def test_values_that_nothing_can_show_are_no_numbers(type_: pa.DataType, values:
     assert numbers_in(pa.chunked_array([pa.array([1, None])])) == [1.0, MISSING]
 
 
-def test_a_side_column_ranks_like_any_other(cli: Cli, tmp_path: Path) -> None:
+def test_an_added_column_ranks_like_any_other(cli: Cli, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus"
     for name in ("web", "code"):
         rows = [{"text": f"{name} text number {n}", "score": (n * 37) % 50 if n % 5 else None} for n in range(50)]
@@ -211,7 +211,7 @@ def test_a_store_that_was_extended_gets_the_numbers_of_its_new_files(cli: Cli, t
         ("edu", ["--column", "score", "--positive", "x"], "Say where"),
         ("edu", ["--positive", "x"], "Say where"),
         ("edu", ["--overwrite"], "Say where"),
-        ("edu", [], "has no side column 'edu' yet"),
+        ("edu", [], "has no added column 'edu' yet"),
     ],
 )
 def test_what_cannot_be_added_is_refused_and_leaves_nothing(
@@ -288,7 +288,7 @@ def test_an_object_that_does_not_belong_to_its_unit_is_refused_by_name(cli: Cli,
     assert first.read_bytes() == good
 
 
-def test_units_without_rows_have_a_side_column_without_rows(cli: Cli, tmp_path: Path) -> None:
+def test_units_without_rows_have_an_added_column_without_rows(cli: Cli, tmp_path: Path) -> None:
     corpus = tmp_path / "corpus"
     write_lines(corpus / "a.jsonl", [{"text": "one " * 30, "score": 1}])
     write_lines(corpus / "b.jsonl", [b" " * 100])

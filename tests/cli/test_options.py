@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from attention_influence.cli import VERBS
+from attention_influence.cli import COMMANDS
 from attention_influence.config import EstimateConfig, ScoreConfig, SelectConfig
 from attention_influence.errors import UsageError
 from attention_influence.options import from_arguments
 from cli.conftest import Cli
 
 
-@pytest.mark.parametrize("verb", VERBS)
-def test_help_names_every_option_with_its_meaning(cli: Cli, verb: str) -> None:
-    said = cli(verb, "--help")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_names_every_option_with_its_meaning(cli: Cli, command: str) -> None:
+    said = cli(command, "--help")
     assert said.code == 0
     assert "--config" in said.out
     assert "--json" in said.out
@@ -30,7 +30,7 @@ def test_help_of_score_tells_defaults_and_choices(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "VERB"),
+        ([], "COMMAND"),
         (["scoer"], "scoer"),
         (["score", "c", "--model", "m", "--windwo", "5"], "--windwo"),
         (["score", "c", "--model", "m", "--dtype", "fp8"], "fp8"),

@@ -4,7 +4,7 @@ import re
 import shlex
 from pathlib import Path
 
-from attention_influence.cli import VERBS, make_parser
+from attention_influence.cli import COMMANDS, make_parser
 from attention_influence.options import from_arguments
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,7 @@ def test_the_readmes_commands_are_understood() -> None:
     assert {"detect", "score", "select", "report"} <= {command[0] for command in shown}
     for command in shown:
         parsed = vars(make_parser().parse_args(command))
-        from_arguments(VERBS[parsed["verb"]].config, parsed)
+        from_arguments(COMMANDS[parsed["command"]].config, parsed)
 
 
 def test_the_readmes_make_targets_are_there() -> None:
@@ -31,7 +31,7 @@ def test_the_readmes_make_targets_are_there() -> None:
     assert {"demo", "test"} <= set(named) <= set(targets)
 
 
-def test_every_verb_that_the_readme_or_a_page_names_is_one() -> None:
+def test_every_command_that_the_readme_or_a_page_names_is_one() -> None:
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
-        for verb in re.findall(r"attention-influence ([a-z]+)", page.read_text(encoding="utf-8")):
-            assert verb in VERBS, f"{page.name} names attention-influence {verb}"
+        for command in re.findall(r"attention-influence ([a-z]+)", page.read_text(encoding="utf-8")):
+            assert command in COMMANDS, f"{page.name} names attention-influence {command}"

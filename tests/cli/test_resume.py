@@ -100,7 +100,7 @@ def test_a_run_stopped_twice_loses_nothing_and_scores_only_what_is_missing(
     began = time.monotonic()
     done = run([*arguments, "--json"])
     assert done.returncode == 0, done.stderr
-    assert time.monotonic() - began < 60, "the claim of the dead worker was waited for"
+    assert time.monotonic() - began < 60, "the lease of the dead worker was waited for"
     assert done_before.items() < published(store).items()
     missing = uninterrupted.keys() - rows.keys()
     assert json.loads(done.stdout)["tokens"] == sum(uninterrupted[key]["n_tokens"] for key in missing)

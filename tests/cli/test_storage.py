@@ -67,8 +67,8 @@ COMMANDS = [*commands(Files(Path(), Path(), Path()), "", Path())]
 @pytest.fixture
 def no_work(monkeypatch: pytest.MonkeyPatch) -> None:
     for place in (
-        *("verbs.detect:load", "verbs.stability:load", "verbs.validate:load", "verbs.score:load"),
-        *("verbs.report:write_report", "verbs.demo:fetch", "selection.select:choose_rows"),
+        *("commands.detect:load", "commands.stability:load", "commands.validate:load", "commands.score:load"),
+        *("commands.report:write_report", "commands.demo:fetch", "selection.select:choose_rows"),
     ):
         module, _, name = place.partition(":")
         monkeypatch.setattr(import_module(f"attention_influence.{module}"), name, nothing_is_loaded)

@@ -1,4 +1,4 @@
-"""The verbs one after another, as a user calls them."""
+"""The subcommands one after another, as a user calls them."""
 
 import json
 from pathlib import Path
@@ -34,7 +34,7 @@ def test_scored_then_selected_then_reported(cli: Cli, store: Path, tmp_path: Pat
 def test_status_tells_how_far_a_run_is(cli: Cli, score: Cli, store: Path) -> None:
     whole = json.loads(cli("status", store, "--json").out)
     assert whole["done"] == whole["units"] > 3
-    assert (whole["rows"], whole["parked"], whole["failed_files"], whole["seconds_left"]) == (20, {}, {}, 0.0)
+    assert (whole["rows"], whole["quarantined"], whole["failed_files"], whole["seconds_left"]) == (20, {}, {}, 0.0)
     gone = next((store / "scores").glob("*.parquet"))
     gone.unlink()
     half = json.loads(cli("status", store, "--json").out)
@@ -47,15 +47,15 @@ def test_status_tells_how_far_a_run_is(cli: Cli, score: Cli, store: Path) -> Non
     assert cli("select", store, "--top", 0.2, "--out", store.parent / "part", "--allow-partial").code == 0
 
 
-@pytest.mark.parametrize("verb", ["status", "select", "report"])
-def test_a_folder_that_is_no_store_is_refused(cli: Cli, tmp_path: Path, verb: str) -> None:
+@pytest.mark.parametrize("subcommand", ["status", "select", "report"])
+def test_a_folder_that_is_no_store_is_refused(cli: Cli, tmp_path: Path, subcommand: str) -> None:
     for place in (tmp_path, tmp_path / "nowhere"):
-        said = cli(verb, place, *(("--top", 0.2) if verb == "select" else ()), *_out(verb, tmp_path))
+        said = cli(subcommand, place, *(("--top", 0.2) if subcommand == "select" else ()), *_out(subcommand, tmp_path))
         assert said.code == 1
         assert str(place) in said.err
         assert said.out == ""
     assert not (tmp_path / "made").exists()
 
 
-def _out(verb: str, folder: Path) -> tuple[object, ...]:
-    return () if verb == "status" else ("--out", folder / "made")
+def _out(subcommand: str, folder: Path) -> tuple[object, ...]:
+    return () if subcommand == "status" else ("--out", folder / "made")

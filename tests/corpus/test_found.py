@@ -138,7 +138,7 @@ def store_in(folder: Path) -> None:
         "run.json",
         "plan.parquet",
         "scores/0.parquet",
-        "claims/0.json",
+        "leases/0.json",
         "selected/0.jsonl",
         "columns/e/0.json",
     ):

@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 
 from annotated_stores import write_lines
 from attention_influence import Scorer
-from attention_influence.commands import stability as verb
+from attention_influence.commands import stability as command
 from attention_influence.config import StabilityConfig
 from attention_influence.errors import UsageError
 from attention_influence.evidence.share_sweep import SHARES, agreements, sweep_shares
@@ -138,11 +138,11 @@ def test_the_interval_holds_the_true_correlation_about_as_often_as_it_says() -> 
     assert inside >= 20
 
 
-def test_the_verb_reports_what_it_runs_and_what_it_leaves_out(
+def test_the_command_reports_what_it_runs_and_what_it_leaves_out(
     copying: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The copying model has no files of its own, so it is handed over in place of a loaded one."""
-    monkeypatch.setattr(verb, "load", lambda *arguments: copying)
+    monkeypatch.setattr(command, "load", lambda *arguments: copying)
     half = len(TEXT) // 2 + TEXT[len(TEXT) // 2 :].index(".") + 1
     one = write_lines(tmp_path / "one.jsonl", [{"text": TEXT[:half]}])
     two = write_lines(tmp_path / "two.jsonl", [{"text": TEXT[half:]}])
@@ -158,7 +158,7 @@ def test_the_verb_reports_what_it_runs_and_what_it_leaves_out(
         corpus=(str(one), str(two)),
         sample_tokens=500,
     )
-    result = verb.stability(config)
+    result = command.stability(config)
     data = json.loads((tmp_path / "stability.json").read_text())
     assert data == json.loads(json.dumps(result.data))
     assert data["reference"]["heads"] == [list(COPYING)]
@@ -175,14 +175,14 @@ def test_the_verb_reports_what_it_runs_and_what_it_leaves_out(
     assert any("4,096 left out" in note for note in data["notes"])
     assert any(str(few) in note and "left out" in note for note in data["notes"])
     assert {share["share"] for share in data["shares"]} == {*SHARES, 0.125}
-    assert verb.stability(config).data == result.data
+    assert command.stability(config).data == result.data
 
 
 @pytest.mark.parametrize("contexts", ["512,wide", "", "0,512", "4096"])
 def test_contexts_that_mean_nothing_are_usage_errors(
     copying: LanguageModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, contexts: str
 ) -> None:
-    monkeypatch.setattr(verb, "load", lambda *arguments: copying)
+    monkeypatch.setattr(command, "load", lambda *arguments: copying)
     file = write_lines(tmp_path / "one.jsonl", [{"text": TEXT}])
     with pytest.raises(UsageError, match="--contexts"):
-        verb.stability(StabilityConfig(model="copying", sentences=(str(file),), contexts=contexts))
+        command.stability(StabilityConfig(model="copying", sentences=(str(file),), contexts=contexts))

@@ -89,7 +89,7 @@ def test_a_malformed_file_is_refused_by_name(content: object, said: str, tmp_pat
     assert str(path) in str(refused.value)
 
 
-def test_a_file_that_is_not_there_names_the_verb_that_writes_it(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_names_the_command_that_writes_it(tmp_path: Path) -> None:
     with pytest.raises(HeadsError, match="attention-influence detect"):
         load_heads(tmp_path / "none.json")
 

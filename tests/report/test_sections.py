@@ -7,7 +7,7 @@ import shlex
 import numpy as np
 import pytest
 
-from attention_influence.cli import VERBS, make_parser
+from attention_influence.cli import COMMANDS, make_parser
 from attention_influence.config import ScoreConfig
 from attention_influence.errors import CorpusError
 from attention_influence.options import from_arguments
@@ -68,7 +68,7 @@ def test_a_selection_of_other_scores_needs_a_look(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["stability", "validity"])
-def test_a_file_of_another_verb_is_refused(tmp_path, name):
+def test_a_file_of_another_command_is_refused(tmp_path, name):
     with pytest.raises(CorpusError, match=rf"{name}\.json is not what `attention-influence"):
         page_of(tmp_path, [scored(0, 0.5)], {name: {"tasks": []}})
 
@@ -93,7 +93,7 @@ def test_the_commands_shown_are_understood_and_give_the_same_configuration(tmp_p
     configs = {}
     for words in commands:
         parsed = vars(make_parser().parse_args(words[1:]))
-        configs[words[1]] = from_arguments(VERBS[parsed["verb"]].config, parsed)
+        configs[words[1]] = from_arguments(COMMANDS[parsed["command"]].config, parsed)
     assert configs["score"] == config
     chosen = configs["select"]
     assert (chosen.tokens, chosen.rank_by, chosen.seed, chosen.weight, chosen.manifest) == (300, "random", 4, 2.0, True)

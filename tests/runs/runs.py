@@ -46,13 +46,13 @@ class Command:
     model: Path
     capsys: pytest.CaptureFixture[str]
 
-    def verb(self, *arguments: object) -> Said:
+    def run(self, *arguments: object) -> Said:
         self.capsys.readouterr()
         code = main([*map(str, arguments)])
         return Said(code, *self.capsys.readouterr())
 
     def score(self, corpus: object, store: object, *more: object) -> Said:
-        return self.verb(*score_arguments(self.model, corpus, store), *more)
+        return self.run(*score_arguments(self.model, corpus, store), *more)
 
 
 def score_arguments(model: Path, corpus: object, store: object) -> list[str]:

@@ -56,7 +56,7 @@ def test_what_is_left_out_is_said_and_recorded(cli: Command, tmp_path: Path) -> 
     assert said.code == 0
     assert line in said.err
     assert cli.score(tmp_path, tmp_path / "scores").code == 0  # the store in the corpus is no corpus
-    assert line in cli.verb("status", tmp_path / "scores").out
+    assert line in cli.run("status", tmp_path / "scores").out
 
 
 def test_reasons_and_duplicate_ids_are_counted(cli: Command, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_reasons_and_duplicate_ids_are_counted(cli: Command, tmp_path: Path) -> 
     lines += ['{"text": null}', '{"text": "\\ud800 alone"}', '{"text": ""}', '{"text": ""}', "{", '{"id": 3}']
     corpus.write_text("\n".join(lines) + "\n")
     assert cli.score(corpus, tmp_path / "scores", "--id-column", "id").code == 0
-    said = cli.verb("status", tmp_path / "scores", "--json")
+    said = cli.run("status", tmp_path / "scores", "--json")
     assert said.data["reasons"] == {"empty": 2, "null_text": 1, "invalid_utf8": 1, "invalid_json": 1, "missing_text": 1}
     assert said.data["duplicate_ids"] == 4
     assert said.data["rows"] == 16

@@ -83,7 +83,7 @@ def test_totals_and_thresholds_lie_near_those_of_the_whole_corpus(cli: Command, 
     heads = ("--model", cli.model, "--heads", cli.model / "heads.json", "--dtype", "fp32")
     inside = 0
     for seed in range(5):
-        said = cli.verb("estimate", known, *heads, "--sample-tokens", 25_000, "--seed", seed, "--json")
+        said = cli.run("estimate", known, *heads, "--sample-tokens", 25_000, "--seed", seed, "--json")
         assert said.code == 0, said.err
         data = said.data
         assert data["documents"] == pytest.approx(len(rows), rel=0.15)
@@ -106,7 +106,7 @@ def test_an_estimate_tells_hours_and_memory_and_writes_nothing(
     (corpus / "broken.parquet").write_bytes(b"PAR1")
     monkeypatch.chdir(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    said = cli.verb(*("estimate", corpus, "--model", cli.model, "--heads", cli.model / "heads.json", "--dtype", "fp32"))
+    said = cli.run(*("estimate", corpus, "--model", cli.model, "--heads", cli.model / "heads.json", "--dtype", "fp32"))
     assert said.code == 0, said.err
     assert "hours on this machine" in said.out
     assert "peak memory" in said.out

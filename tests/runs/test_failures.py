@@ -13,7 +13,7 @@ from attention_influence.errors import StoreError
 from attention_influence.runs import worker as work_module
 from attention_influence.runs.worker import Worker
 from attention_influence.scoring.score_unit import Reading
-from attention_influence.store.failures import Failure, forget_failures, parked, read_failures, record_failure
+from attention_influence.store.failures import Failure, forget_failures, quarantined, read_failures, record_failure
 from attention_influence.store.plan import Unit
 from attention_influence.store.run import open_run
 from runs.runs import Command, begin, count_by_file, objects, texts, work, write_lines
@@ -35,7 +35,7 @@ def edit_run(store: Path, **changes: Any) -> None:
     (store / "run.json").write_text(json.dumps(record | changes))
 
 
-def test_a_unit_that_fails_three_times_is_parked_and_the_others_are_done(
+def test_a_unit_that_fails_three_times_is_quarantined_and_the_others_are_done(
     cli: Command, corpus: Path, tmp_path: Path, scorer: Scorer
 ) -> None:
     store = tmp_path / "scores"
@@ -57,20 +57,20 @@ def test_a_unit_that_fails_three_times_is_parked_and_the_others_are_done(
     (tmp_path / "aside").rename(corpus / "a")
     again = cli.score(corpus, store, "--json", *CUT)
     assert again.code == 1
-    assert again.data["parked"].keys() == failing
-    assert all("NotADirectoryError" in error for error in again.data["parked"].values())
+    assert again.data["quarantined"].keys() == failing
+    assert all("NotADirectoryError" in error for error in again.data["quarantined"].values())
     text = cli.score(corpus, store, *CUT)
     assert text.code == 1
-    status = cli.verb("status", store)
+    status = cli.run("status", store)
     for unit in failing:
-        assert f"error: unit {unit} is parked: NotADirectoryError" in text.out
-        assert f"parked: unit {unit}: NotADirectoryError" in status.out
-    assert cli.verb("status", store, "--json").data["parked"].keys() == failing
+        assert f"error: unit {unit} is quarantined: NotADirectoryError" in text.out
+        assert f"quarantined: unit {unit}: NotADirectoryError" in status.out
+    assert cli.run("status", store, "--json").data["quarantined"].keys() == failing
 
     retried = cli.score(corpus, store, "--retry-failed", *CUT)
     assert retried.code == 0, retried.out
     assert count_by_file(store) == whole
-    assert cli.verb("status", store, "--json").data["parked"] == {}
+    assert cli.run("status", store, "--json").data["quarantined"] == {}
 
 
 def test_a_failure_that_is_damaged_or_forgotten_meanwhile_stops_nobody(tmp_path: Path) -> None:
@@ -78,12 +78,12 @@ def test_a_failure_that_is_damaged_or_forgotten_meanwhile_stops_nobody(tmp_path:
     for at in (3.0, 1.0, 2.0):
         record_failure(store, Failure("a", "worker", f"error {at}", at))
     (tmp_path / "log" / "b.000.json").write_text("{")
-    assert parked(read_failures(store)) == {"a": "error 3.0"}
+    assert quarantined(read_failures(store)) == {"a": "error 3.0"}
     forget_failures(store, "a")
     assert read_failures(store) == {}
 
 
-def test_a_device_that_computes_wrong_ends_its_worker_and_parks_nothing(
+def test_a_device_that_computes_wrong_ends_its_worker_and_quarantines_nothing(
     cli: Command, corpus: Path, tmp_path: Path
 ) -> None:
     store = tmp_path / "scores"
@@ -96,8 +96,8 @@ def test_a_device_that_computes_wrong_ends_its_worker_and_parks_nothing(
     assert said.code == 1
     assert "a fixed text's loss on cpu is" in said.err
     assert objects(store) == {}
-    assert list((store / "claims").iterdir()) == []
-    assert cli.verb("status", store, "--json").data["parked"] == {}
+    assert list((store / "leases").iterdir()) == []
+    assert cli.run("status", store, "--json").data["quarantined"] == {}
     edit_run(store, canaries=[[base + 1e-5, reference] for base, reference in canaries])
     assert cli.score(corpus, store, *CUT).code == 0
 
@@ -160,7 +160,7 @@ def test_a_damaged_file_in_the_middle_of_a_shared_unit_costs_itself_alone(cli: C
     assert (said.code, said.data["units"]) == (1, 1)
     assert said.data["failed_files"].keys() == {"corpus/b.jsonl.gz"}
     assert count_by_file(store) == {"a.jsonl": 5, "c.jsonl": 5}
-    assert cli.verb("status", store, "--json").data["failed_files"].keys() == {"corpus/b.jsonl.gz"}
+    assert cli.run("status", store, "--json").data["failed_files"].keys() == {"corpus/b.jsonl.gz"}
 
 
 def test_a_damaged_object_of_the_store_is_named(cli: Command, corpus: Path, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_a_damaged_object_of_the_store_is_named(cli: Command, corpus: Path, tmp_
     damaged = next((store / "scores").glob("*.parquet"))
     for content in (damaged.read_bytes()[:100], b""):
         damaged.write_bytes(content)
-        for said in (cli.verb("status", store), cli.score(corpus, store, *CUT)):
+        for said in (cli.run("status", store), cli.score(corpus, store, *CUT)):
             assert said.code == 1
             assert damaged.name in said.err
             assert "Delete it" in said.err
@@ -183,8 +183,8 @@ def test_a_store_that_vanishes_under_a_run_is_an_error_of_the_library(
     corpus: Path, tmp_path: Path, scorer: Scorer
 ) -> None:
     run = begin(corpus, tmp_path / "scores", scorer)
-    (tmp_path / "scores" / "claims").write_text("in the way")
-    with pytest.raises(StoreError, match="cannot claim"):
+    (tmp_path / "scores" / "leases").write_text("in the way")
+    with pytest.raises(StoreError, match="cannot lease"):
         work(run, scorer)
 
 

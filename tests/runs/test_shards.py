@@ -13,7 +13,7 @@ from attention_influence.errors import UsageError
 from attention_influence.runs.shard import own_units
 from attention_influence.runs.worker import Worker
 from attention_influence.scoring.score_unit import Reading
-from attention_influence.store.leases import Claims
+from attention_influence.store.leases import Leases
 from attention_influence.store.plan import Unit
 from attention_influence.store.run import open_run
 from runs.runs import Command, begin, rows_of, score_arguments, start, texts, write_lines
@@ -91,7 +91,7 @@ def test_two_shards_begin_one_store_at_once_and_score_no_unit_twice(cli: Command
 def test_only_the_worker_after_which_nothing_is_left_reads_the_whole_store(tmp_path: Path, scorer: Scorer) -> None:
     store = begin(write_lines(tmp_path / "c.jsonl", texts(30)), tmp_path / "scores", scorer)
     worker = Worker(store, scorer, Reading(Columns()))
-    assert worker._attempt(store.units[0], Claims(store.url, worker.name))
+    assert worker._attempt(store.units[0], Leases(store.url, worker.name))
     early = _result(ScoreConfig(corpus=("c",), model="m"), store, scorer, {"tokens": 0, "seconds": 1.0})
     assert "domains" not in early.data
     assert (early.data["units_done"], early.exit_code) == (1, 0)

@@ -55,8 +55,8 @@ def wait_for(condition: Callable[[], object], run: "subprocess.Popen[str]", seco
         time.sleep(0.02)
 
 
-def claimed(store: Path) -> int:
-    return len(list((store / "claims").glob("0*.json")))
+def leased(store: Path) -> int:
+    return len(list((store / "leases").glob("0*.json")))
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_signal_ends_a_run_in_seconds_and_it_can_be_gone_on_with(
 ) -> None:
     store = tmp_path / "scores"
     run = start([*score_arguments(cli.model, corpus, store), *CUT, "--workers", workers])
-    wait_for(lambda: len(objects(store)) > 2 and claimed(store) >= workers, run)
+    wait_for(lambda: len(objects(store)) > 2 and leased(store) >= workers, run)
     children = children_of(run.pid)
     assert len(children) >= (workers if workers > 1 else 0)
     began = time.monotonic()
@@ -85,7 +85,7 @@ def test_a_signal_ends_a_run_in_seconds_and_it_can_be_gone_on_with(
     assert "run the same command again to go on" in err
     assert "Traceback" not in err
     all_end(children, 2.0)  # multiprocessing's own helper ends after the run
-    assert claimed(store) == 0, "what nobody works on any more is claimed"
+    assert leased(store) == 0, "what nobody works on any more is leased"
     before = objects(store)
     assert 0 < len(rows_of(store)) < DOCUMENTS
     assert cli.score(corpus, store, *CUT).code == 0
@@ -97,7 +97,7 @@ def test_a_signal_ends_a_run_in_seconds_and_it_can_be_gone_on_with(
 def test_a_second_ctrl_c_ends_a_run_at_once_and_its_workers_follow(cli: Command, corpus: Path, tmp_path: Path) -> None:
     store = tmp_path / "scores"
     run = start([*score_arguments(cli.model, corpus, store), *CUT, "--workers", 2])
-    wait_for(lambda: claimed(store) == 2, run)
+    wait_for(lambda: leased(store) == 2, run)
     children = children_of(run.pid)
     for child in children:
         subprocess.run(["kill", "-STOP", str(child)], check=True)  # they cannot end when they are told to

@@ -9,4 +9,4 @@ from steal_scale import run
 def test_requests_of_many_workers_grow_with_the_units_and_not_with_units_times_workers(units: int) -> None:
     found = run(units, workers=12, unit_seconds=0.05)
     assert found["requests_per_unit"] < 20
-    assert (found["done_twice"], found["claims_left"]) == (0, 0)
+    assert (found["done_twice"], found["leases_left"]) == (0, 0)

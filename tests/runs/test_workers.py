@@ -13,7 +13,7 @@ from attention_influence.errors import Interrupted
 from attention_influence.runs import local
 from attention_influence.runs.local import place
 from runs.runs import Command, rows_of, score_arguments, start, texts, write_lines
-from runs.test_signals import children_of, claimed, wait_for
+from runs.test_signals import children_of, leased, wait_for
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_an_interrupt_has_the_exit_code_of_shells() -> None:
 def test_a_worker_that_is_killed_is_reported_while_the_others_finish_everything(cli: Command, tmp_path: Path) -> None:
     corpus, store = write_lines(tmp_path / "c.jsonl", texts(200)), tmp_path / "scores"
     run = start([*score_arguments(cli.model, corpus, store), "--unit-tokens", "200", "--workers", 2])
-    wait_for(lambda: claimed(store) == 2, run, 180)
+    wait_for(lambda: leased(store) == 2, run, 180)
     workers = [pid for pid in children_of(run.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
     assert len(workers) == 2
     os.kill(workers[0], signal.SIGKILL)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_files import score_row, write_store
 
-from attention_influence.commands.select import select_verb
+from attention_influence.commands.select import select_command
 from attention_influence.config import SelectConfig
 from attention_influence.errors import UsageError
 from attention_influence.selection import Rule, select
@@ -90,7 +90,7 @@ def test_limits_are_recorded_and_the_card_tells_them(tmp_path):
     table = [score_row("x/a", n, n / 100, domain=d) for n, d in enumerate(["web", "a=b"] * 20)]
     store = write_store(tmp_path / "s", [table])
     config = SelectConfig(str(store), out=str(tmp_path / "o"), top=0.5, cap=("a=b=0.1", "web=3e1"), manifest=True)
-    select_verb(config)
+    select_command(config)
     rule = json.loads((tmp_path / "o" / "selection.json").read_text())["rule"]
     assert (rule["caps"], rule["floors"]) == ({"a=b": 0.1, "web": 30.0}, {})
     card = (tmp_path / "o" / "README.md").read_text()
@@ -123,7 +123,7 @@ def test_options_that_contradict_one_another_or_the_store_are_usage_errors(tmp_p
 @pytest.mark.parametrize("given", [("web",), ("web=",), ("web=1", "web=2")])
 def test_limits_that_cannot_be_read_are_usage_errors(tmp_path, given):
     with pytest.raises(UsageError, match="--cap"):
-        select_verb(SelectConfig(str(tmp_path), top=0.5, cap=given))
+        select_command(SelectConfig(str(tmp_path), top=0.5, cap=given))
 
 
 def test_a_selection_without_thresholds_is_not_applied(tmp_path):

@@ -17,7 +17,7 @@ from attention_influence.errors import CorpusError, UsageError
 from attention_influence.selection import select
 from attention_influence.selection.output import dataset
 from attention_influence.selection.output import staging as publish
-from attention_influence.store.leases import Claims
+from attention_influence.store.leases import Leases
 
 ALL = {"top": 0.7, "shard_bytes": 100}
 COLUMNS = {"a.parquet": {}, "b.parquet": {"extra": [1] * 40}, "c.parquet": {}}
@@ -149,8 +149,8 @@ def test_where_folders_cannot_be_renamed_moving_goes_on_where_it_was_cut_off(tmp
 
 
 def test_two_at_work_on_one_output_do_not_meet(tmp_path, store):
-    claims = Claims(str(tmp_path / ".out.part"), "another")
-    assert claims.take("select")
+    leases = Leases(str(tmp_path / ".out.part"), "another")
+    assert leases.take("select")
     with pytest.raises(UsageError, match=r"another `select` is at work on it \(another\)"):
         select(store, out=tmp_path / "out", **ALL)
 

@@ -27,7 +27,7 @@ def texts(count: int, first: int = 0) -> list[object]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> RunStore:
-    """Units of three rows and one without, with a side column."""
+    """Units of three rows and one without, with an added column."""
     write_lines(tmp_path / "corpus" / "a.jsonl", texts(21))
     write_lines(tmp_path / "corpus" / "b.jsonl", [b" " * 40])
     made = annotated_store(tmp_path / "s", tmp_path / "corpus")
@@ -41,7 +41,7 @@ def everything(url: str) -> tuple[object, ...]:
     run, opened = open_run(url), open_store(url)
     assert run is not None
     rows = [row for batch in opened.batches([*opened.schema.names]) for row in batch.to_pylist()]
-    return rows, run.published(), run.records(), opened.side["edu"].records(), read_store(opened, {}), opened.schema
+    return rows, run.published(), run.records(), opened.added["edu"].records(), read_store(opened, {}), opened.schema
 
 
 def compact(url: str) -> None:

@@ -1,1 +1,1 @@
-"""What each verb of the command line does, from its configuration to its result."""
+"""What each subcommand of the command line does, from its configuration to its result."""

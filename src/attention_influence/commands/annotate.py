@@ -19,7 +19,7 @@ from attention_influence.evidence.examples import read_examples
 from attention_influence.evidence.quality_classifier import load_classifier, record_of, train
 from attention_influence.progress import progress
 from attention_influence.selection.ranking.ranking import COMPUTED
-from attention_influence.store.columns.added import SideColumn, check_name, define, drop, side_columns
+from attention_influence.store.columns.added import AddedColumn, added_columns, check_name, define, drop
 from attention_influence.store.columns.corpus_values import (
     NumbersOf,
     UnitNumbers,
@@ -97,9 +97,9 @@ def _identity(name: str, size: int, version: str) -> dict[str, Any]:
     return {"name": name, "size": size, "version": version}
 
 
-def _begin(config: AnnotateConfig, store: RunStore, source: Mapping[str, Any] | None) -> SideColumn:
+def _begin(config: AnnotateConfig, store: RunStore, source: Mapping[str, Any] | None) -> AddedColumn:
     """The column as it is there, or a new one; of a classifier, trained."""
-    there = side_columns(store.url).get(config.name)
+    there = added_columns(store.url).get(config.name)
     if there is not None and not config.overwrite:
         if source is not None and there.definition.get("source") != source:
             raise StoreError(
@@ -109,7 +109,7 @@ def _begin(config: AnnotateConfig, store: RunStore, source: Mapping[str, Any] | 
         return there
     if source is None:
         raise StoreError(
-            f"{store.url} has no side column {config.name!r} yet. Say where its numbers come from: {_SOURCES}."
+            f"{store.url} has no added column {config.name!r} yet. Say where its numbers come from: {_SOURCES}."
         )
     definition: dict[str, Any] = {"name": config.name, "source": source}
     if "column" in source:
@@ -127,7 +127,7 @@ def _begin(config: AnnotateConfig, store: RunStore, source: Mapping[str, Any] | 
     return define(store.url, config.name, definition | {"classifier": record_of(examples, held_out)})
 
 
-def _complete(store: RunStore, column: SideColumn) -> dict[str, str]:
+def _complete(store: RunStore, column: AddedColumn) -> dict[str, str]:
     """Gives the column to the finished units that lack it; unit → why it could not have it."""
     counts: Counter[str] = Counter()
     done = store.published()
@@ -154,7 +154,7 @@ def _complete(store: RunStore, column: SideColumn) -> dict[str, str]:
 
 @contextmanager
 def _numbers_by_unit(
-    store: RunStore, column: SideColumn, units: Sequence[Unit], counts: Counter[str]
+    store: RunStore, column: AddedColumn, units: Sequence[Unit], counts: Counter[str]
 ) -> Iterator[Callable[[Unit], UnitNumbers]]:
     if "join" in column.definition["source"]:
         with joined(store.url, units, NumberFiles.from_json(column.definition["source"])) as of_unit:
@@ -164,7 +164,7 @@ def _numbers_by_unit(
     yield lambda unit: annotate_unit(store.url, unit, numbers_of)
 
 
-def _numbers_of(store: RunStore, column: SideColumn, counts: Counter[str]) -> NumbersOf:
+def _numbers_of(store: RunStore, column: AddedColumn, counts: Counter[str]) -> NumbersOf:
     source = column.definition["source"]
     if "column" in source:
         return column_numbers(source["column"])
@@ -179,7 +179,7 @@ def _numbers_of(store: RunStore, column: SideColumn, counts: Counter[str]) -> Nu
 
 def _figures(store: ScoreStore, name: str) -> tuple[dict[str, Any], list[str]]:
     """What the column holds by domain, and rows without a number by reason, of the units that have it."""
-    column = store.side[name]
+    column = store.added[name]
     units = {unit: unit_name(unit) for unit in store.units}
     having = replace(store, units=tuple(unit for unit, bare in units.items() if bare in column.units))
     domains: dict[str, tuple[int, int, float, float, float]] = {}

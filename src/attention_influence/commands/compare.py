@@ -16,7 +16,7 @@ from attention_influence.store.reader import ScoreStore, open_store
 
 
 @stage("comparing")
-def compare_verb(config: CompareConfig) -> Result:
+def compare_command(config: CompareConfig) -> Result:
     if not 0 < config.top <= 1:
         raise UsageError(f"--top is {config.top}; it is a share above 0 and at most 1, such as 0.2.")
     a = open_store(config.store)

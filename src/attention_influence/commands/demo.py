@@ -12,7 +12,7 @@ from attention_influence.commands.detect import describe_heads, detect
 from attention_influence.commands.report import report
 from attention_influence.commands.result import Result, table
 from attention_influence.commands.score import score
-from attention_influence.commands.select import select_verb
+from attention_influence.commands.select import select_command
 from attention_influence.config import DemoConfig, DetectConfig, ReportConfig, ScoreConfig, SelectConfig
 from attention_influence.corpus.preflight import check_writable_folder
 from attention_influence.demo.assets import fetch
@@ -77,7 +77,7 @@ def demo(config: DemoConfig) -> Result:
             unit_tokens=size.unit_tokens,
         )
     )
-    select_verb(SelectConfig(str(store), out=str(selected), top=0.2))
+    select_command(SelectConfig(str(store), out=str(selected), top=0.2))
     page = out / "report.html"
     report(ReportConfig(store=str(store), out=str(page), heads=str(heads), selection=str(selected)))
     lines = [

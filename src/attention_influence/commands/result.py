@@ -1,4 +1,4 @@
-"""What a verb gives back: text for people, the same as data for --json, and an exit code."""
+"""What a subcommand gives back: text for people, the same as data for --json, and an exit code."""
 
 import io
 from collections.abc import Sequence

@@ -30,7 +30,7 @@ from attention_influence.scoring.score_unit import Progress, Reading
 from attention_influence.scoring.scorer import Scorer
 from attention_influence.selection.output.columns import warnings_of_columns
 from attention_influence.store.begin import SCORING_VERSION, Changes, begin_or_resume, library_versions
-from attention_influence.store.failures import forget_failures, parked, read_failures
+from attention_influence.store.failures import forget_failures, quarantined, read_failures
 from attention_influence.store.plan import Unit, default_unit_tokens, make_growing_plan, make_plan
 from attention_influence.store.run import RunStore, open_run
 
@@ -59,7 +59,7 @@ def score(config: ScoreConfig) -> Result:
         make_growing_plan if config.unit_tokens is None else make_plan,
     )
     if config.retry_failed:
-        for unit in parked(read_failures(store.url)):
+        for unit in quarantined(read_failures(store.url)):
             forget_failures(store.url, unit)
     mine = own_units(store.units, config.shard)
     counted: Counter[str] = Counter()
@@ -93,7 +93,7 @@ def score(config: ScoreConfig) -> Result:
 
 def _result(config: ScoreConfig, store: RunStore, scorer: Scorer, counted: Mapping[str, Any]) -> Result:
     """What is said at the end. Only a run after which nothing is left reads the whole store, not each of many."""
-    stuck = parked(read_failures(store.url))
+    stuck = quarantined(read_failures(store.url))
     done = store.published()
     held = sum(unit.name not in done and unit.name not in stuck for unit in store.units)
     records = {} if held else store.records()
@@ -102,7 +102,7 @@ def _result(config: ScoreConfig, store: RunStore, scorer: Scorer, counted: Mappi
         "store": store.url,
         "units": len(store.units),
         "units_done": len(done),
-        "parked": stuck,
+        "quarantined": stuck,
         "failed_files": failed_files(records),
         **counted,
         "noise_floor": scorer.tested.noise,
@@ -125,7 +125,7 @@ def _result(config: ScoreConfig, store: RunStore, scorer: Scorer, counted: Mappi
             f"until then: attention-influence status {store.url}"
         )
     lines += [f"warning: {warning}" for warning in counted["warnings"]]
-    lines += some([f"error: unit {name} is parked: {error}" for name, error in stuck.items()])
+    lines += some([f"error: unit {name} is quarantined: {error}" for name, error in stuck.items()])
     lines += some([f"error: {name}: {error}" for name, error in data["failed_files"].items()])
     return Result("\n".join(lines), data, exit_code=1 if stuck or data["failed_files"] else 0)
 

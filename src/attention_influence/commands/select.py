@@ -12,7 +12,7 @@ from attention_influence.selection.select import select
 
 
 @stage("selecting")
-def select_verb(config: SelectConfig) -> Result:
+def select_command(config: SelectConfig) -> Result:
     options = asdict(config)
     caps, floors = (parse_limits(f"--{name}", options.pop(name)) for name in ("cap", "floor"))
     selection = select(**options, caps=caps, floors=floors)

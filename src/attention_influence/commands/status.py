@@ -10,9 +10,9 @@ from attention_influence.corpus.preflight import check_writable_folder
 from attention_influence.corpus.sources import left_out_line
 from attention_influence.errors import StoreError
 from attention_influence.progress import stage
-from attention_influence.store.columns.added import side_columns
-from attention_influence.store.failures import parked, read_failures
-from attention_influence.store.leases import Claims
+from attention_influence.store.columns.added import added_columns
+from attention_influence.store.failures import quarantined, read_failures
+from attention_influence.store.leases import Leases
 from attention_influence.store.run import RunStore, open_run
 
 
@@ -23,10 +23,10 @@ def status(config: StatusConfig) -> Result:
         raise StoreError(f"{config.store}: no run.json, so not a score store. Give the folder that `score --out` made")
     compacted = _compact(store) if config.compact else None
     records = store.records()
-    stuck = parked(read_failures(store.url))
+    stuck = quarantined(read_failures(store.url))
     left = dict.fromkeys(unit.name for unit in store.units if unit.name not in records and unit.name not in stuck)
-    standing = Claims(store.url, worker="status").standing(left)
-    claimed = {name: standing[name] for name in left if name in standing and standing[name].is_live()}
+    standing = Leases(store.url, worker="status").standing(left)
+    leased = {name: standing[name] for name in left if name in standing and standing[name].is_live()}
     reasons: Counter[str] = Counter()
     for about in records.values():
         reasons.update(about["reasons"])
@@ -36,8 +36,8 @@ def status(config: StatusConfig) -> Result:
         "store": store.url,
         "units": len(store.units),
         "done": len(records),
-        "claimed": {name: claim.worker for name, claim in claimed.items()},
-        "parked": stuck,
+        "leased": {name: lease.worker for name, lease in leased.items()},
+        "quarantined": stuck,
         "failed_files": failed_files(records),
         "rows": sum(about["rows"] for about in records.values()),
         "tokens": tokens,
@@ -56,7 +56,7 @@ def _compact(store: RunStore) -> dict[str, int]:
     """Objects that were put into files, and files."""
     check_writable_folder(store.url)
     names = [unit.name for unit in store.units]
-    folders = [store.scores, *(column.objects for column in side_columns(store.url).values())]
+    folders = [store.scores, *(column.objects for column in added_columns(store.url).values())]
     done = [objects.compact(names) for objects in folders]
     units, packs = (sum(part) for part in zip(*done, strict=True))
     return {"objects": units, "files": packs}
@@ -66,8 +66,8 @@ def _text(data: dict[str, Any]) -> str:
     left = data["seconds_left"]
     rows = [
         ("units done", f"{data['done']:,} of {data['units']:,}"),
-        ("units at work", f"{len(data['claimed']):,}"),
-        ("units parked", f"{len(data['parked']):,}"),
+        ("units at work", f"{len(data['leased']):,}"),
+        ("units quarantined", f"{len(data['quarantined']):,}"),
         ("rows", f"{data['rows']:,}"),
         ("tokens", f"{data['tokens']:,}"),
         ("tokens a second", "–" if data["tokens_per_second"] is None else f"{data['tokens_per_second']:,.0f}"),
@@ -79,9 +79,9 @@ def _text(data: dict[str, Any]) -> str:
         lines.append(table(("rows without a score", ""), list(data["reasons"].items())))
     if (left_out := left_out_line(data["left_out"])) is not None:
         lines.append(left_out)
-    if data["claimed"]:
-        lines.append(table(("unit at work", "worker"), list(data["claimed"].items())))
-    lines += some([f"parked: unit {name}: {error}" for name, error in data["parked"].items()])
+    if data["leased"]:
+        lines.append(table(("unit at work", "worker"), list(data["leased"].items())))
+    lines += some([f"quarantined: unit {name}: {error}" for name, error in data["quarantined"].items()])
     lines += some([f"failed: {name}: {error}" for name, error in data["failed_files"].items()])
     if "compacted" in data:
         lines.append("{objects:,} objects were put into {files:,} files".format(**data["compacted"]))

@@ -1,4 +1,4 @@
-"""The options of each verb: frozen dataclasses whose attribute docstrings are the help texts."""
+"""The options of each subcommand: frozen dataclasses whose attribute docstrings are the help texts."""
 
 from attention_influence.config.heads import DetectConfig, StabilityConfig, ValidateConfig
 from attention_influence.config.model import LoadOptions, ModelOptions, Precision

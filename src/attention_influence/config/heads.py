@@ -1,4 +1,4 @@
-"""Options of the verbs that find heads and try them."""
+"""Options of the subcommands that find heads and try them."""
 
 from dataclasses import dataclass, field
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Options of the verbs that end in a page."""
+"""Options of the subcommands that end in a page."""
 
 from dataclasses import dataclass, field
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Options of the verbs that score, and watch scoring."""
+"""Options of the subcommands that score, and watch scoring."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -56,7 +56,7 @@ class ScoreConfig(ScorerOptions):
     rescore_changed: bool = False
     """score files again that changed since they were planned, and forget those that are gone"""
     retry_failed: bool = False
-    """try units again that were parked after three failures"""
+    """try units again that were quarantined after three failures"""
     on_bad_row: Literal["keep", "error"] = "keep"
     """rows without a usable text: keep them with a reason, or stop at the first"""
     max_bad_rate: float = 0.05

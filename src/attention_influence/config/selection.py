@@ -1,4 +1,4 @@
-"""Options of the verbs that rank and choose by the scores."""
+"""Options of the subcommands that rank and choose by the scores."""
 
 from dataclasses import dataclass, field
 from typing import Literal

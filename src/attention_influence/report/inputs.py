@@ -1,4 +1,4 @@
-"""The JSON files that other verbs write, as the report takes them: stability.json and validity.json."""
+"""The JSON files that other subcommands write, as the report takes them: stability.json and validity.json."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,14 +19,14 @@ def read_validity(path: Path) -> Mapping[str, Any]:
     return _read(path, "validate", ("conditions", "tasks", "warnings"))
 
 
-def _read(path: Path, verb: str, needed: Sequence[str]) -> Mapping[str, Any]:
+def _read(path: Path, subcommand: str, needed: Sequence[str]) -> Mapping[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise refused(f"read {path}", error) or CorpusError(
-            f"{path} cannot be read ({error}); write it with `attention-influence {verb}`"
+            f"{path} cannot be read ({error}); write it with `attention-influence {subcommand}`"
         ) from error
     if not isinstance(record, dict) or (missing := [name for name in needed if name not in record]):
         lacks = f"no {missing[0]!r}" if isinstance(record, dict) else "not an object"
-        raise CorpusError(f"{path} is not what `attention-influence {verb}` writes ({lacks}); write it again")
+        raise CorpusError(f"{path} is not what `attention-influence {subcommand}` writes ({lacks}); write it again")
     return record

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Iterable
 
 from attention_influence.corpus.atomic_files import with_retries
-from attention_influence.store.failures import parked_units
-from attention_influence.store.leases import Claim, Claims
+from attention_influence.store.failures import quarantined_units
+from attention_influence.store.leases import Lease, Leases
 from attention_influence.store.plan import Unit
 from attention_influence.store.run import RunStore
 
@@ -22,9 +22,9 @@ class OpenUnits:
     order keeps workers apart that steal at the same time.
     """
 
-    def __init__(self, store: RunStore, claims: Claims, mine: Iterable[Unit]) -> None:
+    def __init__(self, store: RunStore, leases: Leases, mine: Iterable[Unit]) -> None:
         self._store = store
-        self._claims = claims
+        self._leases = leases
         self._own = {unit.name: unit for unit in mine}
         self._waiting: deque[Unit] = deque()
         self._is_contended = False
@@ -32,7 +32,7 @@ class OpenUnits:
         self._last = 0.0
         self._cost = 0.0
         self.left: dict[str, Unit] = {}
-        """All that was neither published nor parked when the store was listed last."""
+        """All that was neither published nor quarantined when the store was listed last."""
         self.list()
 
     def list(self) -> bool:
@@ -71,14 +71,14 @@ class OpenUnits:
         return max(seconds, self._cost / _LISTING_SHARE)
 
     def add(self, names: Iterable[str]) -> None:
-        """Hands these out, too: their claims are dead."""
+        """Hands these out, too: their leases are dead."""
         self._waiting.extend(self.left[name] for name in names)
 
-    def standing(self) -> dict[str, Claim]:
-        """The claims on what is left."""
-        return with_retries(lambda: self._claims.standing(self.left), f"read {self._store.url}")
+    def standing(self) -> dict[str, Lease]:
+        """The leases on what is left."""
+        return with_retries(lambda: self._leases.standing(self.left), f"read {self._store.url}")
 
     def _listed(self) -> tuple[dict[str, Unit], set[str]]:
-        held = self._claims.names()  # before the units: a claim ends after its unit was published
-        done = self._store.published() | parked_units(self._store.url)
+        held = self._leases.names()  # before the units: a lease ends after its unit was published
+        done = self._store.published() | quarantined_units(self._store.url)
         return {unit.name: unit for unit in self._store.units if unit.name not in done}, held

@@ -1,6 +1,6 @@
 """The same units through Ray: an actor for each device, on one machine or on a cluster.
 
-Actors take units by the store's own claims, as every worker does; Ray only keeps them alive. So a run that Ray began
+Actors take units by the store's own leases, as every worker does; Ray only keeps them alive. So a run that Ray began
 can be finished by processes or by a Slurm array, and the other way round.
 """
 
@@ -15,7 +15,7 @@ from attention_influence.runs.canary import BrokenDevice
 from attention_influence.runs.local import Job, crash, leave_device, terminated_like_interrupted
 from attention_influence.runs.ray_cluster import ray_cluster
 from attention_influence.scoring.score_unit import Progress
-from attention_influence.store.failures import parked_units
+from attention_influence.store.failures import quarantined_units
 from attention_influence.store.leases import worker_name
 from attention_influence.store.plan import Unit
 
@@ -101,7 +101,7 @@ def _watch(ray: Any, job: Job, tasks: Mapping[Any, tuple[Any, ...]], progress: P
                         f"a worker died {_MOST_DEATHS} times in a row (often too little memory). What was published "
                         "is whole; run the same command again to go on, with fewer --workers if memory was short"
                     )
-                # The others may have ended before this one's claim did.
+                # The others may have ended before this one's lease did.
                 working |= {other.work.remote(*tasks[other]): other for other in idle}
                 idle = []
             except ray.exceptions.RayTaskError as failed:
@@ -131,8 +131,8 @@ def _collect(ray: Any, counting: dict[Any, Any], progress: Progress, patience: f
 
 
 def _left(job: Job) -> bool:
-    """Whether any unit is neither published nor parked."""
-    done = job.store.published() | parked_units(job.store.url)
+    """Whether any unit is neither published nor quarantined."""
+    done = job.store.published() | quarantined_units(job.store.url)
     return any(unit.name not in done for unit in job.store.units)
 
 

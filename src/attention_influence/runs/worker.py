@@ -17,7 +17,7 @@ from attention_influence.scoring.score_unit import Progress, Reading, UnitScores
 from attention_influence.scoring.scorer import Scorer
 from attention_influence.storage_errors import is_transient
 from attention_influence.store.failures import Failure, record_failure
-from attention_influence.store.leases import EXPIRY, Claim, Claims, worker_name
+from attention_influence.store.leases import EXPIRY, Lease, Leases, worker_name
 from attention_influence.store.plan import Unit
 from attention_influence.store.run import RunStore
 
@@ -46,19 +46,19 @@ class Worker:
     def work(self, mine: Iterable[Unit]) -> None:
         """Publishes the units of `mine` that are not done, then steals what nobody else is at work on.
 
-        Returns when every unit is published, parked, or held by a worker that has shown to be alive.
+        Returns when every unit is published, quarantined, or held by a worker that has shown to be alive.
         """
-        claims = Claims(self.store.url, self.name)
-        units = OpenUnits(self.store, claims, mine)
-        seen: dict[str, Claim] = {}
+        leases = Leases(self.store.url, self.name)
+        units = OpenUnits(self.store, leases, mine)
+        seen: dict[str, Lease] = {}
         waiting_since = time.monotonic()
         while True:
             worked = False
             while unit := units.next():
                 try:
-                    is_mine = self._attempt(unit, claims)
+                    is_mine = self._attempt(unit, leases)
                 except BaseException:  # Ctrl-C may come between any two steps of taking and giving back
-                    claims.give_up(unit.name)
+                    leases.give_up(unit.name)
                     raise
                 if is_mine:
                     worked = True
@@ -71,22 +71,22 @@ class Worker:
             if units.list():
                 continue
             standing = units.standing()
-            # A claim that changes is alive, whatever clocks say.
+            # A lease that changes is alive, whatever clocks say.
             if all(name in standing and seen.setdefault(name, standing[name]) != standing[name] for name in units.left):
                 return
             if time.monotonic() - waiting_since > 2 * EXPIRY:
                 return
             units.add(name for name in units.left if name not in standing or not standing[name].is_live())
 
-    def _attempt(self, unit: Unit, claims: Claims) -> bool:
+    def _attempt(self, unit: Unit, leases: Leases) -> bool:
         """Whether the unit was this worker's to do, whatever came of it."""
         where = f"{self.store.url}, unit {unit.name}"
-        if not with_retries(lambda: claims.take(unit.name), f"claim {where}"):
+        if not with_retries(lambda: leases.take(unit.name), f"lease {where}"):
             return False
-        with claims.kept(unit.name):
+        with leases.kept(unit.name):
             if with_retries(lambda: self.store.is_published(unit), f"read {where}"):
                 return False  # by its last holder, a moment ago
-            # Before the unit, and none of its failures: a device that has gone wrong would fail, and park, all of them.
+            # Before the unit, and none of its failures: a device that computes wrong would quarantine all of them.
             self._check_device()
             try:
                 began = time.monotonic()

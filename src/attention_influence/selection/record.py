@@ -120,7 +120,7 @@ class SelectionRecord:
             raise StoreError(
                 f"{self.url}: ranked by the ensemble {self.rank_by!r}, whose percentiles are those of its own store."
             )
-        if column in store.side:
+        if column in store.added:
             raise StoreError(
                 f"{self.url}: ranked by the added column {column!r}, and a selection does not record what made it. "
                 "Select by a share, or by a column that `score` writes."

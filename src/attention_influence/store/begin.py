@@ -54,13 +54,13 @@ def begin_or_resume(
         unigrams = None if count is None else with_retries(count, f"read the corpus of {url}")
         store = create(url, {**record, "roots": listing.roots}, units, unigrams)
     check_fingerprint(store, record["fingerprint"])
-    if not with_retries(lambda: has_exclusive_creation(f"{store.url}/claims"), f"write {store.url}"):
+    if not with_retries(lambda: has_exclusive_creation(f"{store.url}/leases"), f"write {store.url}"):
         _log.warning(
             "%s: this storage does not know conditional puts (If-None-Match), so two workers may now and then score "
             "the same unit. That costs time and nothing else: the scores are the same",
             store.url,
         )
-    for folder in ("", "/scores", "/scores/packs", "/claims", "/log"):
+    for folder in ("", "/scores", "/scores/packs", "/leases", "/log"):
         remove_unfinished(f"{store.url}{folder}")
     return _with_changes(store, listing, unit_tokens, changes, plan)
 

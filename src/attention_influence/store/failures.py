@@ -1,4 +1,4 @@
-"""What went wrong with a unit, one small object for each time; after three the unit is parked."""
+"""What went wrong with a unit, one small object for each time; after three the unit is quarantined."""
 
 import json
 import uuid
@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from attention_influence.corpus.atomic_files import remove, write_atomically
 from attention_influence.corpus.filesystems import open_filesystem, url_of
 
-PARK_AFTER = 3
+QUARANTINE_AFTER = 3
 
 
 @dataclass(frozen=True)
@@ -43,19 +43,19 @@ def read_failures(store_url: str) -> dict[str, list[Failure]]:
     return {unit: sorted(attempts, key=lambda attempt: attempt.at) for unit, attempts in failures.items()}
 
 
-def parked(failures: Mapping[str, list[Failure]]) -> dict[str, str]:
+def quarantined(failures: Mapping[str, list[Failure]]) -> dict[str, str]:
     """Unit → its last error, for the units that are not tried again."""
-    return {unit: attempts[-1].error for unit, attempts in failures.items() if len(attempts) >= PARK_AFTER}
+    return {unit: attempts[-1].error for unit, attempts in failures.items() if len(attempts) >= QUARANTINE_AFTER}
 
 
-def parked_units(store_url: str) -> set[str]:
+def quarantined_units(store_url: str) -> set[str]:
     """The units that are not tried again; with one listing."""
     attempts = Counter(file.rpartition("/")[2].partition(".")[0] for file in _files(store_url))
-    return {unit for unit, times in attempts.items() if times >= PARK_AFTER}
+    return {unit for unit, times in attempts.items() if times >= QUARANTINE_AFTER}
 
 
 def forget_failures(store_url: str, unit: str) -> None:
-    """Lets a parked unit be tried again."""
+    """Lets a quarantined unit be tried again."""
     filesystem, path = open_filesystem(f"{store_url}/log")
     for file in filesystem.glob(f"{path}/{unit}.*.json"):
         remove(url_of(filesystem, file))

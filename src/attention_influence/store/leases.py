@@ -1,6 +1,6 @@
 """Who works on which unit: small objects that expire, so that a dead worker's unit is taken by another.
 
-A claim only saves work. Units are idempotent, so two workers on one unit cost time and nothing else.
+A lease only saves work. Units are idempotent, so two workers on one unit cost time and nothing else.
 """
 
 import functools
@@ -20,14 +20,14 @@ from attention_influence.corpus.atomic_files import remove, write_atomically
 from attention_influence.corpus.exclusive_files import create_exclusively
 from attention_influence.corpus.filesystems import open_filesystem
 
-# A claim that was not renewed for so long is dead (seconds); renewed four times as often.
+# A lease that was not renewed for so long is dead (seconds); renewed four times as often.
 EXPIRY = 120.0
-# Several workers may find a claim dead at the same moment: after so long the last of them has written (seconds).
+# Several workers may find a lease dead at the same moment: after so long the last of them has written (seconds).
 _SETTLED = 0.5
 
 
 @dataclass(frozen=True)
-class Claim:
+class Lease:
     """One worker's hold on one unit."""
 
     worker: str
@@ -48,19 +48,19 @@ def worker_name() -> str:
     return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
 
 
-class Claims:
-    """The claims of one store, as one worker sees and makes them."""
+class Leases:
+    """The leases of one store, as one worker sees and makes them."""
 
     def __init__(self, store_url: str, worker: str) -> None:
-        self._folder = f"{store_url}/claims"
+        self._folder = f"{store_url}/leases"
         self.worker = worker
 
-    def read(self, unit: str) -> Claim | None:
-        """The claim on a unit, live or not."""
-        return read_claim(f"{self._folder}/{unit}.json")
+    def read(self, unit: str) -> Lease | None:
+        """The lease on a unit, live or not."""
+        return read_lease(f"{self._folder}/{unit}.json")
 
     def take(self, unit: str) -> bool:
-        """Whether the unit is this worker's now: it was free, or its claim was dead."""
+        """Whether the unit is this worker's now: it was free, or its lease was dead."""
         for _ in range(2):
             if create_exclusively(self._url(unit), self._mine()):
                 return True
@@ -77,7 +77,7 @@ class Claims:
         return now is not None and now.worker == self.worker
 
     def names(self) -> set[str]:
-        """The units that have a claim, live or not."""
+        """The units that have a lease, live or not."""
         filesystem, path = open_filesystem(self._folder)
         filesystem.invalidate_cache()
         try:
@@ -86,16 +86,16 @@ class Claims:
             return set()
         return {name.removesuffix(".json") for name in names if name.endswith(".json") and not name.startswith(".")}
 
-    def standing(self, units: Container[str] | None = None) -> dict[str, Claim]:
-        """Unit → its claim, live or not, for those of the units, or for all, that have one."""
+    def standing(self, units: Container[str] | None = None) -> dict[str, Lease]:
+        """Unit → its lease, live or not, for those of the units, or for all, that have one."""
         held = sorted(unit for unit in self.names() if units is None or unit in units)
-        return {unit: claim for unit in held if (claim := self.read(unit)) is not None}
+        return {unit: lease for unit in held if (lease := self.read(unit)) is not None}
 
     @contextmanager
     def kept(self, unit: str) -> Iterator[None]:
-        """Renews the claim from a thread for as long as the context lasts, and removes it at the end.
+        """Renews the lease from a thread for as long as the context lasts, and removes it at the end.
 
-        A store that fails it is none of the unit's business: a claim that cannot be renewed or removed expires.
+        A store that fails it is none of the unit's business: a lease that cannot be renewed or removed expires.
         """
         finished = threading.Event()
 
@@ -115,7 +115,7 @@ class Claims:
                 remove(self._url(unit))
 
     def give_up(self, unit: str) -> None:
-        """Removes the claim if it is this worker's; one that cannot be removed expires."""
+        """Removes the lease if it is this worker's; one that cannot be removed expires."""
         with suppress(Exception):
             standing = self.read(unit)
             if standing is not None and standing.worker == self.worker:
@@ -125,16 +125,16 @@ class Claims:
         return f"{self._folder}/{unit}.json"
 
     def _mine(self) -> bytes:
-        claim = Claim(self.worker, _this_host(), os.getpid(), time.time())
-        return json.dumps(asdict(claim)).encode()
+        lease = Lease(self.worker, _this_host(), os.getpid(), time.time())
+        return json.dumps(asdict(lease)).encode()
 
 
-def read_claim(url: str) -> Claim | None:
-    """The claim in a file, None if there is none that can be read."""
+def read_lease(url: str) -> Lease | None:
+    """The lease in a file, None if there is none that can be read."""
     filesystem, path = open_filesystem(url)
     try:
         record: dict[str, Any] = json.loads(filesystem.cat_file(path))
-        return Claim(**record)
+        return Lease(**record)
     except (FileNotFoundError, ValueError, TypeError):
         return None
 

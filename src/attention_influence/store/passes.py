@@ -27,7 +27,7 @@ def over_units(
     as dictionaries.
     """
     names = list(dict.fromkeys(columns))
-    store.check_side_columns(names)
+    store.check_added_columns(names)
     return in_threads(lambda unit: work(store.unit_batches(unit, names, _BATCH_ROWS, _ENCODED)), store.units)
 
 

@@ -55,7 +55,7 @@ class _Piece:
 
 
 class TooManyUnits(UsageError):
-    """A plan of more units than listings and claims are made for."""
+    """A plan of more units than listings and leases are made for."""
 
 
 def default_unit_tokens(device: str, parameters: int) -> int:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from attention_influence.corpus.filesystems import open_filesystem
 from attention_influence.corpus.sources import Source
 from attention_influence.errors import StoreError
-from attention_influence.store.columns.added import SideColumn, side_columns
+from attention_influence.store.columns.added import AddedColumn, added_columns
 from attention_influence.store.run import open_run, scores_in
 from attention_influence.store.unit_files import UnitObjects
 
@@ -32,9 +32,9 @@ class ScoreStore:
     sources: dict[str, Source]
     """By name, those of the plan."""
     schema: pa.Schema
-    """Of the rows, side columns included."""
-    side: Mapping[str, SideColumn] = field(default_factory=dict)
-    """Side columns by name."""
+    """Of the rows, added columns included."""
+    added: Mapping[str, AddedColumn] = field(default_factory=dict)
+    """Added columns by name."""
 
     @functools.cached_property
     def scores(self) -> UnitObjects:
@@ -48,15 +48,15 @@ class ScoreStore:
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Those columns of every row, some ten thousand rows at a time, unit after unit.
 
-        Raises StoreError naming the unit that cannot be read, or a side column that not all finished units have.
+        Raises StoreError naming the unit that cannot be read, or an added column that not all finished units have.
         """
-        self.check_side_columns(columns)
+        self.check_added_columns(columns)
         for unit in self.units:
             yield from self.unit_batches(unit, columns)
 
-    def check_side_columns(self, columns: Sequence[str]) -> None:
-        """Raises StoreError naming a side column among those that not all finished units have."""
-        for column in (self.side[name] for name in columns if name in self.side):
+    def check_added_columns(self, columns: Sequence[str]) -> None:
+        """Raises StoreError naming an added column among those that not all finished units have."""
+        for column in (self.added[name] for name in columns if name in self.added):
             if missing := column.missing(map(unit_name, self.units)):
                 raise StoreError(
                     f"{column.folder}: {len(missing):,} of {len(self.units):,} finished units do not have this column "
@@ -67,8 +67,8 @@ class ScoreStore:
         self, unit: str, columns: Sequence[str], batch_rows: int = _BATCH_ROWS, encoded: Sequence[str] = ()
     ) -> Iterator[pa.RecordBatch]:
         """Those columns of a unit's rows; the `encoded` ones as dictionaries, which is how they lie on disk."""
-        beside = [self.side[name] for name in columns if name in self.side]
-        own = [name for name in columns if name not in self.side]
+        beside = [self.added[name] for name in columns if name in self.added]
+        own = [name for name in columns if name not in self.added]
         as_dictionaries = [name for name in own if name in encoded]
         with self.scores.open(unit_name(unit), read_dictionary=as_dictionaries) as found:
             missing = [name for name in own if name not in found.file.schema_arrow.names]
@@ -105,7 +105,7 @@ def open_store(url: str) -> ScoreStore:
     sources = {part.source.name: part.source for unit in run.units for part in unit.slices}
     with run.scores.open(unit_name(units[0])) as first:
         schema = first.file.schema_arrow.remove_metadata()
-    side = side_columns(run.url)
-    for column in side.values():
+    added = added_columns(run.url)
+    for column in added.values():
         schema = schema.append(column.field)
-    return ScoreStore(run.url, filesystem, run.run, units, len(run.units), sources, schema, side)
+    return ScoreStore(run.url, filesystem, run.run, units, len(run.units), sources, schema, added)

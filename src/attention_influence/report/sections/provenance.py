@@ -88,8 +88,8 @@ def _changed(configuration: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _command(verb: str, inputs: Sequence[Any], options: Mapping[str, Any], rarely: Collection[str] = ()) -> str:
-    words = ["attention-influence", verb, *map(str, inputs)]
+def _command(command: str, inputs: Sequence[Any], options: Mapping[str, Any], rarely: Collection[str] = ()) -> str:
+    words = ["attention-influence", command, *map(str, inputs)]
     for name, value in options.items():
         flag = "--" + name.replace("_", "-")
         if name in rarely:

@@ -2,7 +2,7 @@
 
 It is made in a hidden folder beside it, or inside where it is a mount point or its parent cannot be written:
 
-.<name>.part/claims/     who is at work on it
+.<name>.part/leases/     who is at work on it
 .<name>.part/parts/      see `parts`
 .<name>.part/whole-*/    what takes the folder's place in the end, on a local disk
 """
@@ -27,13 +27,13 @@ from attention_influence.corpus.filesystems import open_filesystem, url_of
 from attention_influence.corpus.preflight import check_writable_folder
 from attention_influence.errors import StorageError, UsageError
 from attention_influence.storage_errors import in_words
-from attention_influence.store.leases import Claims, worker_name
+from attention_influence.store.leases import Leases, worker_name
 
 # The last file to be published where folders cannot be renamed, and the mark of a folder that may be replaced.
 DONE_MARK = "selection.json"
 # In the staging folder, where folders cannot be renamed: files are being moved to their place.
 _MOVING = "moving"
-_CLAIM = "select"
+_LEASE = "select"
 
 
 @dataclass(frozen=True)
@@ -130,15 +130,15 @@ def staged(out: str) -> Iterator[Staging]:
     staging = Staging(out, filesystem, _staging_path(filesystem, path), path)
     url = url_of(filesystem, staging.path)
     check_writable_folder(url, named=out)
-    claims = Claims(url, worker_name())
-    if not with_retries(lambda: claims.take(_CLAIM), f"write {out}"):
-        holder = claims.read(_CLAIM)
+    leases = Leases(url, worker_name())
+    if not with_retries(lambda: leases.take(_LEASE), f"write {out}"):
+        holder = leases.read(_LEASE)
         raise UsageError(
             f"{out}: another `select` is at work on it{f' ({holder.worker})' if holder else ''}. Wait for it, or give "
             "another --out; one that was killed on another machine counts for two minutes."
         )
     published = False
-    with claims.kept(_CLAIM):
+    with leases.kept(_LEASE):
         try:
             yield staging
             published = True

@@ -29,8 +29,8 @@ _DEFINITION = "column.json"
 
 
 @dataclass(frozen=True)
-class SideColumn:
-    """A side column of a store, and the units that had it when it was opened."""
+class AddedColumn:
+    """An added column of a store, and the units that had it when it was opened."""
 
     store: str
     name: str
@@ -76,28 +76,28 @@ class SideColumn:
 
 
 def side_field(name: str) -> pa.Field:
-    """The type of every side column."""
+    """The type of every added column."""
     return pa.field(name, pa.float64())
 
 
 def check_name(name: str, reserved: Iterable[str] = ()) -> None:
-    """Raises UsageError when a side column cannot have the name: it must be a word, and mean nothing else."""
+    """Raises UsageError when an added column cannot have the name: it must be a word, and mean nothing else."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise UsageError(f"{name!r} cannot name a column: use letters, digits and underscores, a letter first.")
     if name in {*SCORE_SCHEMA.names, *reserved}:
         raise UsageError(f"{name!r} is a column or ranking of every score store. Choose another name.")
 
 
-def define(store: str, name: str, definition: Mapping[str, Any]) -> SideColumn:
-    """The new side column of that name, without units yet."""
+def define(store: str, name: str, definition: Mapping[str, Any]) -> AddedColumn:
+    """The new added column of that name, without units yet."""
     content = (strict_json(dict(definition), indent=1) + "\n").encode()
     url = f"{store}/columns/{name}/{_DEFINITION}"
     write_result(url, content)
-    return SideColumn(store, name, definition, frozenset())
+    return AddedColumn(store, name, definition, frozenset())
 
 
-def drop(column: SideColumn) -> None:
-    """Removes a side column: its definition last, so that none of its numbers can pass for those of another."""
+def drop(column: AddedColumn) -> None:
+    """Removes an added column: its definition last, so that none of its numbers can pass for those of another."""
     filesystem, path = open_filesystem(column.folder)
     filesystem.invalidate_cache()
     files = sorted(filesystem.find(path), key=lambda file: file.endswith(f"/{_DEFINITION}"))
@@ -106,15 +106,15 @@ def drop(column: SideColumn) -> None:
         with_retries(lambda url=url: remove(url), f"remove {url}")  # type: ignore[misc]
 
 
-def side_columns(store: str) -> dict[str, SideColumn]:
-    """The side columns of a store, by name. Raises StoreError when a definition is damaged."""
+def added_columns(store: str) -> dict[str, AddedColumn]:
+    """The added columns of a store, by name. Raises StoreError when a definition is damaged."""
     filesystem, root = open_filesystem(f"{store}/columns")
     filesystem.invalidate_cache()
     names = (
         [folder.rpartition("/")[2] for folder in filesystem.ls(root, detail=False)] if filesystem.isdir(root) else []
     )
     return {
-        name: SideColumn(
+        name: AddedColumn(
             store,
             name,
             _definition(filesystem, f"{root}/{name}/{_DEFINITION}"),
