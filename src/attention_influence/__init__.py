@@ -1,8 +1,11 @@
 """Picks pretraining data for language models by attention-head influence (AttentionInfluence, arXiv 2505.07293).
 
-from attention_influence import Scorer, detect_heads, load_heads, load_model, select
+from attention_influence import Scorer, detect_heads, load_heads, load_model, read_scores, select
+
+Library calls print nothing; what should be known is logged under `attention_influence`.
 """
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from attention_influence.scoring.document_score import DocumentScore
     from attention_influence.scoring.scorer import Scorer
     from attention_influence.selection.select import select
+    from attention_influence.store.reader import read_scores
 
 __all__ = [
     "DocumentScore",
@@ -22,6 +26,7 @@ __all__ = [
     "from_network",
     "load_heads",
     "load_model",
+    "read_scores",
     "select",
 ]
 
@@ -33,8 +38,12 @@ _HOMES = {
     "from_network": "model.loading",
     "load_heads": "heads.head_set",
     "load_model": "model.loading",
+    "read_scores": "store.reader",
     "select": "selection.select",
 }
+
+# Without it, Python prints the warnings of a program that has not set up logging.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

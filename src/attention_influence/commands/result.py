@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from attention_influence.html_tables import cell_text
+
 MOST_LINES = 20
 """Of a table or a list on the terminal."""
 
@@ -27,7 +29,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     for i, heading in enumerate(headings):
         grid.add_column(heading, justify="right" if i else "left", no_wrap=True)
     for row in rows:
-        grid.add_row(*map(_cell, row))
+        grid.add_row(*map(cell_text, row))
     sink = io.StringIO()
     Console(file=sink, width=500, highlight=False, markup=False).print(grid)
     return "\n".join(line.rstrip() for line in sink.getvalue().splitlines())
@@ -45,11 +47,3 @@ def some(lines: Sequence[str]) -> list[str]:
     """The first lines, and how many more there are."""
     more = len(lines) - MOST_LINES
     return [*lines] if more <= 0 else [*lines[:MOST_LINES], f"… and {more:,} more such lines: --json lists all"]
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, float):
-        return f"{value:.4f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)

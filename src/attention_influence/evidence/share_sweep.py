@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from attention_influence.evidence.agreement import Overlap, in_top, overlap, spearman
 from attention_influence.heads.head_set import Matrix, top_heads
 from attention_influence.model.language_model import LanguageModel
-from attention_influence.scoring.score_unit import in_lots
+from attention_influence.scoring.lots import in_lots
 from attention_influence.scoring.scorer import Scorer
 
 SHARES = (0.01, 0.02, 0.05, 0.1, 0.2)

@@ -45,18 +45,27 @@ def detect_heads(
     model: LanguageModel,
     texts: Texts,
     *,
+    samples: int = 800,
+    context: int = 4096,
+    share: float = 0.05,
+    where: Where = "needle",
+    seed: int = 0,
+    until_stable: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
-    **parameters: object,
 ) -> HeadSet:
     """The ceil(share × heads) heads of highest mean retrieval score, with the whole matrix (paper, section 3).
 
     `texts` are any texts; their sentences become the values of the task. Given as input → texts, each input gives an
-    equal share of the sentences, and how many is recorded. `parameters` are the fields of `Detection`:
-    `samples` probes of at most `context` tokens; with `until_stable` fewer, as soon as the chosen set has settled.
-    `progress(done, total)` is called after each probe. Raises ProbeError, and TextsError for what is
-    no list of texts.
+    equal share of the sentences, and how many is recorded.
+
+    `samples` probes of at most `context` tokens, answer included, are drawn by `seed`; with `until_stable` fewer, as
+    soon as the chosen set has settled. `where` is what counts as a hit: "needle", the answer's own tokens in the
+    context, or "anywhere", an equal token at any place. The paper's parameters are the defaults.
+    `progress(done, total)` is called after each probe; nothing is printed. What is wrong with the heads, if anything,
+    is logged as warnings, and `HeadSet.warnings()` tells it. Raises ProbeError, and TextsError for what is no list of
+    texts.
     """
-    asked = Detection(**parameters)  # type: ignore[arg-type]
+    asked = Detection(samples, context, share, where, seed, until_stable)
     if not 0 < asked.share <= 1 or asked.samples < 1:
         raise ProbeError(f"share {asked.share} and samples {asked.samples}: need 0 < share ≤ 1 and at least one sample")
     scores: list[NDArray[np.float64]] = []

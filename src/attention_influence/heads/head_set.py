@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from attention_influence.errors import HeadsError
+from attention_influence.html_tables import html_table
 from attention_influence.shares import count_in
 from attention_influence.storage_errors import refused
 from attention_influence.strict_json import strict_json
@@ -80,6 +81,13 @@ class HeadSet:
             if top < _LOW_SCORE:
                 warnings.append(f"no head stands out: the highest retrieval score is {top:.2f}")
         return warnings
+
+    def _repr_html_(self) -> str:
+        matrices = [matrix for matrix in (self.scores, self.standard_errors) if matrix is not None]
+        headings = ("layer", "head", "retrieval score", "standard error")[: 2 + len(matrices)]
+        rows = [(layer, head, *(matrix[layer][head] for matrix in matrices)) for layer, head in self.heads]
+        model = f" of {self.model['name']}" if self.model else ""
+        return html_table(headings, rows, f"{len(self)} heads{model}; {self.method}")
 
     def save(self, path: str | Path) -> None:
         """Writes heads.json, whole or not at all."""

@@ -3,11 +3,14 @@
 import ctypes
 import hashlib
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.utils import logging as transformers_logging
 
 from attention_influence.errors import ModelError
 from attention_influence.model.checkpoint import read_config, refuse_misfits, weight_files, weights_hash
@@ -34,7 +37,8 @@ def load_model(
     if dtype not in DTYPES:
         raise ModelError(f"dtype {dtype!r} is unknown; choose one of {', '.join(DTYPES)}")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    folder, source_hash, commit = _find(name, trust_remote_code, revision)
+    with _without_progress_bars():
+        folder, source_hash, commit = _find(name, trust_remote_code, revision)
     if commit is not None:
         name, revision = split_revision(name, revision)
     shown = f"{name}@{revision}" if revision else name
@@ -43,7 +47,8 @@ def load_model(
         torch.set_float32_matmul_precision("highest")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
-        network, report = _load(folder, dtype, trust_remote_code)
+        with _without_progress_bars():
+            network, report = _load(folder, dtype, trust_remote_code)
     except Exception as error:  # of many kinds; all mean that it cannot be loaded
         raise ModelError(
             f"cannot load a causal language model and its tokenizer from {shown}: {_reason(error)}"
@@ -74,6 +79,18 @@ def from_network(network: Any, tokenizer: Any, name: str = "in memory") -> Langu
         digest.update(key.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
     return LanguageModel(network, tokenizer, name, digest.hexdigest())
+
+
+@contextmanager
+def _without_progress_bars() -> Iterator[None]:
+    """Those of transformers and of the hub: library calls print nothing."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _give_memory_back() -> None:

@@ -1,11 +1,14 @@
 """The score of one document, with what a reader needs to judge it."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from attention_influence.html_tables import html_table
 from attention_influence.scoring.repetition import compression_ratio, copy_share, repeat_share
 
 # Below it influence is null: a loss so near to zero makes any rise look enormous (nats a token).
@@ -53,6 +56,22 @@ class DocumentScore:
     """Why there is no score."""
     token_losses: TokenLosses | None = None
 
+    def to_dict(self) -> dict[str, Any]:
+        """Field → value, ready for JSON or a table; `token_losses`, where there are any, as lists, None for NaN."""
+        record = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "token_losses"}
+        if (losses := self.token_losses) is not None:
+            record["token_losses"] = {
+                "tokens": losses.tokens.tolist(),
+                "base": _or_none(losses.base),
+                "ref": _or_none(losses.ref),
+            }
+        return record
+
+    def _repr_html_(self) -> str:
+        record = self.to_dict()
+        record.pop("token_losses", None)
+        return html_table(("", "document"), list(record.items()))
+
     def describe(self, content: bytes, tokens: list[int]) -> None:
         """Fills in the figures of repetition."""
         self.copy_share, self.repeat_share = copy_share(tokens), repeat_share(tokens)
@@ -76,3 +95,7 @@ class DocumentScore:
         self.flag = ",".join(name for name, raised in flags.items() if raised) or None
         if not flags["degenerate"]:
             self.influence = (ref - base) / base
+
+
+def _or_none(losses: NDArray[np.float32]) -> list[float | None]:
+    return [None if math.isnan(loss) else loss for loss in losses.tolist()]

@@ -1,9 +1,9 @@
 """One unit, from rows to a table of scores."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -12,17 +12,12 @@ from attention_influence.corpus.rows import Columns, Row
 from attention_influence.corpus.slices import Slice
 from attention_influence.errors import CorpusError, TooManyBadRows
 from attention_influence.scoring.document_score import DocumentScore
+from attention_influence.scoring.lots import in_lots
 from attention_influence.scoring.prefetch import ahead
 from attention_influence.scoring.scorer import Scorer
 from attention_influence.store.plan import Unit, must_be_unchanged
 from attention_influence.store.schema import SCORE_SCHEMA
 from attention_influence.store.unigrams import Unigrams
-
-# Characters scored together, for each token of a pack: enough packs (about 16) that the last, part-filled one costs
-# little; few enough that their tokens stay small in memory.
-_CHARS_PER_PACK_TOKEN = 64
-
-Item = TypeVar("Item")
 
 _OF_ROW = ("row", "id", "domain")
 _OF_SCORE = [name for name in SCORE_SCHEMA.names if name not in ("source", *_OF_ROW, "unigram_surprisal")]
@@ -120,23 +115,6 @@ def _score_slice(scorer: Scorer, part: Slice, reading: Reading, progress: Progre
                 for row, document in zip(rows, documents, strict=True)
             ]
         yield _table(part.source.name, rows, scores, surprisals)
-
-
-def in_lots(
-    batches: Iterable[Sequence[Item]], text_of: Callable[[Item], str | None], pack_tokens: int
-) -> Iterator[list[Item]]:
-    """What is scored together: lists that fill about 16 packs, a function of the texts alone, so that packs are."""
-    held: list[Item] = []
-    waiting = 0
-    for batch in batches:
-        for item in batch:
-            held.append(item)
-            waiting += len(text_of(item) or "")
-            if waiting >= pack_tokens * _CHARS_PER_PACK_TOKEN:
-                yield held
-                held, waiting = [], 0
-    if held:
-        yield held
 
 
 def _table(

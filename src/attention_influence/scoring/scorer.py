@@ -1,6 +1,6 @@
 """Influence of documents: both losses of each text from one forked pass over packs of windows."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from attention_influence.model.memory import is_out_of_memory
 from attention_influence.model.selftest import SelfTest, self_test
 from attention_influence.model.transit import Parts, in_parts
 from attention_influence.scoring.document_score import DocumentScore, TokenLosses
+from attention_influence.scoring.lots import in_lots
 from attention_influence.scoring.windows import cut, pack
 
 # Tokens a pack: enough to keep the products busy, few enough that activations stay small.
@@ -89,7 +90,16 @@ class Scorer:
         With `per_token`, each score also carries both losses of every token. Raises TextsError for what is no list of
         texts, such as a single text.
         """
-        return self.score_prepared(self.prepare(texts), per_token)
+        return list(self.score_iter(texts, per_token))
+
+    def score_iter(self, texts: Iterable[object], per_token: bool = False) -> Iterator[DocumentScore]:
+        """The same scores one after another, from any iterable: it is read as far as the next lot of texts needs.
+
+        A lot fills about 16 packs; that many texts and scores are in memory at a time. Errors: see `score`.
+        """
+        must_be_texts(texts)
+        lots = in_lots(([text] for text in texts), _countable, self.pack_tokens)
+        return (score for lot in lots for score in self.score_prepared(self.prepare(lot), per_token))
 
     def prepare(self, texts: Iterable[object]) -> list[Prepared]:
         """The texts tokenized, with all that needs no model; may run in another thread than the model."""
@@ -173,6 +183,10 @@ class Scorer:
 def _arrived(parts: Parts, heads: HeadSet, options: dict[str, Any]) -> Scorer:
     make, arguments = parts
     return Scorer(make(*arguments), heads, **options)
+
+
+def _countable(text: object) -> str | bytes | None:
+    return text if isinstance(text, str | bytes) else None
 
 
 def _readable(text: object) -> Prepared:

@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeVar
 from attention_influence.corpus.rows import Columns
 from attention_influence.corpus.sources import Source, is_unchanged
 from attention_influence.errors import StoreError, UsageError
+from attention_influence.html_tables import html_table
 from attention_influence.progress import progress
 from attention_influence.runs.parallel import over_processes, over_ray
 from attention_influence.selection.cutting.chosen import ChosenRows, choose_rows
@@ -73,6 +74,13 @@ class Selection:
     @property
     def tokens(self) -> int:
         return sum(threshold.tokens_chosen for threshold in self.thresholds)
+
+    def _repr_html_(self) -> str:
+        headings = ("domain", "documents", "ranked", "chosen", "tokens", "tokens chosen", "threshold")
+        rows = [
+            (t.domain, t.documents, t.ranked, t.chosen, t.tokens, t.tokens_chosen, t.value) for t in self.thresholds
+        ]
+        return html_table(headings, rows, f"{self.documents:,} documents, {self.tokens:,} tokens in {self.out}")
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -1,6 +1,7 @@
 """The score store as its readers see it: what its run recorded, and the rows of its finished units as a stream."""
 
 import functools
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -109,3 +110,19 @@ def open_store(url: str) -> ScoreStore:
     for column in added.values():
         schema = schema.append(column.field)
     return ScoreStore(run.url, filesystem, run.run, units, len(run.units), sources, schema, added)
+
+
+def read_scores(store: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pa.Table:
+    """The rows of a store's finished units, in the order of its plan: those columns, or all, added ones included.
+
+    One row for each row of the corpus that was scored, those without a score too, with the `reason`. The whole table is
+    in memory; `open_store(...).batches(columns)` streams it. Raises StoreError where there is no store, a column is
+    unknown, or an added column is not complete.
+    """
+    opened = open_store(os.fspath(store))
+    names = list(opened.schema.names if columns is None else columns)
+    if unknown := [name for name in names if name not in opened.schema.names]:
+        raise StoreError(
+            f"{opened.url}: no column {unknown[0]!r}; it has {', '.join(opened.schema.names)}. Choose among these."
+        )
+    return pa.Table.from_batches(opened.batches(names), pa.schema([opened.schema.field(name) for name in names]))
