@@ -46,7 +46,7 @@ lowest: setup ## install the lowest versions that pyproject.toml allows into .ve
 	$(BIN)/python tests/lowest.py
 
 docs: setup ## the documentation as a site in build/site
-	$(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 check: setup ## lint, formatting, layers and types
 	$(BIN)/ruff check .

@@ -35,14 +35,14 @@ def _commands() -> Iterator[str]:
     parser = make_parser()
     (subcommands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
     for name, command in subcommands.choices.items():
-        yield f"\n## {name}\n\n{command.description}\n\n| option | |\n|---|---|"
+        yield f"\n## {name}\n\n{command.description}\n\n| option | meaning |\n|---|---|"
         yield from (_row(option) for option in command._actions if option.dest != "help")
 
 
 def _row(option: argparse.Action) -> str:
     name = ", ".join(option.option_strings) or str(option.metavar or option.dest)
     value = (
-        f" {'|'.join(map(str, option.choices))}" if option.choices else f" {option.metavar}" if option.metavar else ""
+        f" {{{','.join(map(str, option.choices))}}}" if option.choices else f" {option.metavar}" if option.metavar else ""
     )
     about = (option.help or "").replace("%%", "%")
     cells = (f"`{name}{value if option.option_strings else ''}`", about)

@@ -38,7 +38,7 @@ class HeadSet:
     """Input → how many of its texts were read, how many sentences the probes were drawn from, and how many of these are
     the first words of longer ones."""
     scores: Matrix | None = None
-    """[layers][heads]; None where a layer has no attention, or fewer heads."""
+    """By layer and head; None where a layer has no attention, or fewer heads."""
     standard_errors: Matrix | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
 
