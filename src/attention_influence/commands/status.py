@@ -6,14 +6,12 @@ from typing import Any
 from attention_influence.commands.result import Result, some, table
 from attention_influence.commands.store_text import failed_files
 from attention_influence.config import StatusConfig
-from attention_influence.corpus.preflight import check_writable_folder
 from attention_influence.corpus.sources import left_out_line
 from attention_influence.errors import StoreError
 from attention_influence.progress import stage
-from attention_influence.store.columns.added import added_columns
 from attention_influence.store.failures import quarantined, read_failures
 from attention_influence.store.leases import Leases
-from attention_influence.store.run import RunStore, open_run
+from attention_influence.store.run import open_run
 
 
 @stage("reading the store")
@@ -21,7 +19,6 @@ def status(config: StatusConfig) -> Result:
     store = open_run(config.store)
     if store is None:
         raise StoreError(f"{config.store}: no run.json, so not a score store. Give the folder that `score --out` made")
-    compacted = _compact(store) if config.compact else None
     records = store.records()
     stuck = quarantined(read_failures(store.url))
     left = dict.fromkeys(unit.name for unit in store.units if unit.name not in records and unit.name not in stuck)
@@ -47,19 +44,7 @@ def status(config: StatusConfig) -> Result:
         "tokens_per_second": speed,
         "seconds_left": _seconds_left(len(left), len(records), tokens, speed),
     }
-    if compacted is not None:
-        data["compacted"] = compacted
     return Result(_text(data), data)
-
-
-def _compact(store: RunStore) -> dict[str, int]:
-    """Objects that were put into files, and files."""
-    check_writable_folder(store.url)
-    names = [unit.name for unit in store.units]
-    folders = [store.scores, *(column.objects for column in added_columns(store.url).values())]
-    done = [objects.compact(names) for objects in folders]
-    units, packs = (sum(part) for part in zip(*done, strict=True))
-    return {"objects": units, "files": packs}
 
 
 def _text(data: dict[str, Any]) -> str:
@@ -83,8 +68,6 @@ def _text(data: dict[str, Any]) -> str:
         lines.append(table(("unit at work", "worker"), list(data["leased"].items())))
     lines += some([f"quarantined: unit {name}: {error}" for name, error in data["quarantined"].items()])
     lines += some([f"failed: {name}: {error}" for name, error in data["failed_files"].items()])
-    if "compacted" in data:
-        lines.append("{objects:,} objects were put into {files:,} files".format(**data["compacted"]))
     return "\n\n".join(lines)
 
 

@@ -69,8 +69,6 @@ class StatusConfig:
 
     store: str = field(metadata=POSITIONAL)
     """score store"""
-    compact: bool = False
-    """put the objects of many units into few files; the store reads the same and may be gone on with"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -60,7 +60,7 @@ def begin_or_resume(
             "the same unit. That costs time and nothing else: the scores are the same",
             store.url,
         )
-    for folder in ("", "/scores", "/scores/packs", "/leases", "/log"):
+    for folder in ("", "/scores", "/leases", "/log"):
         remove_unfinished(f"{store.url}{folder}")
     return _with_changes(store, listing, unit_tokens, changes, plan)
 

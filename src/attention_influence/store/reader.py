@@ -27,7 +27,7 @@ class ScoreStore:
     filesystem: fsspec.AbstractFileSystem
     run: Mapping[str, Any]
     units: tuple[str, ...]
-    """Paths of the finished units' own objects; where `status --compact` moved them, `unit_batches` finds them."""
+    """Paths of the finished units' files."""
     n_planned: int
     """Units of the plan."""
     sources: dict[str, Source]
@@ -86,7 +86,7 @@ class ScoreStore:
 
 
 def unit_name(unit: str) -> str:
-    """The name of a unit, given the path of its own object."""
+    """The name of a unit, given the path of its file."""
     return unit.rpartition("/")[2].removesuffix(".parquet")
 
 

@@ -3,7 +3,7 @@
 run.json                 fingerprint, configuration, roots, noise floor, versions
 plan.parquet             the frozen units
 unigrams-<digest>.parquet  how often tokens come in a sample of the corpus: see `unigrams`
-scores/<unit>.parquet    see `schema`; many units together: see `unit_objects`
+scores/<unit>.parquet    see `schema`
 """
 
 import functools

@@ -3,8 +3,7 @@
 columns/<name>/column.json     what the numbers are, and how further units get theirs
 columns/<name>/<unit>.parquet  the unit's numbers in the order of its scores; the object is the mark that they are there
 
-They belong to the unit's scores row by row: both are written from the same unit, which the metadata names. Many units
-together: see `unit_objects`.
+They belong to the unit's scores row by row: both are written from the same unit, which the metadata names.
 """
 
 import functools
