@@ -1,6 +1,5 @@
 """Loading a model from a hub id, a directory or a .gguf file."""
 
-import ctypes
 import hashlib
 import inspect
 from collections.abc import Iterator
@@ -65,7 +64,6 @@ def load_model(
         model.on(device)
     except (RuntimeError, AssertionError) as error:
         raise ModelError(f"{shown} cannot be put on the device {device!r}: {error}") from error
-    _give_memory_back()
     return model
 
 
@@ -91,13 +89,6 @@ def _without_progress_bars() -> Iterator[None]:
     finally:
         if shown:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
-
-
-def _give_memory_back() -> None:
-    """Of weights in another type, which glibc would keep; no other libc has a name for it."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 def _load(folder: Path, dtype: str, trust_remote_code: bool) -> tuple[Any, dict[str, Any]]:
