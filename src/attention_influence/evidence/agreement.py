@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
+from scipy.stats import spearmanr
 
 from attention_influence.shares import count_in
 
@@ -32,10 +32,10 @@ class Overlap:
 
 def spearman(a: ArrayLike, b: ArrayLike) -> float | None:
     """Spearman's rank correlation, equal values at their mean rank; None where one side is constant or too short."""
-    ranks_a, ranks_b = rankdata(np.asarray(a)), rankdata(np.asarray(b))
-    if len(ranks_a) < 2 or np.ptp(ranks_a) == 0 or np.ptp(ranks_b) == 0:
+    sides = np.asarray(a), np.asarray(b)
+    if any(len(side) < 2 or (side == side[0]).all() for side in sides):
         return None
-    return float(np.corrcoef(ranks_a, ranks_b)[0, 1])
+    return float(spearmanr(*sides).statistic)
 
 
 def in_top(values: ArrayLike, share: float, ties: ArrayLike | None = None) -> NDArray[np.bool_]:

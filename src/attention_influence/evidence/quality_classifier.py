@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
+from scipy.stats import binomtest, rankdata
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
@@ -134,13 +134,13 @@ def _held_out(is_positive: npt.NDArray[np.bool_], seed: int) -> npt.NDArray[np.b
 def _judged(logits: Array, is_positive: npt.NDArray[np.bool_]) -> HeldOut:
     auc, error = auc_with_error(logits, is_positive)
     right, n = int(((logits > 0) == is_positive).sum()), len(logits)
-    middle, half = (right + _Z**2 / 2) / (n + _Z**2), _Z * math.sqrt(right * (n - right) / n + _Z**2 / 4) / (n + _Z**2)
+    wilson = binomtest(right, n).proportion_ci(method="wilson")
     return HeldOut(
         n,
         auc,
         (max(auc - _Z * error, 0.0), min(auc + _Z * error, 1.0)),
         right / n,
-        (max(middle - half, 0.0), min(middle + half, 1.0)),
+        (float(wilson.low), float(wilson.high)),
     )
 
 
