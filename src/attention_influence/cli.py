@@ -69,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             config = from_arguments(command.config, parsed)
             with stage("starting"):
                 function = _function(command.function)
+            if interrupts:  # imports of large libraries swallow some
+                raise KeyboardInterrupt
             result = function(config)
         write((strict_json(result.data) if parsed["json"] else result.text) + "\n", sys.stdout)
         return int(result.exit_code)

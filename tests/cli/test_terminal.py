@@ -60,12 +60,12 @@ def test_every_command_works_on_a_terminal(files: Files, store: Path, tmp_path: 
     assert "Traceback" not in shown.text
     assert shown.code == 0, shown.text
     moving = [line for line in lines(shown) if re.match(r"(starting|loading|scoring|detecting|selecting) ", line)]
-    assert moving
-    assert max(map(len, moving)) < columns
+    assert moving or name in {"select", "compare", "status"}, "what loads torch takes a moment"
+    assert max(map(len, moving), default=0) < columns
     assert "\x1b[?25l" not in shown.text, "a killed command would leave the terminal without a cursor"
 
 
-@pytest.mark.parametrize("stage", ["starting", "loading", "scoring"])
+@pytest.mark.parametrize("stage", ["starting", "counting tokens", "scoring"])
 def test_ctrl_c_is_one_line_whenever_it_comes(files: Files, tmp_path: Path, stage: str) -> None:
     rows = [{"text": f"a tide of {n} feet came over the old road before the rain did " * 5} for n in range(3000)]
     corpus = write_lines(tmp_path / "c.jsonl", rows)
