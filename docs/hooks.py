@@ -41,13 +41,7 @@ def _commands() -> Iterator[str]:
 
 def _row(option: argparse.Action) -> str:
     name = ", ".join(option.option_strings) or str(option.metavar or option.dest)
-    value = (
-        f" {{{','.join(map(str, option.choices))}}}"
-        if option.choices
-        else f" {option.metavar}"
-        if option.metavar
-        else ""
-    )
+    value = f" {option.metavar}" if option.metavar else ""
     about = (option.help or "").replace("%%", "%")
     cells = (f"`{name}{value if option.option_strings else ''}`", about)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -3,20 +3,27 @@
 import argparse
 import logging
 import os
+import platform
 import sys
+import traceback
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from attention_influence import config
 from attention_influence.errors import AttentionInfluenceError, Interrupted
-from attention_influence.options import add_options, from_arguments
+from attention_influence.examples import EXAMPLES
+from attention_influence.options import from_arguments, to_yaml
+from attention_influence.parser import HelpFormatter, PrintCompletion, add_options
 from attention_influence.progress import shown, stage
 from attention_influence.storage_errors import in_words, is_storage_error
 from attention_influence.streams import LogHandler, interrupts_noted, prepare_streams, write
 from attention_influence.strict_json import strict_json
+
+_VERSIONS = ("attention-influence", "torch", "transformers", "tokenizers", "pyarrow", "numpy")
 
 
 class _Command(NamedTuple):
@@ -46,12 +53,19 @@ def make_parser() -> argparse.ArgumentParser:
         prog="attention-influence", description="Pick pretraining data for language models by attention-head influence."
     )
     parser.add_argument("--version", action="version", version=version("attention-influence"))
+    parser.add_argument("--print-completion", action=PrintCompletion, help="print a script that completes options")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         summary = (command.config.__doc__ or "").partition("\n")[0]
-        options = commands.add_parser(name, help=summary, description=summary)
+        options = commands.add_parser(
+            name,
+            help=summary,
+            description=summary,
+            epilog=f"examples:\n{EXAMPLES[name]}",
+            formatter_class=HelpFormatter,
+            add_help=False,
+        )
         add_options(options, command.config)
-        options.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
 
 
@@ -62,11 +76,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parsed = vars(make_parser().parse_args(arguments))
     finally:
         write("", sys.stdout)  # after --help, too
-    _quieten_libraries()
+    _set_up_logging(parsed["verbose"])
     try:
-        with interrupts_noted() as interrupts, shown():
+        with interrupts_noted() as interrupts, nullcontext() if parsed["quiet"] else shown():
             command = COMMANDS[parsed["command"]]
             config = from_arguments(command.config, parsed)
+            if parsed["print_config"]:
+                write(to_yaml(config), sys.stdout)
+                return 0
             with stage("starting"):
                 function = _function(command.function)
             if interrupts:  # imports of large libraries swallow some
@@ -75,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write((strict_json(result.data) if parsed["json"] else result.text) + "\n", sys.stdout)
         return int(result.exit_code)
     except AttentionInfluenceError as error:
+        _say_where(parsed["verbose"])
         write(f"attention-influence: error: {error}\n", sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
@@ -86,6 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return Interrupted.exit_code
         if not is_storage_error(error) or isinstance(error, BrokenPipeError):
             raise
+        _say_where(parsed["verbose"])
         write(f"attention-influence: error: {in_words(error)}, and run the same command again\n", sys.stderr)
         return 1
 
@@ -95,12 +114,22 @@ def _function(name: str) -> Callable[[Any], Any]:
     return getattr(import_module(module), function)  # type: ignore[no-any-return]
 
 
-def _quieten_libraries() -> None:
-    """Keeps standard error for what the user must know."""
+def _say_where(is_verbose: bool) -> None:
+    """The traceback of the error that is handled."""
+    if is_verbose:
+        write(traceback.format_exc(), sys.stderr)
+
+
+def _set_up_logging(is_verbose: bool) -> None:
+    """Keeps standard error for what the user must know, or, if verbose, for what explains a run."""
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING, handlers=[LogHandler()])
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     warnings.filterwarnings("ignore", module=r"transformers\..*")
+    log = logging.getLogger("attention_influence")
+    log.setLevel(logging.INFO if is_verbose else logging.NOTSET)
+    versions = " ".join(f"{name} {version(name)}" for name in _VERSIONS) if is_verbose else ""
+    log.info("Python %s, %s", platform.python_version(), versions)
 
 
 if __name__ == "__main__":

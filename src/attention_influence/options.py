@@ -1,20 +1,17 @@
-"""Command-line options and YAML configuration out of frozen dataclasses, one for each subcommand.
+"""Configuration of a subcommand, a frozen dataclass, from options, `--set key=value` and a YAML file.
 
-A field is an option (`unit_tokens` → --unit-tokens) and a key of `--config FILE.yaml` and `--set key=value`; its help
-is the string below it. Precedence: defaults, then the file, then --set, then options.
+A field is an option (`unit_tokens` → --unit-tokens, see `parser`) and a key of `--config FILE.yaml` and `--set`.
+Precedence: defaults, then the file, then --set, then options.
 """
 
-import argparse
-import ast
 import dataclasses
 import difflib
-import inspect
-import textwrap
 import types
 import typing
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import yaml
@@ -29,36 +26,11 @@ POSITIONAL = {"positional": True}
 """Metadata of a field that is given without a flag, one or more times if it is a tuple."""
 RARELY = {"rarely": True}
 """Metadata of a field that has no flag of its own, only a key for --config and --set."""
+SPELLINGS = "spellings"
+"""Key of the metadata of a field whose values have other names, too: name → value, the one to show first."""
 
 # Whole numbers that may be anything; all others count something, and there is at least one of it.
 _NOT_COUNTS = {"seed"}
-
-
-def add_options(parser: argparse.ArgumentParser, config: type[Any]) -> None:
-    """Adds an option for each field of a subcommand's dataclass, and --config and --set."""
-    helps, kinds = attribute_docs(config), typing.get_type_hints(config)
-    for field in _fields(config):
-        kind, several = _unwrap(kinds[field.name])
-        help_text = helps.get(field.name, "")
-        if field.default not in (dataclasses.MISSING, None, (), False):
-            help_text += f" (default: {field.default})"
-        about: dict[str, Any] = {"help": help_text.replace("%", "%%"), "default": argparse.SUPPRESS}
-        if typing.get_origin(kind) is typing.Literal:
-            about["choices"] = typing.get_args(kind)
-        if field.metadata.get("rarely"):
-            continue
-        if field.metadata.get("positional"):
-            parser.add_argument(field.name, nargs="*" if several else "?", metavar=field.name.upper(), **about)
-            continue
-        if kind is bool:
-            about["action"] = argparse.BooleanOptionalAction
-        elif several:
-            about["action"] = "append"
-        if "choices" not in about and kind is not bool:
-            about["metavar"] = kind.__name__.upper()
-        parser.add_argument(_as_given(field), dest=field.name, **about)
-    parser.add_argument("--config", metavar="FILE.yaml", help="options by their names, in a file")
-    parser.add_argument("--set", metavar="KEY=VALUE", action="append", default=[], help="one option as in --config")
 
 
 def from_arguments(config: type[Config], arguments: Mapping[str, Any]) -> Config:
@@ -81,25 +53,22 @@ def from_arguments(config: type[Config], arguments: Mapping[str, Any]) -> Config
             hint = (
                 f"did you mean {near[0]!r}?"
                 if near
-                else f"known keys: {', '.join(field.name for field in _fields(config))}"
+                else f"known keys: {', '.join(field.name for field in shown_fields(config))}"
             )
             raise UsageError(f"unknown configuration key {key!r}; {hint}")
     values |= {key: value for key, value in arguments.items() if key in kinds and value != []}
-    missing = [field for field in _fields(config) if field.name not in values and field.default is dataclasses.MISSING]
+    fields = shown_fields(config)
+    missing = [field for field in fields if field.name not in values and field.default is dataclasses.MISSING]
     if missing:
-        raise UsageError(f"missing: {', '.join(map(_as_given, missing))}")
-    return config(**{key: _checked(key, value, kinds[key]) for key, value in values.items()})
+        raise UsageError(f"missing: {', '.join(map(as_given, missing))}")
+    spellings = {field.name: field.metadata.get(SPELLINGS, {}) for field in fields}
+    return config(**{key: _checked(key, value, kinds[key], spellings[key]) for key, value in values.items()})
 
 
-def attribute_docs(config: type[Any]) -> dict[str, str]:
-    """Field → the string that stands below it in the source of the class, or of one that it extends."""
-    docs = attribute_docs(config.__base__) if dataclasses.is_dataclass(config.__base__) else {}
-    body = ast.parse(textwrap.dedent(inspect.getsource(config))).body[0]
-    assert isinstance(body, ast.ClassDef)
-    for statement, below in zip(body.body, body.body[1:], strict=False):
-        if isinstance(statement, ast.AnnAssign) and isinstance(below, ast.Expr):
-            docs[ast.unparse(statement.target)] = " ".join(ast.literal_eval(below.value).split())
-    return docs
+def to_yaml(config: Any) -> str:
+    """A configuration as YAML that `--config` takes."""
+    values = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(config).items()}
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -118,7 +87,7 @@ def _key(text: str) -> str:
     return text.strip().replace("-", "_")
 
 
-def _fields(config: type[Any]) -> list[dataclasses.Field[Any]]:
+def shown_fields(config: type[Any]) -> list[dataclasses.Field[Any]]:
     """As they are shown: positional, then required, then the others."""
     return sorted(
         dataclasses.fields(config),
@@ -126,12 +95,12 @@ def _fields(config: type[Any]) -> list[dataclasses.Field[Any]]:
     )
 
 
-def _as_given(field: dataclasses.Field[Any]) -> str:
+def as_given(field: dataclasses.Field[Any]) -> str:
     """How the command line names it."""
     return field.name.upper() if field.metadata.get("positional") else "--" + field.name.replace("_", "-")
 
 
-def _unwrap(kind: Any) -> tuple[Any, bool]:
+def unwrap(kind: Any) -> tuple[Any, bool]:
     """The type of one value, and whether there may be several: X | None → X; tuple[X, ...] → X, several."""
     if _may_be_none(kind):
         kind = next(part for part in typing.get_args(kind) if part is not type(None))
@@ -144,9 +113,9 @@ def _may_be_none(kind: Any) -> bool:
     return typing.get_origin(kind) in (types.UnionType, typing.Union)  # of Literal | None it is the latter
 
 
-def _checked(key: str, value: Any, kind: Any) -> Any:
+def _checked(key: str, value: Any, kind: Any, spellings: Mapping[str, str] = MappingProxyType({})) -> Any:
     """The value as the field's type has it; from the command line and from YAML it comes as text."""
-    one, several = _unwrap(kind)
+    one, several = unwrap(kind)
     if several and not isinstance(value, Null):
         return tuple(_checked(key, item, one) for item in (value if isinstance(value, list) else [value]))
     if isinstance(value, Null):
@@ -156,8 +125,10 @@ def _checked(key: str, value: Any, kind: Any) -> Any:
             raise UsageError(f"{key} needs a value")
         return (str(value),) if several else str(value)
     if typing.get_origin(one) is typing.Literal:
+        if isinstance(value, str):
+            value = spellings.get(value, value)
         if value not in typing.get_args(one):
-            raise UsageError(f"{key} is {value!r}; choose one of {', '.join(map(str, typing.get_args(one)))}")
+            raise UsageError(f"{key} is {value!r}; choose one of {', '.join([*spellings, *typing.get_args(one)])}")
         return value
     try:
         found = _READ[one](value)

@@ -11,6 +11,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from attention_influence.config.model import OTHER_NAMES
 from attention_influence.errors import ModelError
 from attention_influence.model.checkpoint import read_config, refuse_misfits, weight_files, weights_hash
 from attention_influence.model.gguf import dense_copy
@@ -26,15 +27,18 @@ def load_model(
     trust_remote_code: bool = False,
     revision: str | None = None,
 ) -> LanguageModel:
-    """The model named by a hub id, a directory or a .gguf file, with weights as `dtype` ("bf16" or "fp32").
+    """The model named by a hub id, a directory or a .gguf file, with weights as `dtype`.
+
+    `dtype` is "bf16" (also "auto", "bfloat16") or "fp32" (also "float32").
 
     `device` is torch's name ("cpu", "cuda:1"); by default CUDA if there is a card. A CPU without products of bfloat16
     computes with bf16 weights in float32. With fp32 weights TF32 is switched off for the process. Code that a model
     brings along runs only if `trust_remote_code`. `revision` is a branch, tag or commit on the hub, and may also be
     written as "id@revision". Raises ModelError.
     """
+    dtype = OTHER_NAMES.get(dtype, dtype)
     if dtype not in DTYPES:
-        raise ModelError(f"dtype {dtype!r} is unknown; choose one of {', '.join(DTYPES)}")
+        raise ModelError(f"dtype {dtype!r} is unknown; choose one of {', '.join([*OTHER_NAMES, *DTYPES])}")
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     with _without_progress_bars():
         folder, source_hash, commit = _find(name, trust_remote_code, revision)

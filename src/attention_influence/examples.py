@@ -1,0 +1,53 @@
+"""Two examples of each subcommand, for the end of its help."""
+
+_MODEL = "--model HuggingFaceTB/SmolLM2-135M"
+
+EXAMPLES = {
+    "detect": f"""\
+  attention-influence detect {_MODEL} \\
+      --sentences texts/
+  attention-influence detect --model ./my-model --sentences a.jsonl \\
+      --samples 100 --context 1024 --out small.json""",
+    "stability": f"""\
+  attention-influence stability {_MODEL} \\
+      --sentences texts/
+  attention-influence stability --model ./my-model --sentences news.jsonl \\
+      --sentences code.jsonl --contexts 512,1024 --seeds 5""",
+    "validate": f"""\
+  attention-influence validate {_MODEL} \\
+      --sentences texts/ --heads heads.json
+  attention-influence validate --model ./my-model --sentences texts/ \\
+      --benchmarks gsm8k,mmlu --corpus corpus/ --domain-column domain""",
+    "score": f"""\
+  attention-influence score corpus/ {_MODEL} \\
+      --heads heads.json --out scores
+  attention-influence score s3://bucket/web/ s3://bucket/code/ \\
+      --domain web --domain code --model ./my-model --dtype float32 \\
+      --out s3://bucket/scores""",
+    "estimate": f"""\
+  attention-influence estimate corpus/ {_MODEL} \\
+      --heads heads.json
+  attention-influence estimate corpus/ --model ./my-model \\
+      --sample-tokens 200000 --top 0.1""",
+    "status": """\
+  attention-influence status scores
+  attention-influence status s3://bucket/scores --json""",
+    "select": """\
+  attention-influence select scores --top 0.2 --out selected
+  attention-influence select scores --tokens 3e9 --cap web=0.5 \\
+      --rank-by influence*0.7+edu*0.3 --out mixed""",
+    "annotate": """\
+  attention-influence annotate scores edu --column edu_score
+  attention-influence annotate scores quality \\
+      --positive good/ --negative bad/""",
+    "compare": """\
+  attention-influence compare scores --against perplexity --against random
+  attention-influence compare scores other-scores --top 0.1""",
+    "report": """\
+  attention-influence report scores --heads heads.json --selection selected
+  attention-influence report scores --heads heads.json \\
+      --model ./my-model --out page.html""",
+    "demo": """\
+  attention-influence demo
+  attention-influence demo --size full --out full-demo""",
+}
