@@ -153,7 +153,9 @@ def test_library_calls_print_nothing(tmp_path: Path, capfd: pytest.CaptureFixtur
     (tmp_path / "corpus.jsonl").write_text("".join(f'{{"text": "text {row}"}}\n' for row in range(4)))
     store = scored_store(tmp_path / "store", tmp_path / "corpus.jsonl")
     capfd.readouterr()
-    model = load_model(str(folder), dtype="fp32")
+    model = load_model(str(folder), dtype="float32")
+    assert model.loaded_by is not None
+    assert model.loaded_by[1] == "fp32"
     Scorer(model, HEADS).score(["a text of some length", None])
     select(store, top=0.5, out=tmp_path / "out")
     said = capfd.readouterr()
