@@ -3,16 +3,15 @@
 import logging
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from attention_influence.corpus.rows import Columns
 from attention_influence.corpus.sources import Source, is_unchanged
 from attention_influence.errors import StoreError, UsageError
-from attention_influence.html_tables import html_table
 from attention_influence.progress import progress
 from attention_influence.runs.parallel import over_processes, over_ray
 from attention_influence.selection.cutting.chosen import ChosenRows, choose_rows
@@ -27,6 +26,7 @@ from attention_influence.selection.ranking.ranking import Ranking, open_ranking
 from attention_influence.selection.ranking.temperature import Draw, drawn, standard_deviations
 from attention_influence.selection.record import SelectionRecord, Threshold, read_selection
 from attention_influence.selection.repetition import Repetition, repetition_of
+from attention_influence.selection.result import Selection
 from attention_influence.selection.rule import Rule
 from attention_influence.store.reader import ScoreStore, open_store
 from attention_influence.strict_json import strict_json
@@ -40,66 +40,6 @@ _MANY_SMALL = 10
 _ROUNDED = 0.05
 
 SHARD_BYTES = 512 << 20
-
-
-@dataclass(frozen=True)
-class Selection:
-    """What was selected, and the files that hold it."""
-
-    out: str
-    rule: Rule
-    thresholds: tuple[Threshold, ...]
-    """One for each domain, by name."""
-    files: tuple[str, ...]
-    """Under `out`."""
-    store: str
-    fingerprint: Any
-    """The store's own; None where its run recorded none."""
-    complete: bool
-    """Whether the whole corpus had been scored."""
-    ranking: dict[str, Any]
-    """The ranking's name, which end comes first, its seed, and what was fitted for controlled influence."""
-    draw: Draw | None
-    """Of a selection with a temperature."""
-    repetition: tuple[Repetition, ...]
-    """How repetitive a choice by influence is, by domain; empty for other rankings."""
-    warnings: tuple[str, ...]
-    columns: tuple[str, ...]
-    """The names of those that were added to the input's own."""
-
-    @property
-    def documents(self) -> int:
-        return sum(threshold.chosen for threshold in self.thresholds)
-
-    @property
-    def tokens(self) -> int:
-        return sum(threshold.tokens_chosen for threshold in self.thresholds)
-
-    def _repr_html_(self) -> str:
-        headings = ("domain", "documents", "ranked", "chosen", "tokens", "tokens chosen", "threshold")
-        rows = [
-            (t.domain, t.documents, t.ranked, t.chosen, t.tokens, t.tokens_chosen, t.value) for t in self.thresholds
-        ]
-        return html_table(headings, rows, f"{self.documents:,} documents, {self.tokens:,} tokens in {self.out}")
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "rule": self.rule.to_json(),
-            "rank_by": self.rule.rank_by,
-            "ranking": self.ranking,
-            "draw": None if self.draw is None else asdict(self.draw),
-            "documents": self.documents,
-            "tokens": self.tokens,
-            "thresholds": [threshold.to_json() for threshold in self.thresholds],
-            "unranked": _summed(threshold.unranked for threshold in self.thresholds),
-            "repetition": [asdict(repetition) for repetition in self.repetition],
-            "warnings": list(self.warnings),
-            "columns": list(self.columns),
-            "files": list(self.files),
-            "store": self.store,
-            "complete": self.complete,
-            "fingerprint": self.fingerprint,
-        }
 
 
 def select(
@@ -339,11 +279,3 @@ def _trusted(
 def _write_text(folder: StagedFolder, name: str, text: str) -> None:
     with folder.open(name) as file:
         file.write(text.encode("utf-8"))
-
-
-def _summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for part in counts:
-        for reason, count in part.items():
-            total[reason] = total.get(reason, 0) + count
-    return dict(sorted(total.items()))
