@@ -54,7 +54,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=version("attention-influence"))
     parser.add_argument("--print-completion", action=PrintCompletion, help="print a script that completes options")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         summary = (command.config.__doc__ or "").partition("\n")[0]
         options = commands.add_parser(

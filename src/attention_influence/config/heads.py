@@ -22,7 +22,7 @@ class DetectConfig(ModelOptions):
     until_stable: bool = False
     """stop before --samples when the chosen set has settled"""
     seed: int = 0
-    """of the probes"""
+    """random seed of the probes"""
     share: float = 0.05
     """share of all heads to choose, rounded up"""
     where: Literal["needle", "anywhere"] = "needle"
@@ -35,7 +35,7 @@ class DetectConfig(ModelOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class StabilityConfig(ModelOptions):
-    """Say how far the head set moves: other seeds, probe texts, context lengths, and other shares of the heads."""
+    """Measure the stability of the head set over seeds, probe texts, context lengths and shares of the heads."""
 
     sentences: tuple[str, ...]
     """texts for the task, as in `detect`; given several times, each is also a probe corpus of its own"""
@@ -48,7 +48,7 @@ class StabilityConfig(ModelOptions):
     seeds: int = 3
     """other seeds to run"""
     seed: int = 0
-    """of the reference run, and of all draws"""
+    """random seed of the reference run, and of all draws"""
     share: float = 0.05
     """share of all heads to choose, rounded up"""
     where: Literal["needle", "anywhere"] = "needle"
@@ -67,7 +67,7 @@ class StabilityConfig(ModelOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class ValidateConfig(ModelOptions):
-    """Mask the chosen heads and random ones, and say which tasks lose by it."""
+    """Mask the chosen heads and random ones, and measure which tasks degrade."""
 
     sentences: tuple[str, ...]
     """texts whose sentences become the values of the retrieval task, as for `detect`"""
@@ -96,4 +96,4 @@ class ValidateConfig(ModelOptions):
     context: int = 1024
     """longest item in tokens; retrieval probes fill it, longer documents are cut into windows"""
     seed: int = 0
-    """of items, random heads and intervals"""
+    """random seed of items, random heads and intervals"""

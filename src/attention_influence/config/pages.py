@@ -32,12 +32,12 @@ class ReportConfig(LoadOptions):
     sample: int = 2_000
     """documents whose texts are read for words and diversity"""
     seed: int = 0
-    """of samples and clusters"""
+    """random seed of samples and clusters"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DemoConfig(LoadOptions):
-    """The whole job on a small real model and real texts, fetched as Python packages."""
+    """Run the whole job on a small real model and real texts, fetched as Python packages."""
 
     out: str = "demo-output"
     """folder of everything that is made"""

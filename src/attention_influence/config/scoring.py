@@ -44,7 +44,7 @@ class ScoreConfig(ScorerOptions):
     engine: Literal["local", "ray"] = "local"
     """who starts the workers: this command, or Ray on one machine or a cluster"""
     address: str | None = None
-    """of the Ray cluster (default: RAY_ADDRESS, or a cluster on this machine, or a new one)"""
+    """address of the Ray cluster (default: RAY_ADDRESS, or a cluster on this machine, or a new one)"""
     worker_cpus: float = field(default=1.0, metadata=RARELY)
     """CPUs that Ray reserves for a worker"""
     worker_gpus: float | None = field(default=None, metadata=RARELY)
@@ -65,7 +65,7 @@ class ScoreConfig(ScorerOptions):
 
 @dataclass(frozen=True)
 class StatusConfig:
-    """Say how far a run is, who is at work on it, and what went wrong."""
+    """Show how far a run is, which workers are active, and what failed."""
 
     store: str = field(metadata=POSITIONAL)
     """score store"""
@@ -73,13 +73,13 @@ class StatusConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class EstimateConfig(ScorerOptions):
-    """Score a random sample, and say what scoring and selecting all of it would take and give."""
+    """Score a random sample, and estimate the cost and the result of scoring and selecting the whole corpus."""
 
     sample_tokens: int = 50_000
     """tokens to score"""
     top: float = 0.2
     """share of each domain that would be selected"""
     seed: int = 0
-    """of the sample"""
+    """random seed of the sample"""
     workers: int | None = None
     """CUDA devices that will score (default: all); no effect on a CPU, whose workers share its cores"""

@@ -26,11 +26,11 @@ class SelectConfig:
     """a numeric column of the store, highest first (--rank-by=-COLUMN: lowest first), or delta, perplexity, length,
     random, controlled, or the weighted mean of percentiles of several: influence*0.7+edu*0.3"""
     seed: int = 0
-    """of the rankings random and controlled, and of --temperature"""
+    """random seed of the rankings random and controlled, and of --temperature"""
     manifest: bool = False
     """write (source, row, weight) instead of the documents"""
     weight: float = 1.0
-    """of each row of the manifest; 2 stands for a second copy"""
+    """weight of each row of the manifest; 2 stands for a second copy"""
     cap: tuple[str, ...] = ()
     """DOMAIN=N, the most of a domain: a share of it, such as web=0.1, or tokens, such as web=3e9; may be given several
     times"""
@@ -43,11 +43,11 @@ class SelectConfig:
     engine: Literal["local", "ray"] = "local"
     """who starts them: this command, or Ray on one machine or a cluster"""
     address: str | None = None
-    """of the Ray cluster (default: RAY_ADDRESS, or a cluster on this machine, or a new one)"""
+    """address of the Ray cluster (default: RAY_ADDRESS, or a cluster on this machine, or a new one)"""
     format: Literal["parquet", "jsonl"] | None = None
-    """of the dataset (default: that of the input; Parquet for Parquet and JSON lines together)"""
+    """format of the dataset (default: that of the input; Parquet for Parquet and JSON lines together)"""
     column_prefix: str = ""
-    """in front of the names of the added columns, such as new_, when the input has columns of these names"""
+    """prefix of the names of the added columns, such as new_, when the input has columns of these names"""
     overwrite: bool = False
     """replace a selection that is at --out"""
     allow_partial: bool = False
@@ -58,12 +58,12 @@ class SelectConfig:
 
 @dataclass(frozen=True)
 class AnnotateConfig:
-    """Add a column to a score store: a number of the corpus's own or of other files, or what a classifier says."""
+    """Add a column to a score store: numbers from the corpus, from other files, or from a quality classifier."""
 
     store: str = field(metadata=POSITIONAL)
     """score store"""
     name: str = field(metadata=POSITIONAL)
-    """of the new column, one that the corpus's own columns do not have; or of one that is there, to complete it"""
+    """name of the new column, one that the corpus's own columns do not have; or of one that is there, to complete it"""
     column: str | None = None
     """numeric column or JSON key of the corpus, or of the files of --join; there also the name of a Dolma attribute"""
     join: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ class AnnotateConfig:
     text_column: str = "text"
     """column or JSON key of those texts"""
     seed: int = 0
-    """of what is held out of them, and of the choice where there are too many"""
+    """random seed of what is held out of them, and of the choice where there are too many"""
     overwrite: bool = False
     """replace a column of this name"""
     max_examples: int = field(default=50_000, metadata=RARELY)
@@ -88,7 +88,7 @@ class AnnotateConfig:
 
 @dataclass(frozen=True)
 class CompareConfig:
-    """Say how far two rankings of a store, or two stores, agree, and what only one of them picks."""
+    """Measure how far two rankings of a store, or two stores, agree, and show what only one of them picks."""
 
     store: str = field(metadata=POSITIONAL)
     """score store"""
@@ -106,4 +106,4 @@ class CompareConfig:
     sample: int = 1_000_000
     """documents to compare at most; of more, a random sample by key, the same of both stores"""
     seed: int = 0
-    """of the rankings random and controlled"""
+    """random seed of the rankings random and controlled"""
