@@ -42,12 +42,11 @@ print(json.dumps(answers))
 LOAD = """
 import json, sys
 from attention_influence.model.loading import load_model
-from attention_influence.model.transit import in_parts
+from attention_influence.model.transit import load_again, reference_to
 answers = []
 for name, revision in json.loads(sys.argv[1]):
     model = load_model(name, "fp32", "cpu", revision=revision)
-    make, parts = in_parts(model)
-    again = make(*parts)
+    again = load_again(*reference_to(model))
     assert (again.identity, again.loaded_by) == (model.identity, model.loaded_by)
     answers.append([model.identity.name, model.identity.weights, model.identity.tokenizer, model.loaded_by[3]])
 print(json.dumps(answers))

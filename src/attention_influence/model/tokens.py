@@ -32,10 +32,6 @@ class Tokens:
         self._backend.no_padding()
         self.hash: str = hashlib.sha256(self._backend.to_str().encode()).hexdigest()
 
-    def definition(self) -> tuple[str, str | None]:
-        """The tokenizer as JSON, and its BOS token if it puts one first."""
-        return self._backend.to_str(), None if self.bos is None else self._backend.id_to_token(self.bos)
-
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, without special tokens; uses all cores."""
         return [e.ids for e in self._backend.encode_batch_fast(list(texts), add_special_tokens=False)]

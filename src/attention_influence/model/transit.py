@@ -1,67 +1,31 @@
-"""A model on its way to another process: small where it can be loaded there, else with its weights.
+"""A model on its way to another process: by the name that it was loaded by, in the same few bytes each time.
 
-Equal models give equal bytes, whatever they were used for in between: tools that cache by a hash rely on it.
+Tools that cache by a hash rely on the bytes.
 """
-
-import json
-from collections.abc import Callable
-from typing import Any
-
-from safetensors.torch import load, save
-from tokenizers import Tokenizer
-from transformers import PreTrainedTokenizerFast
 
 from attention_influence.errors import ModelError
 from attention_influence.model.language_model import Identity, LanguageModel
-from attention_influence.model.loading import from_network, load_model
+from attention_influence.model.loading import load_model
 
-Parts = tuple[Callable[..., LanguageModel], tuple[Any, ...]]
-"""A function that can be named, and arguments that pickle: together they give the model again."""
-
-
-def in_parts(model: LanguageModel) -> Parts:
-    """How to have the model again: by the name that it was loaded by, or out of its weights."""
-    if model.loaded_by is not None:
-        return _loaded_again, (*model.loaded_by, str(model.device), model.identity)
-    network = model.network
-    # Tied weights go once; the model's own code ties them again.
-    weights = {weight.data_ptr(): (name, weight.cpu()) for name, weight in sorted(network.state_dict().items())}
-    config = network.config.to_json_string(use_diff=False)
-    return _made_again, (
-        type(network),
-        type(network.config),
-        config,
-        save(dict(weights.values())),
-        *model.tokens.definition(),
-        model.identity,
-    )
+Reference = tuple[str, str, bool, str | None, str, Identity]
+"""Arguments of `load_again`."""
 
 
-def _loaded_again(
+def reference_to(model: LanguageModel) -> Reference:
+    """How to load the model again. Raises ModelError for a model made in memory."""
+    if model.loaded_by is None:
+        raise ModelError(
+            f"{model.identity.name} was made in memory and cannot be pickled. Save the network and its tokenizer with "
+            "save_pretrained, and load them with load_model"
+        )
+    return *model.loaded_by, str(model.device), model.identity
+
+
+def load_again(
     name: str, dtype: str, trust_remote_code: bool, commit: str | None, device: str, identity: Identity
 ) -> LanguageModel:
-    return _same(load_model(name, dtype, device, trust_remote_code, commit), identity)
-
-
-def _made_again(
-    kind: type[Any],
-    config_kind: type[Any],
-    config: str,
-    content: bytes,
-    tokenizer: str,
-    bos: str | None,
-    identity: Identity,
-) -> LanguageModel:
-    network = kind(config_kind.from_dict(json.loads(config)))
-    weights = load(content)
-    network.to(next(iter(weights.values())).dtype).load_state_dict(weights, strict=False)
-    fast = PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=Tokenizer.from_str(tokenizer), bos_token=bos
-    )
-    return _same(from_network(network, fast, identity.name), identity)
-
-
-def _same(model: LanguageModel, identity: Identity) -> LanguageModel:
+    """The same model. Raises ModelError when its weights or its tokenizer are no longer what they were."""
+    model = load_model(name, dtype, device, trust_remote_code, commit)
     if (model.identity.weights, model.identity.tokenizer) != (identity.weights, identity.tokenizer):
         raise ModelError(
             f"{identity.name} is not the model that it was when this was pickled: its weights or its tokenizer have "

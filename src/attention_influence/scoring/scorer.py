@@ -14,7 +14,7 @@ from attention_influence.heads.head_set import Head, HeadSet
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.model.memory import is_out_of_memory
 from attention_influence.model.selftest import SelfTest, self_test
-from attention_influence.model.transit import Parts, in_parts
+from attention_influence.model.transit import Reference, load_again, reference_to
 from attention_influence.scoring.document_score import DocumentScore, TokenLosses
 from attention_influence.scoring.lots import in_lots
 from attention_influence.scoring.windows import cut, pack
@@ -80,9 +80,9 @@ class Scorer:
         self.tested = tested or self_test(model, self.masked, self.window)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickles without weights that can be loaded again, and without the self-test, which runs where it arrives."""
+        """Pickles the name of its model, without the self-test, which runs where it arrives."""
         options = {name: getattr(self, name) for name in ("window", "pack_tokens", "max_document_tokens")}
-        return _arrived, (in_parts(self.model), self.heads, options)
+        return _arrived, (reference_to(self.model), self.heads, options)
 
     def score(self, texts: Iterable[object], per_token: bool = False) -> list[DocumentScore]:
         """One DocumentScore for each text, in order; what is not a usable text gets a reason instead of losses.
@@ -180,9 +180,8 @@ class Scorer:
         return np.split(both, np.cumsum([len(w) - 1 for w in windows])[:-1], axis=1)
 
 
-def _arrived(parts: Parts, heads: HeadSet, options: dict[str, Any]) -> Scorer:
-    make, arguments = parts
-    return Scorer(make(*arguments), heads, **options)
+def _arrived(model: Reference, heads: HeadSet, options: dict[str, Any]) -> Scorer:
+    return Scorer(load_again(*model), heads, **options)
 
 
 def _countable(text: object) -> str | bytes | None:
