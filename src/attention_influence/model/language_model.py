@@ -19,7 +19,6 @@ from attention_influence.model.pass_lock import PassLock
 from attention_influence.model.precision import product_dtype
 from attention_influence.model.residual import Float32Residual
 from attention_influence.model.tokens import Tokens
-from attention_influence.model.tokenwise import run_in_blocks
 from attention_influence.model.varlen_attention import why_not
 
 _log = logging.getLogger(__name__)
@@ -79,7 +78,6 @@ class LanguageModel:
         self._head_sizes: set[int] = set()
         self._try_residual()
         self.heads, self.layers = self._reach_attention()
-        run_in_blocks(self.layers)
         self.output = OutputLayer(network, self.body, self.lock)
 
     def forward(
