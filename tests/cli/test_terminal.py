@@ -90,7 +90,7 @@ def test_ctrl_c_is_one_line_whenever_it_comes(files: Files, tmp_path: Path, stag
     ids=["dumb", "no colour", "C", "latin-1"],
 )
 def test_terminals_that_can_do_less(files: Files, tmp_path: Path, environment: dict[str, str]) -> None:
-    corpus = write_lines(tmp_path / "c.jsonl", [{"text": f"a tide of {n} feet", "d": "海"} for n in range(20)])
+    corpus = write_lines(tmp_path / "flüt-海.jsonl", [{"text": f"a tide of {n} feet", "d": "海"} for n in range(20)])
     out = tmp_path / "scores"
     arguments = ["score", str(corpus), *model(files), "--domain-column", "d", "--out", str(out)]
     shown = run_on_terminal(arguments, environment=environment)

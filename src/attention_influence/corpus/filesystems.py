@@ -103,6 +103,8 @@ def _version(filesystem: fsspec.AbstractFileSystem, path: str, info: Mapping[str
 
 
 def _absolute(path: str) -> str:
+    # As Python holds the bytes of a name here: in a locale of ASCII alone, not as the letters that they are in UTF-8.
+    path = os.fsdecode(path.encode("utf-8", "surrogateescape"))
     if path.startswith("~") and not os.path.lexists(path):
         path = os.path.expanduser(path)
     if not path.startswith("/"):
