@@ -10,7 +10,7 @@ from attention_influence.model.language_model import LanguageModel
 
 
 def linear_shapes(model: LanguageModel) -> list[list[tuple[int, int]]]:
-    """(out, in) of the linear layers of each layer, then of the output layer."""
+    """(out, in) of the linear layers of each layer, then of the LM head."""
     layers = [
         [tuple(part.weight.shape) for part in layer.modules() if isinstance(part, nn.Linear)] for layer in model.layers
     ]
@@ -20,7 +20,7 @@ def linear_shapes(model: LanguageModel) -> list[list[tuple[int, int]]]:
 def useful_operations(model: LanguageModel, fork_layer: int, lengths: Sequence[int]) -> float:
     """Floating-point operations of both losses of windows of these lengths.
 
-    Trunk once, branches twice, the output layer twice; of attention the causal half (2 · T²/2 · D for each of the two
+    Trunk once, branches twice, the LM head twice; of attention the causal half (2 · T²/2 · D for each of the two
     products and each head), once up to and including the fork layer, whose rows share it.
     """
     text_config = model.network.config.get_text_config()
@@ -49,7 +49,7 @@ def scoring_operations(
 
 
 def operations_a_second(model: LanguageModel, rows: int, seconds: float = 2.0) -> float:
-    """Of the products of one plain pass: `rows` tokens through all linear layers, and through the output layer."""
+    """Of the products of one plain pass: `rows` tokens through all linear layers, and through the LM head."""
     *layers, [output] = linear_shapes(model)
     chunk = 512
     times = [_seconds(model, rows, shape, seconds / len(layers[0])) * len(layers) for shape in layers[0]]

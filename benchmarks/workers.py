@@ -1,6 +1,6 @@
 """What units, store and processes cost: `score` with several workers against the plain loop over the same documents.
 
-The plain loop reads, scores and keeps everything in this process. Rounds alternate; medians of tokens a second of the
+The plain loop reads, scores and keeps everything in this process. Rounds alternate; medians of tokens/s of the
 scoring itself (loading and the self-test are the same for all and left out). *Whole run* counts the start of the
 processes and the end, when one of them has no unit left; *at work* only the time in units, which is what a long run
 comes to, but for the fixed texts that are scored before each unit. With `--engine ray` as many workers of Ray's stand
@@ -29,7 +29,7 @@ from attention_influence.store.run import open_run
 
 
 def plain_loop(scorer: Scorer, corpus: str) -> float:
-    """Tokens a second of `Scorer.score` over lists of rows as they are read."""
+    """Tokens/s of `Scorer.score` over lists of rows as they are read."""
     began, tokens = time.monotonic(), 0
     for source in list_sources([corpus]).sources:
         for rows in read_rows(source, Columns()):

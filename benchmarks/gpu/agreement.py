@@ -2,7 +2,7 @@
 
     python benchmarks/gpu/agreement.py MODEL HEADS STORE CORPUS [--device cpu --tiny]
 
-Says how far losses and influence lie apart, and tokens a second, in bf16 and fp32. Fails where the rank correlation of
+Says how far losses and influence lie apart, and tokens/s, in bf16 and fp32. Fails where the rank correlation of
 influence falls below 0.99. For a check to the last digit the store is one of `score --dtype fp32`.
 """
 

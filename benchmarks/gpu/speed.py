@@ -1,4 +1,4 @@
-"""Whole passes of models with random weights: tokens a second beside plain transformers, memory, a profile.
+"""Whole passes of models with random weights: tokens/s beside plain transformers, memory, a profile.
 
     python benchmarks/gpu/speed.py 135M|1.7B [--device cpu --tiny]
 

@@ -24,7 +24,7 @@ class TooManyBadRows(AttentionInfluenceError):
 
 
 class Interrupted(AttentionInfluenceError):
-    """Ctrl-C or SIGTERM stopped a run; what it has published is whole."""
+    """Ctrl-C or SIGTERM stopped a run; finished units are kept."""
 
     exit_code = 130
 

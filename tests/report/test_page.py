@@ -178,7 +178,7 @@ def test_texts_are_asked_for_by_key_and_may_be_missing(tmp_path):
     page = report(tmp_path, [scored(0, 0.1), scored(1, 0.2)], text_of=text_of)
     assert set(asked) == {("web.jsonl", 0), ("web.jsonl", 1)}
     assert set(page.pre) == {"\nfound"}
-    assert "The text is not at hand." in page.text
+    assert "The text is not available." in page.text
 
 
 def test_a_report_needs_neither_heads_nor_selection(tmp_path):
@@ -203,7 +203,7 @@ def test_a_domain_of_one_document_and_one_without_any_score_are_shown(tmp_path):
 
 
 def test_a_store_that_is_not_finished_is_said(tmp_path):
-    assert "figures are those of 1 of 2 units" in report(tmp_path / "a", [scored(0, 0.1)], complete=False).text
+    assert "statistics cover 1 of 2 units" in report(tmp_path / "a", [scored(0, 0.1)], complete=False).text
     assert "not finished" not in report(tmp_path / "b", [scored(0, 0.1)]).text
 
 

@@ -94,4 +94,4 @@ def test_a_report_reads_the_texts_itself_and_says_when_it_cannot(tmp_path):
     (tmp_path / "corpus" / "a.jsonl").unlink()
     page = write_report(tmp_path / "r.html", tmp_path / "store", Inputs()).read_text()
     assert "The texts of corpus/a.jsonl are not shown" in page
-    assert "The text is not at hand." in page
+    assert "The text is not available." in page

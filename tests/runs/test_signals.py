@@ -82,7 +82,7 @@ def test_a_signal_ends_a_run_in_seconds_and_it_can_be_gone_on_with(
     assert time.monotonic() - began < 5
     assert (run.returncode, out) == (130, "")
     assert "interrupted" in err
-    assert "run the same command again to go on" in err
+    assert "run the same command again to resume" in err
     assert "Traceback" not in err
     all_end(children, 2.0)  # multiprocessing's own helper ends after the run
     assert leased(store) == 0, "what nobody works on any more is leased"

@@ -151,7 +151,7 @@ def test_where_folders_cannot_be_renamed_moving_goes_on_where_it_was_cut_off(tmp
 def test_two_at_work_on_one_output_do_not_meet(tmp_path, store):
     leases = Leases(str(tmp_path / ".out.part"), "another")
     assert leases.take("select")
-    with pytest.raises(UsageError, match=r"another `select` is at work on it \(another\)"):
+    with pytest.raises(UsageError, match=r"another `select` is writing it \(another\)"):
         select(store, out=tmp_path / "out", **ALL)
 
 

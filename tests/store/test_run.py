@@ -76,7 +76,7 @@ def test_inputs_that_are_new_changed_or_gone_are_refused_by_name(tmp_path: Path,
         begin(corpus, store)
 
 
-def test_a_damaged_store_is_refused_and_not_begun_anew(tmp_path: Path, corpus: Path) -> None:
+def test_a_damaged_store_is_refused_and_not_begun_again(tmp_path: Path, corpus: Path) -> None:
     store = tmp_path / "scores"
     begin(corpus, store)
     for name in ("run.json", "plan.parquet"):
@@ -88,7 +88,7 @@ def test_a_damaged_store_is_refused_and_not_begun_anew(tmp_path: Path, corpus: P
         (store / name).write_bytes(whole)
 
 
-def test_a_store_that_was_stopped_before_its_record_is_begun_anew(tmp_path: Path, corpus: Path) -> None:
+def test_a_store_that_was_stopped_before_its_record_is_begun_again(tmp_path: Path, corpus: Path) -> None:
     store = tmp_path / "scores"
     begin(corpus, store)
     (store / "run.json").unlink()

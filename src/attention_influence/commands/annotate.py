@@ -88,9 +88,7 @@ def _source(config: AnnotateConfig) -> dict[str, Any] | None:
         }
     if config.column is None and not (config.positive or config.negative or config.join or config.overwrite):
         return None
-    raise UsageError(
-        f"Say where the numbers come from: {_SOURCES}; none of them, to go on with a column that was begun."
-    )
+    raise UsageError(f"Say where the numbers come from: {_SOURCES}; none of them, to resume a column that was begun.")
 
 
 def _identity(name: str, size: int, version: str) -> dict[str, Any]:
@@ -104,7 +102,7 @@ def _begin(config: AnnotateConfig, store: RunStore, source: Mapping[str, Any] | 
         if source is not None and there.definition.get("source") != source:
             raise StoreError(
                 f"{there.folder} was made from something else, or its files have changed since. Choose another name, "
-                "go on with what it was made from by naming no source, or replace it: --overwrite"
+                "resume it by naming no source, or replace it: --overwrite"
             )
         return there
     if source is None:
@@ -223,7 +221,7 @@ def _figures(store: ScoreStore, name: str) -> tuple[dict[str, Any], list[str]]:
         lines.append("rows without a number: " + ", ".join(f"{count:,} {reason}" for reason, count in without.items()))
     if "classifier" in column.definition:
         data[_EXAMPLES] = examples
-        lines.append(f"{examples:,} documents were examples of the classifier, too; it judges them kindly")
+        lines.append(f"{examples:,} documents are training examples of the classifier; their scores are optimistic")
     return data, lines
 
 

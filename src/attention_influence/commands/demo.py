@@ -32,7 +32,7 @@ class _Size:
     """Few enough that each domain has units of its own, whose time is known."""
 
 
-# From ten probes on the heads hardly change.
+# From ten probes on the heads change little.
 _SIZES = {"small": _Size(SMALL, 12, 5_000), "full": _Size(FULL, 60, 20_000)}
 _MADE = ("corpus", "heads.json", "heads.png", "scores", "selected", "report.html")
 

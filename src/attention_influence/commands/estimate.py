@@ -120,7 +120,7 @@ def _text(data: dict[str, Any]) -> str:
             table(headings, rows),
             "in brackets: 90% intervals, by resampling the sample's draws",
             f"{data['hours']:,.2f} hours on this machine, for {data['tokens']:,} tokens at "
-            f"{data['tokens_per_second']:,.0f} a second; peak memory {data['peak_memory_bytes'] / 2**30:.1f} GiB",
+            f"{data['tokens_per_second']:,.0f} tokens/s; peak memory {data['peak_memory_bytes'] / 2**30:.1f} GiB",
             f"sampled: {data['sampled_documents']:,} documents, {data['sampled_tokens']:,} tokens, "
             f"{data['share_without_score']:.1%} of the documents without a score",
         ]

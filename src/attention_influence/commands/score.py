@@ -84,7 +84,7 @@ def score(config: ScoreConfig) -> Result:
             _run(config, job, mine, scorer, more)
         except KeyboardInterrupt:
             raise Interrupted(
-                f"interrupted. What was published in {store.url} is whole: run the same command again to go on"
+                f"interrupted. Finished units are kept in {store.url}; run the same command again to resume"
             ) from None
     seconds = round(time.monotonic() - began, 3)
     of_run = {"left_out": listing.left_out, "tokens": counted["tokens"], "seconds": seconds, "warnings": warnings}
@@ -115,7 +115,7 @@ def _result(config: ScoreConfig, store: RunStore, scorer: Scorer, counted: Mappi
         data |= figures
         lines.append(text)
     lines.append(
-        f"{tokens:,} tokens in {seconds:,.1f} s ({tokens / max(seconds, 1e-9):,.0f} a second); "
+        f"{tokens:,} tokens in {seconds:,.1f} s ({tokens / max(seconds, 1e-9):,.0f} tokens/s); "
         f"noise floor of influence {scorer.tested.noise:.1e}; {window_text(scorer)}"
     )
     lines.append(f"{len(done):,} of {len(store.units):,} units are done; written: {store.url}")
@@ -188,7 +188,7 @@ def _check_out(out: str) -> None:
 
 
 def window_text(scorer: Scorer) -> str:
-    """The window that documents are scored in, beside the model's own context."""
+    """The window that documents are scored in, or the model's own context."""
     return f"windows of at most {scorer.window:,} tokens (the model's context: {scorer.model.context:,})"
 
 

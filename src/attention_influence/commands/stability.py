@@ -1,4 +1,4 @@
-"""`stability`: how far the head set moves when detection is run again, and what a share of heads does to influence."""
+"""`stability`: how much the head set changes when detection is run again, and how influence depends on their share."""
 
 import logging
 from collections.abc import Iterator, Sequence

@@ -51,11 +51,11 @@ def _text(data: dict[str, Any]) -> str:
     left = data["seconds_left"]
     rows = [
         ("units done", f"{data['done']:,} of {data['units']:,}"),
-        ("units at work", f"{len(data['leased']):,}"),
+        ("units in progress", f"{len(data['leased']):,}"),
         ("units quarantined", f"{len(data['quarantined']):,}"),
         ("rows", f"{data['rows']:,}"),
         ("tokens", f"{data['tokens']:,}"),
-        ("tokens a second", "–" if data["tokens_per_second"] is None else f"{data['tokens_per_second']:,.0f}"),
+        ("tokens/s", "–" if data["tokens_per_second"] is None else f"{data['tokens_per_second']:,.0f}"),
         ("time left", "–" if left is None else f"{left / 3600:,.1f} hours"),
         ("duplicate ids", f"{data['duplicate_ids']:,}"),
     ]
@@ -65,7 +65,7 @@ def _text(data: dict[str, Any]) -> str:
     if (left_out := left_out_line(data["left_out"])) is not None:
         lines.append(left_out)
     if data["leased"]:
-        lines.append(table(("unit at work", "worker"), list(data["leased"].items())))
+        lines.append(table(("unit in progress", "worker"), list(data["leased"].items())))
     lines += some([f"quarantined: unit {name}: {error}" for name, error in data["quarantined"].items()])
     lines += some([f"failed: {name}: {error}" for name, error in data["failed_files"].items()])
     return "\n\n".join(lines)

@@ -1,4 +1,4 @@
-"""`validate`: do the chosen heads matter? Tasks with them masked, beside random heads."""
+"""`validate`: do the chosen heads matter? Tasks with them masked, compared with random heads."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -76,7 +76,7 @@ def validate(config: ValidateConfig) -> Result:
     save_changes(
         [figures.task for figures in found],
         {
-            "rise of the loss (nats a token)": [_bars(f.loss_changes) for f in found],
+            "rise of the loss (nats/token)": [_bars(f.loss_changes) for f in found],
             "fall of the accuracy": [_bars(f.accuracy_changes) for f in found],
         },
         picture,
@@ -148,9 +148,9 @@ def _text(
     spread = ("95% interval", "of draws")
     headings = ("task", "masked", "loss", "rise", *spread, "accuracy", "fall", *spread)
     yield table(headings, rows)
-    yield "loss: nats a token of the answer; accuracy: share of answer tokens, or of choices, right"
+    yield "loss: nats/token of the answer; accuracy: share of answer tokens, or of choices, right"
     yield ""
-    yield "how much more the chosen heads hurt than random ones of the same layers (mirror effect)"
+    yield "how much more masking the chosen heads costs than masking random ones of the same layers (mirror effect)"
     yield table(
         ("task", "items", "more loss", "95% interval", "less accuracy", "95% interval", "by loss"),
         [

@@ -55,7 +55,7 @@ def write_atomically(url: str, content: bytes) -> None:
 
 
 def with_retries(do: Callable[[], Answer], what: str) -> Answer:
-    """What `do` returns, tried again after a pause when storage fails in passing.
+    """What `do` returns, tried again after a pause when a storage failure is transient.
 
     Raises StorageError when storage refuses; what is no error of storage passes through.
     """
@@ -72,13 +72,13 @@ def with_retries(do: Callable[[], Answer], what: str) -> Answer:
             if pause is None:
                 raise StorageError(
                     f"cannot {what}: {str(error) or type(error).__name__}. {advice(error)}, and run the same command "
-                    "again: what was written before is whole"
+                    "again: what was written before is kept"
                 ) from error
             time.sleep(pause)
 
 
 def write_result(url: str, content: bytes) -> None:
-    """What `write_atomically` does, tried again when storage fails in passing. Raises StorageError."""
+    """What `write_atomically` does, tried again when a storage failure is transient. Raises StorageError."""
     with_retries(lambda: write_atomically(url, content), f"write {url}")
 
 
@@ -119,7 +119,7 @@ def written_beside(path: str, content: bytes) -> str:
 
 
 def flush(path: str) -> None:
-    """Makes a local file's content, or the names in a local folder, survive a power cut, where that can be had."""
+    """Makes a local file's content, or the names in a local folder, survive a power cut, where that is possible."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except PermissionError:  # a folder that can be written but not listed

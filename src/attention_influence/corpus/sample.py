@@ -28,7 +28,7 @@ def draw_slices(sources: Sequence[Source], tokens: int, seed: int) -> tuple[list
     """Random draws, slices that hold about `tokens` tokens together, and the share of the corpus that they cover.
 
     Each row of the corpus is equally likely to be among them: a slice owns the rows that begin in it, and a draw that
-    reaches the end of a file goes on in the next one, after the last in the first. Damaged Parquet files hold none.
+    reaches the end of a file continues in the next one, after the last in the first. Damaged Parquet files hold none.
     """
     sizes = [_bytes_and_keys(source) for source in sources]
     ends = list(accumulate(size for size, _ in sizes))
@@ -70,7 +70,7 @@ def _bytes_and_keys(source: Source) -> tuple[int, int]:
         except CorruptFile:  # costs that file
             return 0, 0
         rows = sum(group.rows for group in groups)
-        # No fewer bytes than rows, lest several rows share a byte.
+        # No fewer bytes than rows, so that no rows share a byte.
         return max(rows, sum(group.size for group in groups)), rows
     size = round(source.size * expansion(source))
     return size, size
@@ -114,7 +114,7 @@ def _draw(sources: Sequence[Source], size: int, seed: int) -> list[Slice]:
     drawn: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for _ in range(_DRAWS):
         at, left = rng.randrange(total), min(max(size // _DRAWS, 1), total)
-        while left:  # goes on in the next file
+        while left:  # continues in the next file
             index = bisect_right(ends, at)
             start = at - (ends[index] - sources[index].size)
             taken = min(left, sources[index].size - start)

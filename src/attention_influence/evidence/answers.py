@@ -1,7 +1,7 @@
 """Losses of answers, and whether they are right, with heads masked.
 
 The first pass is forked and gives the unmasked model and the chosen heads at once; every other set of heads needs one
-plain pass with a single row. Only the positions that predict answers go through the output layer.
+plain pass with a single row. Only the positions that predict answers go through the LM head.
 
 Letters: B rows, N targets of all windows of a pass.
 """
@@ -30,7 +30,7 @@ def answers(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Loss and accuracy [1 + sets, questions]: unmasked, then with each set of heads masked.
 
-    The loss is the right answer's, nats a token. The accuracy is the share of answer tokens that are the model's first
+    The loss is the right answer's, nats/token. The accuracy is the share of answer tokens that are the model's first
     guess; with choices, 1 where the right one has the lowest loss, else 0. Windows share a row up to `pack_tokens`
     tokens; 0 gives each a row of its own. `advance` is told the tokens of each pass.
     """

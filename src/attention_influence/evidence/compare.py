@@ -110,9 +110,9 @@ def compare(
         if not len(joined):
             names = [min(rows["source"].to_pylist(), default="none") for rows in (rows_a, rows_b)]
             raise StoreError(
-                f"{a.url} and {b.url} have no document in common, so there is nothing to compare. Documents are told "
-                f"by source and row; the first sources are {names[0]!r} and {names[1]!r}. A source's name begins with "
-                "the folder that was scored: score the same folder, or one of the same name, with both"
+                f"{a.url} and {b.url} have no document in common, so there is nothing to compare. Documents are "
+                f"identified by source and row; the first sources are {names[0]!r} and {names[1]!r}. A source's name "
+                "begins with the folder that was scored: score the same folder, or one of the same name, with both"
             )
         only_a, only_b = len(rows_a) - len(joined), len(rows_b) - len(joined)
         is_sample = taken_a.is_full or taken_b.is_full
@@ -163,7 +163,7 @@ def _check_unique(store: ScoreStore, rows: pa.Table) -> None:
     if len(twice):
         key = rows.slice(int(twice[0]), 1).to_pylist()[0]
         raise StoreError(
-            f"{store.url}: {key['source']}, row {key['row']:,} comes twice, so the comparison cannot be trusted. "
+            f"{store.url}: {key['source']}, row {key['row']:,} appears twice, so the comparison cannot be trusted. "
             "Score into a new folder."
         )
 

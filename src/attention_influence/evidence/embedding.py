@@ -45,7 +45,7 @@ def load_embedder(name: str | None = None) -> Embed:
     except ImportError as error:
         raise UsageError(
             f"sentence embeddings need sentence-transformers ({error}): pip install 'attention-influence[report]', or "
-            "leave --diversity away"
+            "omit --diversity"
         ) from error
     if name is None:
         folder = fetch_files(_MINILM)[0].parent

@@ -1,4 +1,4 @@
-"""Do the chosen heads matter? What tasks lose when they are masked, beside random heads (paper, Table 6).
+"""Do the chosen heads matter? Which tasks degrade when they are masked, compared with random heads (paper, Table 6).
 
 The *mirror effect*: tasks that masking hurts most are those that data chosen by these heads should help most.
 Letters: D draws of random heads, I items.
@@ -29,7 +29,7 @@ class Change:
     """A mean over items, and over draws where there are several, and how much worse it is than unmasked."""
 
     mean: float
-    """Loss in nats a token, or accuracy."""
+    """Loss in nats/token, or accuracy."""
     worse: float
     """Rise of the loss, or fall of the accuracy."""
     interval: Interval
@@ -40,7 +40,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Excess:
-    """How much more the chosen heads hurt than random ones matched by layer."""
+    """How much more masking the chosen heads costs than masking random ones matched by layer."""
 
     mean: float
     interval: Interval
@@ -62,7 +62,7 @@ class TaskFigures:
     task: str
     items: int
     loss: float
-    """Unmasked, nats a token: the mean over items of each answer's mean."""
+    """Unmasked, nats/token: the mean over items of each answer's mean."""
     accuracy: float
     """Unmasked: share of answer tokens predicted right, or of right choices."""
     chance: float | None

@@ -34,7 +34,7 @@ class Distinctive:
     z: float
     """Log-odds ratio in standard deviations; above 0 where the first choice uses it more."""
     first: float
-    """Uses in a million words of the first choice; likewise `second`."""
+    """Uses in a million words of the first choice; also `second`."""
     second: float
 
 

@@ -1,7 +1,7 @@
 """The retrieval task: find the sentence that belongs to a key in a JSON object (paper, section 3 and appendix A).
 
 A probe's prompt and answer are tokenized once, as one string; what belongs to the answer and to the value in the JSON
-is told by character offsets.
+is identified by character offsets.
 """
 
 import random

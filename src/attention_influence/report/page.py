@@ -1,4 +1,4 @@
-"""The report: one HTML file that needs no network, is whole without script, and shows whatever texts hold as text.
+"""The report: one HTML file that needs no network, is readable without JavaScript, and shows all texts as text.
 
 A section is a dataclass, made by a module of its own, and the template of its name.
 """
@@ -44,7 +44,7 @@ if TYPE_CHECKING:  # torch takes seconds, and most reports need none
     from attention_influence.scoring.scorer import Scorer
 
 TextOf = Callable[[str, int], str | None]
-"""(source, row) → the document's text, None where it cannot be had."""
+"""(source, row) → the document's text, None where it cannot be read."""
 
 _WARNING_CHARACTERS = 1_000
 
@@ -180,7 +180,7 @@ def _read(sample: Sample, members: Sequence[int], text_of: TextOf) -> Texts:
 def _own_warnings(scores: ScoreStore, figures: StoreFigures, selected: SelectionRecord | None) -> Iterator[str]:
     planned, done = scores.n_planned, len(scores.units)
     if done < planned:
-        yield f"Scoring is not finished: the figures are those of {done} of {planned} units; resume it."
+        yield f"Scoring is not finished: the statistics cover {done} of {planned} units; resume it."
     if selected is None:
         return
     if selected.rank_by != "influence":

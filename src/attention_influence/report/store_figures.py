@@ -70,7 +70,7 @@ class Domain:
     """Documents with a finite influence."""
     mean: float | None
     mean_kept: float | None
-    """Mean influence of the chosen documents; None without a selection. Likewise `mean_dropped`."""
+    """Mean influence of the chosen documents; None without a selection. Also `mean_dropped`."""
     mean_dropped: float | None
     histogram: Histogram | None
     highest: tuple[Document, ...]

@@ -21,7 +21,7 @@ Key = tuple[str, int]
 
 
 def texts_at(store: ScoreStore, keys: Iterable[Key]) -> tuple[dict[Key, str], list[str]]:
-    """(key → text, one warning for each source whose texts cannot be had), each file read once.
+    """(key → text, one warning for each source whose texts cannot be read), each file read once.
 
     A source that changed since it was scored gives no texts: another document may lie where the scored one lay.
     """

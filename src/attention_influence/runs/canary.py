@@ -10,7 +10,7 @@ _TEXTS = (
     "def total(prices, rate):\n    net = sum(prices)\n    return net + net * rate\n\n\nprint(total([3], 0.2))\n",
     "Mira has 12 pears and gives away 5, so she has 12 - 5 = 7 pears. She buys 6 more: 7 + 6 = 13 pears.",
 )
-# Nats a token, by precision of the weights: what other kernels and packs may change.
+# Nats/token, by precision of the weights: what other kernels and packs may change.
 _TOLERANCE = {"fp32": 1e-3, "bf16": 0.05}
 
 Losses = list[list[float | None]]
@@ -21,7 +21,7 @@ class BrokenDevice(AttentionInfluenceError):
 
 
 def canary_losses(scorer: Scorer) -> Losses:
-    """[base, reference] of each text, nats a token; None where the tokenizer makes too little of it."""
+    """[base, reference] of each text, nats/token; None where the tokenizer makes too little of it."""
     return [[score.loss_base, score.loss_ref] for score in scorer.score(_TEXTS)]
 
 
@@ -31,6 +31,6 @@ def check_canaries(scorer: Scorer, began_with: Sequence[Sequence[float | None]],
         for loss, first in zip(now, then, strict=True):
             if first is not None and (loss is None or abs(loss - first) > _TOLERANCE[precision]):
                 raise BrokenDevice(
-                    f"a fixed text's loss on {scorer.model.device} is {loss} nats a token, at the run's start it was "
+                    f"a fixed text's loss on {scorer.model.device} is {loss} nats/token, at the run's start it was "
                     f"{first}: this device or its kernels are not to be trusted. Score on another"
                 )

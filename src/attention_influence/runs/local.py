@@ -56,7 +56,7 @@ def run_locally(job: Job, mine: Sequence[Unit], workers: int, progress: Progress
     """Scores the units of `mine` and steals others, with one worker here or with several processes.
 
     CPU workers share the cores and the weights; for those on CUDA see `place`. A worker that dies is reported at once,
-    and the others go on. SIGTERM ends all like SIGINT, with KeyboardInterrupt, within seconds. Raises what a worker
+    and the others continue. SIGTERM ends all like SIGINT, with KeyboardInterrupt, within seconds. Raises what a worker
     raised.
     """
     with terminated_like_interrupted():
@@ -97,7 +97,7 @@ def _run_processes(job: Job, mine: Sequence[Unit], workers: int, progress: Progr
                     progress(*message)
                 elif isinstance(message, BrokenDevice | WorkerCrash):
                     error = message
-                    _log.warning("%s", message)  # the others go on, and do its units, too
+                    _log.warning("%s", message)  # the others continue, and do its units, too
                 else:
                     raise message
     finally:
@@ -107,7 +107,7 @@ def _run_processes(job: Job, mine: Sequence[Unit], workers: int, progress: Progr
     dead = [_how(child) for child in children if child.exitcode]
     if len(dead) == len(children):
         raise AttentionInfluenceError(
-            f"all {workers} workers died ({', '.join(dict.fromkeys(dead))}). What was published is whole; run the same "
+            f"all {workers} workers died ({', '.join(dict.fromkeys(dead))}). Finished units are kept; run the same "
             "command again to resume, with fewer --workers if memory was short"
         )
 
@@ -145,7 +145,7 @@ def crash(store_url: str, worker: str, error: BaseException) -> WorkerCrash:
     except Exception as unwritten:
         where = f"Its traceback cannot be written to {log} ({unwritten})"
     return WorkerCrash(
-        f"worker {worker} crashed: {type(error).__name__}: {error}. {where}. What was published is whole; run the same "
+        f"worker {worker} crashed: {type(error).__name__}: {error}. {where}. Finished units are kept; run the same "
         "command again to resume"
     )
 

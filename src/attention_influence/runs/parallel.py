@@ -40,7 +40,7 @@ def over_processes(do: Callable[[Task], Result], tasks: Iterable[Task], workers:
         except BrokenProcessPool as error:
             raise AttentionInfluenceError(
                 f"one of {workers} workers died (often too little memory). What was finished is kept; run the same "
-                "command again to go on, with fewer --workers if memory was short"
+                "command again to resume, with fewer --workers if memory was short"
             ) from error
         finally:
             pool.shutdown(cancel_futures=True)

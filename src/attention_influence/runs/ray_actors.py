@@ -33,7 +33,7 @@ class Actors:
     """None: as many as there is room for when the run begins."""
     cpus: float = 1.0
     gpus: float = 0.0
-    """May be a part of a card."""
+    """May be a part of a GPU."""
 
 
 def run_on_ray(job: Job, mine: Sequence[Unit], actors: Actors, address: str | None, progress: Progress) -> None:
@@ -98,8 +98,8 @@ def _watch(ray: Any, job: Job, tasks: Mapping[Any, tuple[Any, ...]], progress: P
                     working[actor.work.remote(*tasks[actor])] = actor
                 else:
                     error = AttentionInfluenceError(
-                        f"a worker died {_MOST_DEATHS} times in a row (often too little memory). What was published "
-                        "is whole; run the same command again to go on, with fewer --workers if memory was short"
+                        f"a worker died {_MOST_DEATHS} times in a row (often too little memory). Finished "
+                        "units are kept; run the same command again to resume, with fewer --workers if memory was short"
                     )
                 # The others may have ended before this one's lease did.
                 working |= {other.work.remote(*tasks[other]): other for other in idle}

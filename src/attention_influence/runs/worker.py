@@ -44,7 +44,7 @@ class Worker:
     _bad: int = 0
 
     def work(self, mine: Iterable[Unit]) -> None:
-        """Publishes the units of `mine` that are not done, then steals what nobody else is at work on.
+        """Publishes the units of `mine` that are not done, then steals what nobody else works on.
 
         Returns when every unit is published, quarantined, or held by a worker that has shown to be alive.
         """
@@ -94,7 +94,7 @@ class Worker:
                 about = {**scores.about(), **self._circumstances(time.monotonic() - began)}
             except (TooManyBadRows, StoreError):
                 raise
-            except Exception as error:  # whatever it is, it is this unit's; the others go on
+            except Exception as error:  # whatever it is, it is this unit's; the others continue
                 failure = Failure(unit.name, self.name, f"{type(error).__name__}: {error}", time.time())
                 with_retries(lambda: record_failure(self.store.url, failure), f"write the failure of {where} ({error})")
             else:
@@ -108,7 +108,7 @@ class Worker:
         except RuntimeError as error:  # CUDA's errors stay for as long as the process lives
             raise BrokenDevice(
                 f"{self.scorer.model.device} fails on a fixed text ({error}). Start again, on another device if this "
-                "one goes on to fail"
+                "one keeps failing"
             ) from error
 
     def _score(self, unit: Unit) -> UnitScores:

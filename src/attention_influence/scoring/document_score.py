@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from attention_influence.html_tables import html_table
 from attention_influence.scoring.repetition import compression_ratio, copy_share, repeat_share
 
-# Below it influence is null: a loss so near to zero makes any rise look enormous (nats a token).
+# Below it influence is null: a loss so near to zero makes any rise look enormous (nats/token).
 DEGENERATE_LOSS = 1e-3
 # Fewer scored tokens than this say little.
 SHORT_TOKENS = 32
@@ -42,7 +42,7 @@ class DocumentScore:
     """Tokens that have a loss: all with a BOS, else all but each window's first."""
     n_windows: int | None = None
     loss_base: float | None = None
-    """Mean cross-entropy under the model, nats a token."""
+    """Mean cross-entropy under the model, nats/token."""
     loss_ref: float | None = None
     """The same with the important heads attending uniformly."""
     influence: float | None = None

@@ -103,7 +103,7 @@ def _score_slice(scorer: Scorer, part: Slice, reading: Reading, progress: Progre
             score.reason = row.reason or score.reason
             if score.reason is not None and reading.on_bad_row == "error":
                 raise TooManyBadRows(
-                    f"{part.source.url}, row {row.row:,}: {score.reason}. Mend the corpus, or keep such rows without a "
+                    f"{part.source.url}, row {row.row:,}: {score.reason}. Fix the corpus, or keep such rows without a "
                     "score: --on-bad-row keep"
                 )
         unscored = sum(document.score.n_tokens or 0 for document in documents if not document.tokens)

@@ -19,7 +19,7 @@ from attention_influence.scoring.document_score import DocumentScore, TokenLosse
 from attention_influence.scoring.lots import in_lots
 from attention_influence.scoring.windows import cut, pack
 
-# Tokens a pack: enough to keep the products busy, few enough that activations stay small.
+# Tokens a pack: enough to keep the matmuls busy, few enough that activations stay small.
 _PACK_TOKENS = {"cpu": 2048, "cuda": 32768}
 MAX_DOCUMENT_TOKENS = 2**18
 DEFAULT_WINDOW = 8192

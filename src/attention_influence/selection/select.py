@@ -86,7 +86,7 @@ def select(
     where the scored files lie now, by their recorded names; by default where they lay. `workers`: processes that read
     the chosen rows, or with engine='ray' tasks of the cluster at `address`; the files are the same. `out` appears whole
     or not at all; a folder that is not empty is refused, unless `overwrite` and it holds a selection. A call that was
-    killed is gone on with by an equal one: see `parts`.
+    killed is resumed by an equal one: see `parts`.
 
     Raises UsageError for a wrong argument or a budget that no document fits, StoreError when the store cannot be
     trusted (empty, partial without `allow_partial`, inputs changed), CorpusError when a chosen row cannot be copied.

@@ -37,14 +37,14 @@ class Lease:
     """Seconds since the epoch, by the worker's clock."""
 
     def is_live(self) -> bool:
-        """Whether its worker may still be at work."""
+        """Whether its worker may still be running."""
         if self.host == _this_host() and not _runs(self.pid):
             return False
         return time.time() - self.renewed < EXPIRY
 
 
 def worker_name() -> str:
-    """A name that no other worker has: host, process and chance."""
+    """A name that no other worker has: host, process and a random part."""
     return f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
 
 

@@ -13,7 +13,7 @@ SCORE_SCHEMA = pa.schema(
         pa.field("n_tokens", pa.int64()),
         pa.field("n_scored", pa.int64()),
         pa.field("n_windows", pa.int32()),
-        # Nats a token.
+        # Nats/token.
         pa.field("loss_base", pa.float32()),
         pa.field("loss_ref", pa.float32()),
         pa.field("influence", pa.float32()),

@@ -120,7 +120,7 @@ def benchmark_names(asked: Sequence[str]) -> list[str]:
     names = list(_BENCHMARKS) if "all" in asked else list(dict.fromkeys(asked))
     for name in names:
         if name not in _BENCHMARKS:
-            raise UsageError(f"benchmark {name!r} is unknown; choose of {', '.join(_BENCHMARKS)}, all")
+            raise UsageError(f"benchmark {name!r} is unknown; choose from {', '.join(_BENCHMARKS)}, all")
     return names
 
 

@@ -119,7 +119,7 @@ def _means_more(sample: Sample, selected: SelectionRecord | None) -> Iterator[Ch
         answer += f", {least:.0%} where they explain least." if len(explained) > 1 else "."
         yield Check("look" if explained[most] > _EXPLAINED else "good", question, answer)
     else:
-        yield Check("unknown", question, "The store lacks the figures to control for.")
+        yield Check("unknown", question, "The store lacks the columns to control for.")
     if "perplexity" in sample.heights and sample.kept.any():
         alike = sample.agreement("perplexity")
         yield Check(

@@ -26,7 +26,7 @@ class Heads:
     chosen: tuple[ChosenHead, ...]
     heatmap: Markup | None
     stability: Mapping[str, Any] | None
-    """As `stability` writes it; likewise `validity`."""
+    """As `stability` writes it; also `validity`."""
     validity: Mapping[str, Any] | None
 
 

@@ -53,7 +53,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Shown:
-    """An example with its text as HTML, None where the text cannot be had."""
+    """An example with its text as HTML, None where the text cannot be read."""
 
     document: Example
     text: Markup | None

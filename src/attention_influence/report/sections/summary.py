@@ -46,7 +46,7 @@ class Cost:
 
     @property
     def speed(self) -> float | None:
-        """Tokens a second of one worker."""
+        """Tokens/s of one worker."""
         return self.tokens / self.seconds if self.seconds > 0 else None
 
 

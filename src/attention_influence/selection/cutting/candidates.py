@@ -109,7 +109,7 @@ def find_candidates(store: ScoreStore, order: Ranking, shown: Ranking, counts: C
 
 
 def rank(candidates: Candidates, domains: int) -> ByRank:
-    """The candidates by domain, then by falling key, equal keys by their tie hashes."""
+    """The candidates by domain, then by descending key, equal keys by their tie hashes."""
     # Of 16 bits NumPy sorts by radix.
     domain = candidates.domain.astype(np.uint16) if domains <= 1 << 16 else candidates.domain
     places = np.argsort(domain, kind="stable")

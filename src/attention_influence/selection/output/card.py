@@ -174,7 +174,7 @@ def _unranked(thresholds: Sequence[Threshold]) -> str:
     if not totals:
         return ""
     listed = ", ".join(f"{count:,} {_cell(reason)}" for reason, count in sorted(totals.items()))
-    return f"Not ranked, for want of a finite score: {listed}.\n"
+    return f"Not ranked (no finite score): {listed}.\n"
 
 
 def _line(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A folder that appears whole or not at all, and whose making can go on after it was killed.
+"""A folder that appears whole or not at all, and which is resumed after a kill.
 
 It is made in a hidden folder beside it, or inside where it is a mount point or its parent cannot be written:
 
@@ -134,8 +134,8 @@ def staged(out: str) -> Iterator[Staging]:
     if not with_retries(lambda: leases.take(_LEASE), f"write {out}"):
         holder = leases.read(_LEASE)
         raise UsageError(
-            f"{out}: another `select` is at work on it{f' ({holder.worker})' if holder else ''}. Wait for it, or give "
-            "another --out; one that was killed on another machine counts for two minutes."
+            f"{out}: another `select` is writing it{f' ({holder.worker})' if holder else ''}. Wait for it, or give "
+            "another --out; the lease of one that was killed on another machine expires after two minutes."
         )
     published = False
     with leases.kept(_LEASE):

@@ -31,7 +31,7 @@ class Ranking:
     """An order of the documents of one store."""
 
     name: str
-    """As it is asked for: a leading '-' turns the order round."""
+    """As it is asked for: a leading '-' reverses the order."""
     column: str
     """What a selection calls the value that it writes beside each chosen document."""
     columns: tuple[str, ...]
@@ -109,7 +109,7 @@ def open_ranking(store: ScoreStore, name: str, seed: int = 0) -> Ranking:
         near = difflib.get_close_matches(bare, [*numeric, *COMPUTED], n=1)
         raise UsageError(
             f"There is no ranking {name!r} of {store.url}{f'; did you mean {near[0]!r}?' if near else '.'} There are "
-            f"its numeric columns: {', '.join(numeric)}; and {', '.join(COMPUTED)}. A '-' in front turns one round."
+            f"its numeric columns: {', '.join(numeric)}; and {', '.join(COMPUTED)}. A leading '-' reverses the order."
         )
     return Ranking(name, bare, (column,), store.schema.field(column).type, lambda batch: batch.column(column), reverse)
 

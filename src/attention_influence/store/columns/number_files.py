@@ -56,7 +56,7 @@ def read_numbers(files: NumberFiles, source: Source) -> Iterator[pa.Table]:
     """
     if not is_unchanged(source):
         raise CorpusError(
-            f"{source.url} is gone or has changed since the column was begun. Put it back, or read it anew: --overwrite"
+            f"{source.url} is gone or has changed since the column was begun. Restore it, or read it again: --overwrite"
         )
     records = _parquet_records if source.format == "parquet" else _line_records
     for some in records(files, source):
@@ -99,7 +99,7 @@ def _line_records(files: NumberFiles, source: Source) -> Iterator[list[_Record]]
             where = f"{source.url}, byte {at:,}"
             record, reason = (None, "too_long") if line is None else parse_object(line)
             if record is None:
-                raise CorpusError(f"{where}: the line holds no JSON object ({reason}). Mend the file, or leave it out.")
+                raise CorpusError(f"{where}: the line holds no JSON object ({reason}). Fix the file, or omit it.")
             for name in files.naming:
                 if name not in record:
                     raise _nameless(source, name)
@@ -138,7 +138,7 @@ def _name(values: Sequence[Any], where: str, exact: float = EXACT_BELOW) -> tupl
     if isinstance(place, float) and place.is_integer() and not is_inexact(place):
         place = int(place)
     if name is None or type(place) is not int:
-        raise CorpusError(f"{where}: {tuple(values)} names no document. Mend the file, or leave it out.")
+        raise CorpusError(f"{where}: {tuple(values)} names no document. Fix the file, or omit it.")
     return name, place
 
 
