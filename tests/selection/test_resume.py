@@ -48,7 +48,8 @@ def marks(tmp_path):
 
 KILLED = """
 import os, signal, sys
-from attention_influence.selection import {module}, select
+from attention_influence.selection import select
+from attention_influence.selection.output import {module}
 before, calls = {module}.{function}, []
 def killed(*arguments):
     calls.append(1)
@@ -65,12 +66,12 @@ def kill(store, out, module, function, after, **options):
     assert subprocess.run([sys.executable, "-c", code, str(store), str(out)], check=False).returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize(("module", "function", "after"), [("dataset", "_runs", 6), ("publish", "_move", 5)])
+@pytest.mark.parametrize(("module", "function", "after"), [("dataset", "_runs", 6), ("staging", "_move", 5)])
 def test_a_killed_selection_goes_on_and_gives_equal_bytes(tmp_path, store, monkeypatch, module, function, after):
     select(store, out=tmp_path / "undisturbed", **ALL)
     expected = files_in(tmp_path / "undisturbed")
     out = tmp_path / "out"
-    for _ in range(2 if module == "publish" else 1):
+    for _ in range(2 if module == "staging" else 1):
         kill(store, out, module, function, after)
         assert not out.exists()
     finished = marks(tmp_path)
@@ -88,7 +89,7 @@ def test_a_killed_selection_goes_on_and_gives_equal_bytes(tmp_path, store, monke
 
 def test_parts_of_another_selection_are_not_taken_for_this_ones(tmp_path, store):
     out = tmp_path / "out"
-    kill(store, out, "publish", "_move", 5)
+    kill(store, out, "staging", "_move", 5)
     other = {"top": 0.3, "shard_bytes": 100}
     select(store, out=tmp_path / "undisturbed", **other)
     select(store, out=out, **other)
@@ -185,7 +186,7 @@ def test_a_compressed_file_is_not_cut_into_parts(tmp_path):
         file.write(b"".join(b'{"text": "line %.2f"}\n' % (n / 100) for n in range(40)))
     (corpus / "b.jsonl").write_bytes(b"".join(b'{"text": "line %.2f"}\n' % (n / 100) for n in range(40)))
     store = scored_store(tmp_path / "store", corpus)
-    kill(store, tmp_path / "out", "publish", "_move", 1)
+    kill(store, tmp_path / "out", "staging", "_move", 1)
     # Of the 28 chosen lines of either file all of one, and ten at a time of the other.
     assert len(marks(tmp_path)) == 1 + 3
 
