@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from store_files import score_row, write_store
 
-from attention_influence.selection import Rule, passes
+from attention_influence.selection import Rule
 from attention_influence.selection.cutting import candidates, chosen, histogram
 from attention_influence.selection.cutting.histogram import Histogram
+from attention_influence.store import passes
 
 values = st.one_of(st.sampled_from([0.5, 0.5, 0.25]), st.floats(-1, 1, width=32))
 rows = st.lists(st.tuples(values, st.integers(0, 3), st.sampled_from("ab")), min_size=1, max_size=60)
