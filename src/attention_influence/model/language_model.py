@@ -64,9 +64,12 @@ class LanguageModel:
         self._weights_dtype = network.dtype
         self._castable = [weights for weights in network.parameters() if weights.dtype == network.dtype]
         config = network.config.get_text_config()
-        self.longest_context: int | None = getattr(config, "max_position_embeddings", None) or None
+        named: int | None = getattr(config, "max_position_embeddings", None) or None
+        rope = getattr(config, "rope_parameters", None) or {}
+        # Dynamic RoPE is made for windows beyond the context that the configuration names.
+        self.longest_context = None if rope.get("rope_type") == "dynamic" else named
         """Tokens, as the model names them; None where it names none."""
-        self.context: int = self.longest_context or _DEFAULT_CONTEXT
+        self.context: int = named or _DEFAULT_CONTEXT
         try:
             network.set_attn_implementation(attention.NAME)
         except (ValueError, ImportError, KeyError) as error:
