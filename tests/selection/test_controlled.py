@@ -13,8 +13,8 @@ from store_files import score_row, write_store
 
 from attention_influence.errors import UsageError
 from attention_influence.selection import select
+from attention_influence.selection.ranking import controlled
 from attention_influence.selection.ranking.controlled import COLUMNS, fit_control
-from attention_influence.selection.ranking.ranking import controlled
 from attention_influence.store.reader import open_store
 
 
