@@ -123,7 +123,7 @@ def test_of_many_documents_the_same_sample_is_taken_from_both_stores(tmp_path: P
 
 def test_a_document_that_comes_twice_is_an_error(tmp_path: Path) -> None:
     rows = random_rows(5, 0)
-    with pytest.raises(StoreError, match=r"web\.jsonl, row 3 comes twice"):
+    with pytest.raises(StoreError, match=r"web\.jsonl, row 3 appears twice"):
         compared(opened(tmp_path, rows, rows[3:4]), None, "loss_base")
 
 

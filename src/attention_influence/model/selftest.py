@@ -183,10 +183,15 @@ class _SelfTest:
                     )
 
     def _noise(self, influence: float) -> float:
-        """Of the text, whose `influence` alone is known, and of two beginnings of it, in one pack and each alone."""
-        beginnings = [self.text[:n] for n in (64, 32) if n < len(self.text)]
-        together = self._influences([self.text, *beginnings])
-        alone = [influence, *(self._influences([piece])[0] for piece in beginnings)]
+        """Of the text, whose `influence` alone is known, and of its halves and quarters, in one pack and each alone.
+
+        The shorter a document, the more one token's rounding weighs; kernels may round by the number of rows.
+        """
+        size = len(self.text)
+        pieces = [self.text[low : low + size // n] for n in (2, 4) for low in range(0, size - size // n + 1, size // n)]
+        pieces = [piece for piece in pieces if len(piece) > 1]
+        together = self._influences([self.text, *pieces])
+        alone = [influence, *(self._influences([piece])[0] for piece in pieces)]
         return max(abs(a - b) for a, b in zip(together, alone, strict=True))
 
     def _influences(self, windows: Sequence[Sequence[int]]) -> list[float]:
