@@ -183,12 +183,14 @@ class _SelfTest:
                     )
 
     def _noise(self, influence: float) -> float:
-        """Of the text, whose `influence` alone is known, and of its halves and quarters, in one pack and each alone.
+        """Of the text, whose `influence` alone is known, of its halves, quarters and eighths: in one pack, and alone.
 
         The shorter a document, the more one token's rounding weighs; kernels may round by the number of rows.
         """
         size = len(self.text)
-        pieces = [self.text[low : low + size // n] for n in (2, 4) for low in range(0, size - size // n + 1, size // n)]
+        pieces = [
+            self.text[low : low + size // n] for n in (2, 4, 8) for low in range(0, size - size // n + 1, size // n)
+        ]
         pieces = [piece for piece in pieces if len(piece) > 1]
         together = self._influences([self.text, *pieces])
         alone = [influence, *(self._influences([piece])[0] for piece in pieces)]
