@@ -10,9 +10,6 @@ import pyarrow as pa
 
 Keys = npt.NDArray[np.uint64]
 
-DIGIT_BITS = 16
-HASH_DIGITS = 4
-
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MIX_2 = np.uint64(0x94D049BB133111EB)
