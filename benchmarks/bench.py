@@ -38,7 +38,7 @@ from attention_influence import Scorer, load_heads, load_model
 from attention_influence.commands.result import table
 from attention_influence.demo.assets import fetch
 from attention_influence.demo.corpus import definitions, passages, worked_answers
-from attention_influence.model.gguf import dense_copy
+from attention_influence.model.loading.gguf import dense_copy
 from attention_influence.model.precision import DTYPES, product_dtype
 from attention_influence.model.tokens import Tokens
 from limit import operations_a_second, useful_operations

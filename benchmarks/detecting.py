@@ -18,7 +18,7 @@ from attention_influence import load_model
 from attention_influence.corpus.texts import draw_texts
 from attention_influence.demo.assets import fetch
 from attention_influence.heads.detect import Detection, find_sentences, probe_scores
-from attention_influence.model.gguf import dense_copy
+from attention_influence.model.loading.gguf import dense_copy
 
 
 @torch.inference_mode()

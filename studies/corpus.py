@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from attention_influence.cache import cache_folder
 from attention_influence.demo.assets import fetch
 from attention_influence.demo.corpus import Text, definitions, passages, worked_answers
+from attention_influence.storage.cache import cache_folder
 
 DOCUMENTS = {"web": 750, "encyclopedic": 750, "educational": 600, "mathematics": 100, "proofs": 400, "code": 600}
 _CHARS = range(300, 1101)

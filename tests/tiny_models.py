@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, 
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from attention_influence.model.language_model import LanguageModel
-from attention_influence.model.loading import from_network
+from attention_influence.model.loading.load import from_network
 
 CONTEXT = 256
 LAYERS, HEADS = 4, 4

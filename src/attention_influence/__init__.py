@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from attention_influence.heads.detect import detect_heads
     from attention_influence.heads.head_set import HeadSet, load_heads
-    from attention_influence.model.loading import from_network, load_model
+    from attention_influence.model.loading.load import from_network, load_model
     from attention_influence.scoring.document_score import DocumentScore
     from attention_influence.scoring.scorer import Scorer
     from attention_influence.selection.select import select
@@ -35,9 +35,9 @@ _HOMES = {
     "HeadSet": "heads.head_set",
     "Scorer": "scoring.scorer",
     "detect_heads": "heads.detect",
-    "from_network": "model.loading",
+    "from_network": "model.loading.load",
     "load_heads": "heads.head_set",
-    "load_model": "model.loading",
+    "load_model": "model.loading.load",
     "read_scores": "store.reader",
     "select": "selection.select",
 }

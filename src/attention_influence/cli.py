@@ -14,14 +14,14 @@ from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from attention_influence import config
+from attention_influence.config.help_examples import EXAMPLES
+from attention_influence.config.options import from_arguments, to_yaml
+from attention_influence.config.parser import HelpFormatter, PrintCompletion, add_options
 from attention_influence.errors import AttentionInfluenceError, Interrupted
-from attention_influence.examples import EXAMPLES
-from attention_influence.options import from_arguments, to_yaml
-from attention_influence.parser import HelpFormatter, PrintCompletion, add_options
 from attention_influence.progress import shown, stage
-from attention_influence.storage_errors import in_words, is_storage_error
+from attention_influence.storage.errors import in_words, is_storage_error
+from attention_influence.storage.strict_json import strict_json
 from attention_influence.streams import LogHandler, interrupts_noted, prepare_streams, write
-from attention_influence.strict_json import strict_json
 
 _VERSIONS = ("attention-influence", "torch", "transformers", "tokenizers", "pyarrow", "numpy")
 

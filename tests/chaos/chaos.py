@@ -28,7 +28,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from attention_influence.corpus.atomic_files import write_atomically
+from attention_influence.storage.atomic_files import write_atomically
 from attention_influence.store.reader import open_store
 from s3_server import BUCKET, s3_server
 from tiny_models import save_tiny

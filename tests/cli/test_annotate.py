@@ -130,7 +130,7 @@ def all_rows(corpus: Path) -> list[dict[str, float]]:
 KILLED = """
 import os, sys
 from attention_influence.cli import main
-from attention_influence.corpus import atomic_files
+from attention_influence.storage import atomic_files
 
 left, replace = int(sys.argv[1]), os.replace
 def killed(*names):

@@ -11,8 +11,8 @@ import pytest
 
 from attention_influence.cli import COMMANDS, make_parser
 from attention_influence.config import DetectConfig, ScoreConfig
-from attention_influence.examples import EXAMPLES
-from attention_influence.options import from_arguments
+from attention_influence.config.help_examples import EXAMPLES
+from attention_influence.config.options import from_arguments
 from cli.conftest import Cli
 from selection.store_files import score_row, write_store
 

@@ -8,8 +8,8 @@ import pytest
 
 from attention_influence.cli import COMMANDS
 from attention_influence.config import EstimateConfig, ScoreConfig, SelectConfig
+from attention_influence.config.options import from_arguments
 from attention_influence.errors import UsageError
-from attention_influence.options import from_arguments
 from cli.conftest import Cli
 
 

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 
 from attention_influence.cli import COMMANDS, make_parser
-from attention_influence.options import from_arguments
+from attention_influence.config.options import from_arguments
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from attention_influence.corpus import Columns, is_unchanged, list_sources, read_rows
-from attention_influence.corpus.atomic_files import write_atomically
-from attention_influence.corpus.filesystems import BLOCK_BYTES
+from attention_influence.storage.atomic_files import write_atomically
+from attention_influence.storage.filesystems import BLOCK_BYTES
 from s3_server import BUCKET, request_counts, s3_server
 
 TEXTS = [f"document {i} " + "word " * 2000 for i in range(2000)]

@@ -9,8 +9,8 @@ from transformers import AutoModelForCausalLM
 
 from attention_influence import DocumentScore, Scorer, load_model
 from attention_influence.demo import Assets
-from attention_influence.model.gguf import dense_copy
 from attention_influence.model.language_model import LanguageModel
+from attention_influence.model.loading.gguf import dense_copy
 from e2e.conftest import Detected
 from scoring.tiny import slow_losses
 

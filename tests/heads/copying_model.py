@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from attention_influence.model.language_model import LanguageModel
-from attention_influence.model.loading import from_network
+from attention_influence.model.loading.load import from_network
 from tiny_models import word_tokenizer
 
 CODE, HEAD, HIDDEN = 52, 64, 192

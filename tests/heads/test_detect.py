@@ -12,7 +12,7 @@ from attention_influence.heads import detect
 from attention_influence.heads.detect import detect_heads, find_sentences, make_probes, score_probe
 from attention_influence.heads.head_set import load_heads
 from attention_influence.model.language_model import LanguageModel
-from attention_influence.model.selftest import self_test
+from attention_influence.model.self_test import self_test
 from heads.copying_model import COPYING, DUPLICATES, TEXT, copying_model
 from tiny_models import tiny
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-import attention_influence.model.gguf as conversion
-from attention_influence.cache import cache_folder
+import attention_influence.model.loading.gguf as conversion
 from attention_influence.errors import ModelError
-from attention_influence.model.loading import from_network, load_model
+from attention_influence.model.loading.load import from_network, load_model
+from attention_influence.storage.cache import cache_folder
 from gguf_files import write_gguf
 from model.test_losses import losses
 from tiny_models import random_tokens, tokenizer, untouched

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from attention_influence.errors import ModelError
-from attention_influence.model.loading import load_model
+from attention_influence.model.loading.load import load_model
 from hub_server import Hub, commit_of, hub_server
 from model.test_weight_files import saved_in
 
@@ -27,7 +27,7 @@ DOWNLOAD = """
 import json, sys
 from pathlib import Path
 from attention_influence.errors import ModelError
-from attention_influence.model.hub import download, split_revision
+from attention_influence.model.loading.hub import download, split_revision
 answers = []
 for name, revision in json.loads(sys.argv[1]):
     try:
@@ -41,8 +41,8 @@ print(json.dumps(answers))
 
 LOAD = """
 import json, sys
-from attention_influence.model.loading import load_model
-from attention_influence.model.transit import load_again, reference_to
+from attention_influence.model.loading.load import load_model
+from attention_influence.model.loading.pickling import load_again, reference_to
 answers = []
 for name, revision in json.loads(sys.argv[1]):
     model = load_model(name, "fp32", "cpu", revision=revision)

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from attention_influence.model.language_model import LanguageModel
-from attention_influence.model.loading import from_network, load_model
+from attention_influence.model.loading.load import from_network, load_model
 from attention_influence.model.oracle import oracle_hidden
-from attention_influence.model.selftest import self_test
+from attention_influence.model.self_test import self_test
 from model.test_losses import losses, mean_loss
 from tiny_models import CONTEXT, random_tokens, tiny, tokenizer, untouched
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from attention_influence.model.language_model import LanguageModel
-from attention_influence.model.selftest import self_test
+from attention_influence.model.self_test import self_test
 from model.test_losses import REFERENCE, assert_same, losses
 from model.two_passes import Masked, token_losses
 from tiny_models import CONTEXT, Tiny, random_tokens, tiny

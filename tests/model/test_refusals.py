@@ -9,8 +9,8 @@ from torch import Tensor
 from transformers import PythonBackend
 
 from attention_influence.errors import ModelError
-from attention_influence.model.loading import from_network, load_model
-from attention_influence.model.selftest import self_test
+from attention_influence.model.loading.load import from_network, load_model
+from attention_influence.model.self_test import self_test
 from attention_influence.model.windowed import windowed_attention
 from tiny_models import CONTEXT, random_tokens, tiny, tokenizer, untouched
 

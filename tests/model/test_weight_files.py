@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from attention_influence.errors import ModelError
-from attention_influence.model.checkpoint import weight_files
-from attention_influence.model.loading import load_model
+from attention_influence.model.loading.checkpoint import weight_files
+from attention_influence.model.loading.load import load_model
 from model.test_losses import losses
 from tiny_models import random_tokens, save_tiny, tokenizer, untouched
 

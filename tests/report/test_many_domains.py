@@ -6,9 +6,9 @@ import duckdb
 import pytest
 
 from attention_influence.commands.store_text import domains_and_reasons
-from attention_influence.report import store_figures
+from attention_influence.report import store_statistics
 from attention_influence.report.sample import draw_sample
-from attention_influence.report.store_figures import DETAILED, read_store
+from attention_influence.report.store_statistics import DETAILED, read_store
 from attention_influence.selection.select import select
 from attention_influence.store.reader import open_store
 from attention_influence.store.summary import summarise
@@ -44,8 +44,8 @@ def test_statistics_of_many_domains_take_a_fixed_number_of_queries(
         def __getattr__(self, name: str) -> object:
             return getattr(self._database, name)
 
-    fill = store_figures.fill
-    tables = store_figures.disk_tables
+    fill = store_statistics.fill
+    tables = store_statistics.disk_tables
 
     class Tables:
         def __enter__(self) -> Counted:
@@ -55,8 +55,8 @@ def test_statistics_of_many_domains_take_a_fixed_number_of_queries(
         def __exit__(self, *error: object) -> None:
             self._open.__exit__(*error)
 
-    monkeypatch.setattr(store_figures, "disk_tables", Tables)
-    monkeypatch.setattr(store_figures, "fill", lambda database, *rest: fill(database._database, *rest))
+    monkeypatch.setattr(store_statistics, "disk_tables", Tables)
+    monkeypatch.setattr(store_statistics, "fill", lambda database, *rest: fill(database._database, *rest))
     figures = read_store(open_store(str(store)), {"host-00001": (0.2001, 1)})
     assert len(queries) < 10
     assert len(figures.domains) == DOMAINS

@@ -9,12 +9,12 @@ import pytest
 
 from attention_influence.cli import COMMANDS, make_parser
 from attention_influence.config import ScoreConfig
+from attention_influence.config.options import from_arguments
 from attention_influence.errors import CorpusError
-from attention_influence.options import from_arguments
 from attention_influence.report import Inputs, write_report
 from attention_influence.report.sample import draw_sample
 from attention_influence.report.sections.reading import choose_examples
-from attention_influence.report.store_figures import read_store
+from attention_influence.report.store_statistics import read_store
 from attention_influence.selection import select
 from attention_influence.selection.record import read_selection
 from attention_influence.store.reader import open_store

@@ -14,9 +14,9 @@ import pytest
 
 from attention_influence import Scorer
 from attention_influence.corpus import Columns
-from attention_influence.corpus.atomic_files import write_atomically
 from attention_influence.runs.worker import Worker
 from attention_influence.scoring.score_unit import Reading
+from attention_influence.storage.atomic_files import write_atomically
 from attention_influence.store import leases as leases_module
 from attention_influence.store.leases import EXPIRY, Lease, Leases, worker_name
 from runs.runs import begin, texts, write_lines

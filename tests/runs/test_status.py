@@ -7,9 +7,9 @@ import pytest
 
 from attention_influence import Scorer
 from attention_influence.corpus import Columns
-from attention_influence.corpus.atomic_files import write_atomically
 from attention_influence.runs.worker import Worker
 from attention_influence.scoring.score_unit import Reading
+from attention_influence.storage.atomic_files import write_atomically
 from attention_influence.store.failures import Failure, record_failure
 from attention_influence.store.leases import EXPIRY, Lease, Leases
 from runs.runs import Command, begin, texts, write_lines

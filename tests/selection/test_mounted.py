@@ -8,7 +8,7 @@ from store_files import scored_store
 
 from attention_influence.errors import UsageError
 from attention_influence.selection import select
-from attention_influence.selection.output import staging as publish
+from attention_influence.selection.output import staging
 
 TOP = {"top": 0.5, "shard_bytes": 100}
 
@@ -64,7 +64,7 @@ def test_a_mount_point_gets_the_files_and_nothing_else(tmp_path, store, mounted)
 
 def test_moving_into_a_mount_point_goes_on_where_it_was_cut_off(tmp_path, store, mounted, monkeypatch):
     select(store, out=tmp_path / "plain", **TOP)
-    moves = publish._move, []
+    moves = staging._move, []
 
     def cut_off(*arguments):
         moves[1].append(1)
@@ -72,7 +72,7 @@ def test_moving_into_a_mount_point_goes_on_where_it_was_cut_off(tmp_path, store,
             raise KeyboardInterrupt
         moves[0](*arguments)
 
-    monkeypatch.setattr(publish, "_move", cut_off)
+    monkeypatch.setattr(staging, "_move", cut_off)
     with pytest.raises(KeyboardInterrupt):
         select(store, out=mounted, **TOP)
     assert not (mounted / "selection.json").exists()
@@ -82,9 +82,9 @@ def test_moving_into_a_mount_point_goes_on_where_it_was_cut_off(tmp_path, store,
 
 def test_a_folder_mounted_from_the_same_disk_is_known_by_the_list_of_mounts(tmp_path, monkeypatch):
     listed = "36 35 98:0 /a " + str(tmp_path / "with space").replace(" ", "\\040") + " rw - ext4 /dev/sda rw\n"
-    monkeypatch.setattr(publish.Path, "read_text", lambda path, **_: listed)
-    assert publish._is_mount_point(str(tmp_path / "with space"))
-    assert not publish._is_mount_point(str(tmp_path / "other"))
+    monkeypatch.setattr(staging.Path, "read_text", lambda path, **_: listed)
+    assert staging._is_mount_point(str(tmp_path / "with space"))
+    assert not staging._is_mount_point(str(tmp_path / "other"))
 
 
 def test_a_link_to_a_folder_is_followed(tmp_path, store):

@@ -15,7 +15,7 @@ from attention_influence.errors import CorpusError, UsageError
 from attention_influence.selection import select
 from attention_influence.selection.output.columns import warnings_of_columns
 from attention_influence.selection.output.json_table import strict_line
-from attention_influence.strict_json import strict_json
+from attention_influence.storage.strict_json import strict_json
 
 LATIN = pa.array([b"caf\xe9", b"ok", None])
 ODD: dict[str, pa.Array] = {

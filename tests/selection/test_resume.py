@@ -15,8 +15,7 @@ from store_files import score_row, scored_store, write_store
 
 from attention_influence.errors import CorpusError, UsageError
 from attention_influence.selection import select
-from attention_influence.selection.output import dataset
-from attention_influence.selection.output import staging as publish
+from attention_influence.selection.output import dataset, staging
 from attention_influence.store.leases import Leases
 
 ALL = {"top": 0.7, "shard_bytes": 100}
@@ -131,7 +130,7 @@ def test_where_folders_cannot_be_renamed_moving_goes_on_where_it_was_cut_off(tmp
     select(store, out=tmp_path / "undisturbed", **ALL)
     expected = {f"/bucket/out/{name}": content for name, content in files_in(tmp_path / "undisturbed").items()}
     memory = fsspec.filesystem("memory")
-    move, moved = publish._move, []
+    move, moved = staging._move, []
 
     def cut_off(*arguments):
         moved.append(1)
@@ -139,7 +138,7 @@ def test_where_folders_cannot_be_renamed_moving_goes_on_where_it_was_cut_off(tmp
             raise KeyboardInterrupt
         move(*arguments)
 
-    monkeypatch.setattr(publish, "_move", cut_off)
+    monkeypatch.setattr(staging, "_move", cut_off)
     with pytest.raises(KeyboardInterrupt):
         select(str(store), out="memory://bucket/out", **ALL)
     assert not memory.exists("/bucket/out/selection.json")

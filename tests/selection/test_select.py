@@ -284,7 +284,7 @@ def test_an_error_before_any_part_is_finished_leaves_nothing_behind(tmp_path, co
 KILLED = """
 import os, sys
 from attention_influence.selection import select
-from attention_influence.selection.output import staging as publish
+from attention_influence.selection.output import staging
 store, out = sys.argv[1:]
 os.rename = lambda *names: os._exit(9)
 select(store, out=out, top=1.0)

@@ -7,9 +7,9 @@ import pytest
 
 from annotated_stores import annotated_store, write_lines
 from attention_influence.cli import main
-from attention_influence.corpus.atomic_files import write_atomically
 from attention_influence.errors import StoreError
-from attention_influence.report.store_figures import read_store
+from attention_influence.report.store_statistics import read_store
+from attention_influence.storage.atomic_files import write_atomically
 from attention_influence.store.reader import open_store
 from attention_influence.store.run import RunStore, open_run
 from s3_server import BUCKET, s3_server

@@ -12,13 +12,13 @@ import pyarrow as pa
 from attention_influence.commands.result import Result, table
 from attention_influence.config import AnnotateConfig
 from attention_influence.corpus import Columns, list_sources
-from attention_influence.corpus.atomic_files import remove_unfinished
-from attention_influence.corpus.preflight import check_writable_folder
 from attention_influence.errors import CorpusError, StoreError, UsageError
 from attention_influence.evidence.examples import read_examples
 from attention_influence.evidence.quality_classifier import load_classifier, record_of, train
 from attention_influence.progress import progress
 from attention_influence.selection.ranking.ranking import COMPUTED
+from attention_influence.storage.atomic_files import remove_unfinished
+from attention_influence.storage.preflight import check_writable_folder
 from attention_influence.store.columns.added import AddedColumn, added_columns, check_name, define, drop
 from attention_influence.store.columns.corpus_values import (
     NumbersOf,

@@ -14,13 +14,13 @@ from attention_influence.commands.result import Result, table
 from attention_influence.commands.score import score
 from attention_influence.commands.select import select_command
 from attention_influence.config import DemoConfig, DetectConfig, ReportConfig, ScoreConfig, SelectConfig
-from attention_influence.corpus.preflight import check_writable_folder
 from attention_influence.demo.assets import fetch
 from attention_influence.demo.corpus import FULL, SMALL, Documents, build_corpus, build_sentences
 from attention_influence.heads.head_set import load_heads
 from attention_influence.progress import stage
-from attention_influence.report.store_figures import read_store
+from attention_influence.report.store_statistics import read_store
 from attention_influence.selection.record import read_selection
+from attention_influence.storage.preflight import check_writable_folder
 from attention_influence.store.reader import open_store
 
 

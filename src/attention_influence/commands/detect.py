@@ -5,12 +5,12 @@ from pathlib import PurePath
 from attention_influence.commands.loading import load
 from attention_influence.commands.result import Result, table
 from attention_influence.config import DetectConfig
-from attention_influence.corpus.preflight import check_writable_file
 from attention_influence.corpus.texts import draw_texts
 from attention_influence.heads.detect import detect_heads
 from attention_influence.heads.head_set import HeadSet
 from attention_influence.progress import progress
 from attention_influence.report.figures.plots import save_heatmap
+from attention_influence.storage.preflight import check_writable_file
 
 
 def detect(config: DetectConfig) -> Result:

@@ -4,7 +4,7 @@ import logging
 
 from attention_influence.config import LoadOptions
 from attention_influence.model.language_model import LanguageModel
-from attention_influence.model.loading import load_model
+from attention_influence.model.loading.load import load_model
 from attention_influence.progress import stage
 
 _log = logging.getLogger(__name__)

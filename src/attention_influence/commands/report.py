@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 from attention_influence.commands.result import Result
 from attention_influence.config import ReportConfig
-from attention_influence.corpus.preflight import check_writable_file
 from attention_influence.errors import UsageError
 from attention_influence.evidence.embedding import load_embedder
 from attention_influence.heads.head_set import load_heads
 from attention_influence.report.page import Inputs, write_report
+from attention_influence.storage.preflight import check_writable_file
 from attention_influence.store.run import open_run
 
 if TYPE_CHECKING:  # torch takes seconds, and most reports need none

@@ -17,7 +17,6 @@ from attention_influence.commands.result import Result, some
 from attention_influence.commands.store_text import domains_and_reasons, failed_files
 from attention_influence.config import ScoreConfig, ScorerOptions
 from attention_influence.corpus import Columns
-from attention_influence.corpus.preflight import check_writable_folder
 from attention_influence.errors import Interrupted
 from attention_influence.heads.head_set import load_heads
 from attention_influence.progress import progress
@@ -29,6 +28,7 @@ from attention_influence.scoring.count_unigrams import count_unigrams
 from attention_influence.scoring.score_unit import Progress, Reading
 from attention_influence.scoring.scorer import Scorer
 from attention_influence.selection.output.columns import warnings_of_columns
+from attention_influence.storage.preflight import check_writable_folder
 from attention_influence.store.begin import SCORING_VERSION, Changes, begin_or_resume, library_versions
 from attention_influence.store.failures import forget_failures, quarantined, read_failures
 from attention_influence.store.plan import Unit, default_unit_tokens, make_growing_plan, make_plan

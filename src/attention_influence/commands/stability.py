@@ -9,8 +9,6 @@ from attention_influence.commands.loading import load
 from attention_influence.commands.result import Result, table
 from attention_influence.config import StabilityConfig
 from attention_influence.corpus import Columns, list_sources
-from attention_influence.corpus.atomic_files import write_result
-from attention_influence.corpus.preflight import check_writable_file
 from attention_influence.corpus.sample import draw_slices, drawn_rows
 from attention_influence.corpus.texts import draw_texts
 from attention_influence.errors import CorpusError, ProbeError, UsageError
@@ -29,8 +27,10 @@ from attention_influence.heads.detect import Detection, Texts, as_matrix
 from attention_influence.heads.head_set import Head
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.progress import progress
+from attention_influence.storage.atomic_files import write_result
+from attention_influence.storage.preflight import check_writable_file
+from attention_influence.storage.strict_json import strict_json
 from attention_influence.store.begin import library_versions
-from attention_influence.strict_json import strict_json
 
 _log = logging.getLogger(__name__)
 

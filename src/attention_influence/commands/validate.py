@@ -11,8 +11,6 @@ from attention_influence.commands.result import Result, table
 from attention_influence.commands.score import window_text
 from attention_influence.config import ValidateConfig
 from attention_influence.corpus import Columns, list_sources
-from attention_influence.corpus.atomic_files import write_result
-from attention_influence.corpus.preflight import check_writable_file
 from attention_influence.corpus.sample import draw_slices, drawn_rows
 from attention_influence.corpus.texts import draw_texts
 from attention_influence.errors import UsageError
@@ -27,8 +25,10 @@ from attention_influence.model.language_model import LanguageModel
 from attention_influence.progress import progress
 from attention_influence.report.figures.plots import save_changes
 from attention_influence.scoring.scorer import Scorer
+from attention_influence.storage.atomic_files import write_result
+from attention_influence.storage.preflight import check_writable_file
+from attention_influence.storage.strict_json import strict_json
 from attention_influence.store.begin import library_versions
-from attention_influence.strict_json import strict_json
 
 _RETRIEVAL = "retrieval"
 _FEWEST_DRAWS = 5

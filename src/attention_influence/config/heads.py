@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from attention_influence.config.model import ModelOptions
-from attention_influence.options import RARELY
+from attention_influence.config.options import RARELY
 
 
 @dataclass(frozen=True, kw_only=True)

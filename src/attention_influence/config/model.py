@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from attention_influence.options import SPELLINGS
+from attention_influence.config.options import SPELLINGS
 
 Precision = Literal["bf16", "fp32"]
 OTHER_NAMES: dict[str, Precision] = {"auto": "bf16", "bfloat16": "bf16", "float32": "fp32"}

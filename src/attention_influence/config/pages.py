@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from attention_influence.config.model import LoadOptions
-from attention_influence.options import POSITIONAL
+from attention_influence.config.options import POSITIONAL
 
 
 @dataclass(frozen=True, kw_only=True)

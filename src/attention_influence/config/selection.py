@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from attention_influence.options import POSITIONAL, RARELY
+from attention_influence.config.options import POSITIONAL, RARELY
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ from typing import Any, BinaryIO
 import zstandard
 
 from attention_influence.corpus.content import other_than_compressed
-from attention_influence.corpus.filesystems import open_bytes, open_filesystem
 from attention_influence.corpus.kinds import Compression
 from attention_influence.corpus.sources import Source
 from attention_influence.errors import CorpusError, CorruptFile, NoDocuments
+from attention_influence.storage.filesystems import open_bytes, open_filesystem
 
 CHUNK_BYTES = 1 << 20
 # Decompressors get this much at a time: 4 KiB cannot grow beyond 4 MiB in gzip or 128 MiB in zstd, whatever it holds,

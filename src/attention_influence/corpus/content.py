@@ -4,7 +4,7 @@ import json
 from contextlib import closing
 from typing import Any
 
-from attention_influence.corpus.filesystems import open_bytes, open_filesystem
+from attention_influence.storage.filesystems import open_bytes, open_filesystem
 
 HEAD_BYTES = 64 << 10
 _BOM = b"\xef\xbb\xbf"

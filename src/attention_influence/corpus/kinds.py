@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Literal
 
 from attention_influence.corpus.content import ARROW, head_of, is_metadata, spread
-from attention_influence.corpus.filesystems import open_filesystem, url_of
-from attention_influence.corpus.found import Found, LeftOut, check_readable, relative
+from attention_influence.corpus.listing import Found, LeftOut, check_readable, relative
 from attention_influence.errors import CorpusError, NoDocuments
+from attention_influence.storage.filesystems import open_filesystem, url_of
 
 Format = Literal["parquet", "jsonl"]
 Compression = Literal["gzip", "zstd"]

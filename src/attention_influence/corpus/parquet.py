@@ -10,13 +10,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attention_influence.corpus.content import head_of, other_than_parquet
-from attention_influence.corpus.filesystems import BLOCK_BYTES, open_bytes, open_filesystem
 from attention_influence.corpus.json_lines import missing_column
 from attention_influence.corpus.plain_types import plain_schema, plain_table
 from attention_influence.corpus.rows import DEFAULT_DOMAIN, UNKNOWN_DOMAIN, Columns, Row, readable_text
 from attention_influence.corpus.sources import Source
 from attention_influence.corpus.values import labels_of, values_of
 from attention_influence.errors import CorpusError, CorruptFile, NoDocuments
+from attention_influence.storage.filesystems import BLOCK_BYTES, open_bytes, open_filesystem
 
 # Rows decoded at a time are chosen from the row group's mean row size, so that a batch is about this large.
 _BATCH_BYTES = 8 << 20

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from attention_influence.corpus.filesystems import open_filesystem, size_and_version, storable, url_of
-from attention_influence.corpus.found import Found, LeftOut, find, relative
 from attention_influence.corpus.kinds import Compression, Format, corpus_files
+from attention_influence.corpus.listing import Found, LeftOut, find, relative
 from attention_influence.errors import UsageError
 from attention_influence.progress import stage
+from attention_influence.storage.filesystems import open_filesystem, size_and_version, storable, url_of
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from attention_influence.packages import PackagedFile, fetch_files
+from attention_influence.storage.package_files import PackagedFile, fetch_files
 
 _EVALS = "evals==3.0.1.post1"
 _PASSAGES = r"evals/registry/data/schelling_point/"

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from attention_influence.corpus.atomic_files import write_result
 from attention_influence.demo.assets import Assets
 from attention_influence.errors import CorpusError
+from attention_influence.storage.atomic_files import write_result
 
 # Characters that keep a text of this corpus between 50 and 700 tokens of SmolLM2's tokenizer: English prose has at
 # most 6 characters a token, and code, with its indents, at least 2.5.

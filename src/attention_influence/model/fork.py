@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attention_influence.model.attention_pass import AttentionPass, Observer, attention_pass
+from attention_influence.model.pass_state import AttentionPass, Observer, attention_pass
 
 
 @torch.inference_mode()

@@ -11,11 +11,11 @@ from torch import nn
 
 from attention_influence.errors import ModelError
 from attention_influence.model import attention
-from attention_influence.model.attention_pass import Observed, Observer
 from attention_influence.model.fork import forked_forward
 from attention_influence.model.loss import OutputLayer
 from attention_influence.model.memory import is_out_of_memory
 from attention_influence.model.pass_lock import PassLock
+from attention_influence.model.pass_state import Observed, Observer
 from attention_influence.model.precision import product_dtype
 from attention_influence.model.residual import Float32Residual
 from attention_influence.model.tokens import Tokens

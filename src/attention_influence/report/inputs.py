@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from attention_influence.errors import CorpusError
-from attention_influence.storage_errors import refused
+from attention_influence.storage.errors import refused
 
 
 def read_stability(path: Path) -> Mapping[str, Any]:

@@ -17,7 +17,6 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from attention_influence.corpus.atomic_files import write_result
 from attention_influence.evidence.embedding import Embed
 from attention_influence.evidence.words import count_words
 from attention_influence.heads.head_set import load_heads
@@ -33,10 +32,11 @@ from attention_influence.report.sections.reading import Examples, choose_example
 from attention_influence.report.sections.score import score_section
 from attention_influence.report.sections.summary import summary_section
 from attention_influence.report.sections.words import Texts, words_section
-from attention_influence.report.store_figures import StoreFigures, read_store
+from attention_influence.report.store_statistics import StoreFigures, read_store
 from attention_influence.report.texts import Key, texts_at
 from attention_influence.report.visible import label, visible
 from attention_influence.selection.record import SelectionRecord, read_selection
+from attention_influence.storage.atomic_files import write_result
 from attention_influence.store.reader import ScoreStore, open_store
 from attention_influence.store.run import open_run
 

@@ -15,7 +15,6 @@ from typing import Any
 import torch
 import torch.multiprocessing as processes
 
-from attention_influence.corpus.atomic_files import write_atomically
 from attention_influence.errors import AttentionInfluenceError
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.runs.canary import BrokenDevice
@@ -23,6 +22,7 @@ from attention_influence.runs.parallel import follow_parent
 from attention_influence.runs.worker import Worker
 from attention_influence.scoring.score_unit import Progress, Reading
 from attention_influence.scoring.scorer import Scorer
+from attention_influence.storage.atomic_files import write_atomically
 from attention_influence.store.leases import worker_name
 from attention_influence.store.plan import Unit
 from attention_influence.store.run import RunStore

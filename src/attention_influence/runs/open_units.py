@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 
-from attention_influence.corpus.atomic_files import with_retries
+from attention_influence.storage.atomic_files import with_retries
 from attention_influence.store.failures import quarantined_units
 from attention_influence.store.leases import Lease, Leases
 from attention_influence.store.plan import Unit

@@ -8,14 +8,14 @@ from typing import Any
 
 import torch
 
-from attention_influence.corpus.atomic_files import with_retries
 from attention_influence.errors import StoreError, TooManyBadRows
 from attention_influence.model.memory import is_out_of_memory
 from attention_influence.runs.canary import BrokenDevice, check_canaries
 from attention_influence.runs.open_units import OpenUnits
 from attention_influence.scoring.score_unit import Progress, Reading, UnitScores, score_unit
 from attention_influence.scoring.scorer import Scorer
-from attention_influence.storage_errors import is_transient
+from attention_influence.storage.atomic_files import with_retries
+from attention_influence.storage.errors import is_transient
 from attention_influence.store.failures import Failure, record_failure
 from attention_influence.store.leases import EXPIRY, Lease, Leases, worker_name
 from attention_influence.store.plan import Unit

@@ -12,9 +12,9 @@ from attention_influence.corpus.rows import must_be_texts, readable_text
 from attention_influence.errors import HeadsError, ModelError
 from attention_influence.heads.head_set import Head, HeadSet
 from attention_influence.model.language_model import LanguageModel
+from attention_influence.model.loading.pickling import Reference, load_again, reference_to
 from attention_influence.model.memory import is_out_of_memory
-from attention_influence.model.selftest import SelfTest, self_test
-from attention_influence.model.transit import Reference, load_again, reference_to
+from attention_influence.model.self_test import SelfTest, self_test
 from attention_influence.scoring.document_score import DocumentScore, TokenLosses
 from attention_influence.scoring.lots import in_lots
 from attention_influence.scoring.windows import cut, pack

@@ -8,12 +8,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from attention_influence.corpus.filesystems import open_filesystem
 from attention_influence.errors import CorpusError, StoreError, UsageError
 from attention_influence.selection.cutting.cut import Cut
 from attention_influence.selection.output.staging import DONE_MARK
 from attention_influence.selection.ranking.ranking import Ranking, is_ensemble
-from attention_influence.storage_errors import refused
+from attention_influence.storage.errors import refused
+from attention_influence.storage.filesystems import open_filesystem
 from attention_influence.store.reader import ScoreStore
 
 # What the columns are called in an input has no part in a score.

@@ -28,8 +28,8 @@ from attention_influence.selection.record import SelectionRecord, Threshold, rea
 from attention_influence.selection.repetition import Repetition, repetition_of
 from attention_influence.selection.result import Selection
 from attention_influence.selection.rule import Rule
+from attention_influence.storage.strict_json import strict_json
 from attention_influence.store.reader import ScoreStore, open_store
-from attention_influence.strict_json import strict_json
 
 Written = TypeVar("Written")
 

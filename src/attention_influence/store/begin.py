@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from attention_influence.corpus.atomic_files import remove_unfinished, with_retries, write_atomically
-from attention_influence.corpus.exclusive_files import has_exclusive_creation
 from attention_influence.corpus.sources import Listing
 from attention_influence.errors import StoreError
 from attention_influence.progress import stage
+from attention_influence.storage.atomic_files import remove_unfinished, with_retries, write_atomically
+from attention_influence.storage.exclusive_files import has_exclusive_creation
 from attention_influence.store.plan import Unit, make_plan, make_unit, plan_to_bytes
 from attention_influence.store.run import RunStore, create, open_run
 from attention_influence.store.unigrams import Unigrams

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
-from attention_influence.corpus.atomic_files import remove, write_atomically
-from attention_influence.corpus.filesystems import open_filesystem, url_of
+from attention_influence.storage.atomic_files import remove, write_atomically
+from attention_influence.storage.filesystems import open_filesystem, url_of
 
 QUARANTINE_AFTER = 3
 

@@ -16,9 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from attention_influence.corpus.atomic_files import remove, write_atomically
-from attention_influence.corpus.exclusive_files import create_exclusively
-from attention_influence.corpus.filesystems import open_filesystem
+from attention_influence.storage.atomic_files import remove, write_atomically
+from attention_influence.storage.exclusive_files import create_exclusively
+from attention_influence.storage.filesystems import open_filesystem
 
 # A lease that was not renewed for so long is dead (seconds); renewed four times as often.
 EXPIRY = 120.0

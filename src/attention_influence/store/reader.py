@@ -9,9 +9,9 @@ from typing import Any
 import fsspec
 import pyarrow as pa
 
-from attention_influence.corpus.filesystems import open_filesystem
 from attention_influence.corpus.sources import Source
 from attention_influence.errors import StoreError
+from attention_influence.storage.filesystems import open_filesystem
 from attention_influence.store.columns.added import AddedColumn, added_columns
 from attention_influence.store.run import open_run, scores_in
 from attention_influence.store.unit_files import UnitObjects

@@ -15,15 +15,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from attention_influence.corpus.atomic_files import with_retries, write_atomically
-from attention_influence.corpus.exclusive_files import create_exclusively
-from attention_influence.corpus.filesystems import open_filesystem
 from attention_influence.errors import StoreError
-from attention_influence.storage_errors import refused
+from attention_influence.storage.atomic_files import with_retries, write_atomically
+from attention_influence.storage.errors import refused
+from attention_influence.storage.exclusive_files import create_exclusively
+from attention_influence.storage.filesystems import open_filesystem
+from attention_influence.storage.strict_json import strict_json
 from attention_influence.store.plan import Unit, plan_from_bytes, plan_to_bytes
 from attention_influence.store.unigrams import Unigrams, digest, unigrams_from_bytes
 from attention_influence.store.unit_files import UnitObjects
-from attention_influence.strict_json import strict_json
 
 # Time between a plan and its record, at most, in a run that is alive (seconds).
 _RECORD_FOLLOWS = 1.0

@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
-from attention_influence.corpus.atomic_files import remove, with_retries, write_atomically
-from attention_influence.corpus.filesystems import open_bytes, open_filesystem
 from attention_influence.errors import StoreError
-from attention_influence.storage_errors import refused
-from attention_influence.strict_json import strict_json
+from attention_influence.storage.atomic_files import remove, with_retries, write_atomically
+from attention_influence.storage.errors import refused
+from attention_influence.storage.filesystems import open_bytes, open_filesystem
+from attention_influence.storage.strict_json import strict_json
 
 _METADATA = b"attention_influence"
 # The footer of a unit's file is smaller, but for thousands of failed files.

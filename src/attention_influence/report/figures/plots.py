@@ -11,9 +11,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from attention_influence.corpus.atomic_files import write_result
 from attention_influence.errors import UsageError
 from attention_influence.report.figures.svg import INK, KEPT, REST, as_svg, inline, paint, save_png
+from attention_influence.storage.atomic_files import write_result
 
 Matrix = Sequence[Sequence[float | None]]
 Bars = Mapping[str, tuple[float, tuple[float, float] | None]]

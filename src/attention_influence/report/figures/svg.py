@@ -14,7 +14,7 @@ import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from attention_influence.corpus.atomic_files import write_result
+from attention_influence.storage.atomic_files import write_result
 
 # Stand for the page's colours until a picture is inlined; no colour map yields them.
 INK = "#010203"

@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from attention_influence.heads.head_set import HeadSet
 from attention_influence.report.sample import Sample
-from attention_influence.report.store_figures import StoreFigures
+from attention_influence.report.store_statistics import StoreFigures
 from attention_influence.selection.record import SelectionRecord
 from attention_influence.selection.repetition import MOSTLY
 from attention_influence.store.reader import ScoreStore

@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 from attention_influence.report.sample import Sample
 from attention_influence.report.sections.colours import Piece, coloured
-from attention_influence.report.store_figures import Domain
+from attention_influence.report.store_statistics import Domain
 from attention_influence.report.visible import TEXT_LIMIT, visible
 
 Key = tuple[str, int]

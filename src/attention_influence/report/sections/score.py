@@ -11,7 +11,7 @@ from attention_influence.evidence.agreement import Overlap, spearman
 from attention_influence.report.figures.plots import histogram_svg
 from attention_influence.report.figures.scatter import scatter_svg
 from attention_influence.report.sample import BASELINES, Sample
-from attention_influence.report.store_figures import Domain
+from attention_influence.report.store_statistics import Domain
 from attention_influence.report.visible import label
 from attention_influence.selection.record import SelectionRecord
 

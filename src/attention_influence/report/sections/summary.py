@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from attention_influence.report.sections.checks import Check
-from attention_influence.report.store_figures import Domain, StoreFigures
+from attention_influence.report.store_statistics import Domain, StoreFigures
 from attention_influence.selection.record import SelectionRecord
 from attention_influence.store.reader import ScoreStore
 

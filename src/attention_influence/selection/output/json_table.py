@@ -12,7 +12,7 @@ import pyarrow.types as types
 from attention_influence.corpus.json_lines import parse_object
 from attention_influence.errors import CorpusError
 from attention_influence.selection.output.schemas import changed_leaves
-from attention_influence.strict_json import strict_json
+from attention_influence.storage.strict_json import strict_json
 
 # What a line holds that other readers than Python's may refuse: control characters, NaN, half of a surrogate pair.
 _SUSPECT = re.compile(rb"[\x00-\x1f]|NaN|Infinity|\\u[dD][89a-fA-F]")

@@ -22,11 +22,11 @@ from typing import BinaryIO, cast
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from attention_influence.corpus.atomic_files import flush, with_retries
-from attention_influence.corpus.filesystems import open_filesystem, url_of
-from attention_influence.corpus.preflight import check_writable_folder
 from attention_influence.errors import StorageError, UsageError
-from attention_influence.storage_errors import in_words
+from attention_influence.storage.atomic_files import flush, with_retries
+from attention_influence.storage.errors import in_words
+from attention_influence.storage.filesystems import open_filesystem, url_of
+from attention_influence.storage.preflight import check_writable_folder
 from attention_influence.store.leases import Leases, worker_name
 
 # The last file to be published where folders cannot be renamed, and the mark of a folder that may be replaced.

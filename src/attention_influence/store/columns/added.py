@@ -16,13 +16,13 @@ from typing import Any
 import fsspec
 import pyarrow as pa
 
-from attention_influence.corpus.atomic_files import remove, with_retries, write_result
-from attention_influence.corpus.filesystems import open_filesystem, url_of
 from attention_influence.errors import StoreError, UsageError
-from attention_influence.storage_errors import refused
+from attention_influence.storage.atomic_files import remove, with_retries, write_result
+from attention_influence.storage.errors import refused
+from attention_influence.storage.filesystems import open_filesystem, url_of
+from attention_influence.storage.strict_json import strict_json
 from attention_influence.store.schema import SCORE_SCHEMA
 from attention_influence.store.unit_files import UnitObjects
-from attention_influence.strict_json import strict_json
 
 _DEFINITION = "column.json"
 

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 import pyarrow as pa
 
-from attention_influence.disk_tables import disk_tables, fill
 from attention_influence.progress import progress
+from attention_influence.storage.disk_tables import disk_tables, fill
 from attention_influence.store.columns.corpus_values import MISSING, NO_TEXT, UnitNumbers, unit_keys
 from attention_influence.store.columns.number_files import NUMBERS, NumberFiles, read_numbers
 from attention_influence.store.plan import Unit

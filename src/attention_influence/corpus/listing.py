@@ -13,8 +13,8 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.utils import glob_translate
 
-from attention_influence.corpus.filesystems import storable
 from attention_influence.errors import CorpusError
+from attention_influence.storage.filesystems import storable
 
 # Named as examples, for each reason.
 _NAMED = 3

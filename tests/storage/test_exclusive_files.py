@@ -12,8 +12,8 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from attention_influence.corpus import exclusive_files
-from attention_influence.corpus.exclusive_files import create_exclusively, has_exclusive_creation
+from attention_influence.storage import exclusive_files
+from attention_influence.storage.exclusive_files import create_exclusively, has_exclusive_creation
 
 NO_LINKS = [errno.EOPNOTSUPP, errno.EPERM, errno.ENOSYS]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from attention_influence.cache import cache_folder
 from attention_influence.demo.assets import fetch
 from attention_influence.errors import CorpusError
-from attention_influence.packages import PackagedFile, fetch_files
+from attention_influence.storage.cache import cache_folder
+from attention_influence.storage.package_files import PackagedFile, fetch_files
 
 
 def digest(content: bytes) -> str:

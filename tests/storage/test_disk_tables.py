@@ -7,7 +7,7 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from attention_influence.disk_tables import disk_tables, fill
+from attention_influence.storage.disk_tables import disk_tables, fill
 
 SCHEMA = pa.schema([("number", pa.int64())])
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from attention_influence.errors import StorageError
-from attention_influence.storage_errors import in_words
+from attention_influence.storage.errors import in_words
 
 _PREFIX = "attention-influence-"
 _LOCK = "lock"

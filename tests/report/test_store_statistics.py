@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from attention_influence.errors import StoreError
-from attention_influence.report.store_figures import StoreFigures, read_store
+from attention_influence.report.store_statistics import StoreFigures, read_store
 from attention_influence.store.reader import open_store
 
 from .stores import scored, unscored, write_store

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 
 import yaml
 
+from attention_influence.config.yaml_values import Null, parse_yaml
 from attention_influence.errors import UsageError
-from attention_influence.yaml_values import Null, parse_yaml
 
 Config = TypeVar("Config")
 

@@ -11,8 +11,8 @@ from contextlib import suppress
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from attention_influence.corpus.atomic_files import flush, written_beside
-from attention_influence.corpus.filesystems import open_filesystem
+from attention_influence.storage.atomic_files import flush, written_beside
+from attention_influence.storage.filesystems import open_filesystem
 
 # What os.link says where a file system has no hard links (FUSE, FAT, network drives).
 _NO_LINKS = {

@@ -7,10 +7,10 @@ import uuid
 
 from fsspec.implementations.local import LocalFileSystem
 
-from attention_influence.corpus.atomic_files import remove, with_retries, write_atomically
-from attention_influence.corpus.filesystems import open_filesystem, url_of
 from attention_influence.errors import StorageError
-from attention_influence.storage_errors import advice
+from attention_influence.storage.atomic_files import remove, with_retries, write_atomically
+from attention_influence.storage.errors import advice
+from attention_influence.storage.filesystems import open_filesystem, url_of
 
 # Enough that a file system with no room at all says so.
 _PROBE_BYTES = 4096

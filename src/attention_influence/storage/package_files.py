@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from attention_influence.cache import cache_folder
 from attention_influence.errors import CorpusError, StorageError
 from attention_influence.progress import stage
-from attention_influence.storage_errors import in_words, refused
-from attention_influence.temporary_folders import temporary_folder
+from attention_influence.storage.cache import cache_folder
+from attention_influence.storage.errors import in_words, refused
+from attention_influence.storage.temporary_folders import temporary_folder
 
 FindWheel = Callable[[str, Path], Path]
 """Gives the wheel of a "name==version", put into a folder that is removed afterwards."""

@@ -10,7 +10,7 @@ import typing
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from attention_influence.options import SPELLINGS, as_given, shown_fields, unwrap
+from attention_influence.config.options import SPELLINGS, as_given, shown_fields, unwrap
 from attention_influence.streams import write
 
 _REQUIRED, _INPUT, _MODEL, _WORK, _OUTPUT, _OTHER = "required", "input", "model", "work", "output", "other"

@@ -5,7 +5,7 @@ Tools that cache by a hash rely on the bytes.
 
 from attention_influence.errors import ModelError
 from attention_influence.model.language_model import Identity, LanguageModel
-from attention_influence.model.loading import load_model
+from attention_influence.model.loading.load import load_model
 
 Reference = tuple[str, str, bool, str | None, str, Identity]
 """Arguments of `load_again`."""

@@ -9,8 +9,7 @@ import pytest
 from driven_stores import driven_rows
 from store_files import score_row, write_store
 
-from attention_influence.selection import repetition as repetitive
-from attention_influence.selection import select
+from attention_influence.selection import repetition, select
 
 
 def chosen_keys(folder):
@@ -67,8 +66,8 @@ def test_a_sample_bounds_what_is_compared_and_not_the_shares(tmp_path, monkeypat
     rows = driven_rows(400)[0] + driven_rows(200, "code")[0]
     store = write_store(tmp_path / "s", [rows])
     whole = select(store, out=tmp_path / "one", top=0.2, manifest=True).repetition
-    monkeypatch.setattr(repetitive, "SAMPLE", 150)
-    monkeypatch.setattr(repetitive, "_MOST_DOMAINS", 1)
+    monkeypatch.setattr(repetition, "SAMPLE", 150)
+    monkeypatch.setattr(repetition, "_MOST_DOMAINS", 1)
     code, web = select(store, out=tmp_path / "two", top=0.2, manifest=True).repetition
     assert (web.chosen, web.ranked) == (whole[1].chosen, whole[1].ranked)
     assert (web.instead.sampled, code.instead) == (150, None)

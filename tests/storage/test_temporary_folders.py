@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from attention_influence import temporary_folders
 from attention_influence.errors import StorageError
-from attention_influence.temporary_folders import temporary_folder
+from attention_influence.storage import temporary_folders
+from attention_influence.storage.temporary_folders import temporary_folder
 
 HOLD = """
 import sys
-from attention_influence.temporary_folders import temporary_folder
+from attention_influence.storage.temporary_folders import temporary_folder
 with temporary_folder() as folder:
     (folder / "table").write_bytes(bytes(1000))
     print(folder, flush=True)

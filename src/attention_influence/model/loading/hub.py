@@ -7,7 +7,7 @@ from glob import escape
 from pathlib import Path
 
 from attention_influence.errors import ModelError
-from attention_influence.model.checkpoint import WEIGHT_FILES, shards_of
+from attention_influence.model.loading.checkpoint import WEIGHT_FILES, shards_of
 
 # Beside the weights: configuration and tokenizer, at the top of the repository.
 _SMALL_FILES = ("*.json", "*.model", "*.txt", "*.jinja", "*.tiktoken")

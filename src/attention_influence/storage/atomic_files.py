@@ -13,9 +13,9 @@ from typing import TypeVar
 
 from fsspec.implementations.local import LocalFileSystem
 
-from attention_influence.corpus.filesystems import open_filesystem
 from attention_influence.errors import StorageError, StoreError
-from attention_influence.storage_errors import advice, is_storage_error, is_transient
+from attention_influence.storage.errors import advice, is_storage_error, is_transient
+from attention_influence.storage.filesystems import open_filesystem
 
 Answer = TypeVar("Answer")
 

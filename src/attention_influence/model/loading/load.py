@@ -13,10 +13,10 @@ from transformers.utils import logging as transformers_logging
 
 from attention_influence.config.model import OTHER_NAMES
 from attention_influence.errors import ModelError
-from attention_influence.model.checkpoint import read_config, refuse_misfits, weight_files, weights_hash
-from attention_influence.model.gguf import dense_copy
-from attention_influence.model.hub import download, split_revision
 from attention_influence.model.language_model import LanguageModel
+from attention_influence.model.loading.checkpoint import read_config, refuse_misfits, weight_files, weights_hash
+from attention_influence.model.loading.gguf import dense_copy
+from attention_influence.model.loading.hub import download, split_revision
 from attention_influence.model.precision import DTYPES
 
 

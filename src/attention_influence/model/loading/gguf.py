@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from attention_influence.cache import cache_folder
 from attention_influence.errors import ModelError
-from attention_influence.model.checkpoint import file_hash, refuse_misfits
-from attention_influence.model.gguf_settings import ROPE_TENSORS, settle
+from attention_influence.model.loading.checkpoint import file_hash, refuse_misfits
+from attention_influence.model.loading.gguf_settings import ROPE_TENSORS, settle
+from attention_influence.storage.cache import cache_folder
 
 _log = logging.getLogger(__name__)
 

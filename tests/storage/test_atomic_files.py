@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from attention_influence.corpus import atomic_files
-from attention_influence.corpus.atomic_files import flush, with_retries, write_atomically
 from attention_influence.errors import StorageError
-from attention_influence.storage_errors import in_words, is_transient, refused
+from attention_influence.storage import atomic_files
+from attention_influence.storage.atomic_files import flush, with_retries, write_atomically
+from attention_influence.storage.errors import in_words, is_transient, refused
 
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EACCES, errno.EBADF])

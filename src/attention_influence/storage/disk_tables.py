@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import duckdb
 import pyarrow as pa
 
-from attention_influence.temporary_folders import no_room, temporary_folder
+from attention_influence.storage.temporary_folders import no_room, temporary_folder
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
-from attention_influence.disk_tables import disk_tables, fill
 from attention_influence.errors import StoreError
+from attention_influence.storage.disk_tables import disk_tables, fill
 from attention_influence.store.reader import ScoreStore
 from attention_influence.store.schema import SCORE_SCHEMA
 

@@ -11,8 +11,8 @@ import pytest
 from corpus_files import json_lines, rows
 
 from attention_influence.corpus import is_unchanged, list_sources
-from attention_influence.corpus.filesystems import open_filesystem
 from attention_influence.errors import CorpusError, NoDocuments
+from attention_influence.storage.filesystems import open_filesystem
 
 LINE = b'{"text": "a"}\n'
 
