@@ -218,7 +218,7 @@ def _write(
         moved = {file: name for files in sets.values() for file, name in files.items()}
         whole = staging.whole(moved)
         if layout is None:
-            write_manifest(chosen, whole, ranking.column, rule.weight)
+            write_manifest(chosen, whole, ranking.column, rule.weight, selected)
         selection = Selection(
             out=staging.out,
             rule=rule,

@@ -48,6 +48,11 @@ class Candidates:
     seeds: Keys
     """[sources], of tie hashes."""
 
+    @property
+    def place_type(self) -> type[np.integer[Any]]:
+        """The smallest type that numbers them."""
+        return np.uint32 if len(self.row) < 1 << 32 else np.int64
+
     def tie_hashes(self, at: Integers) -> Keys:
         """Of the candidates at those places."""
         return hashes_of_rows(self.seeds[self.source[at]], self.row[at])
@@ -112,7 +117,7 @@ def rank(candidates: Candidates, domains: int) -> ByRank:
     """The candidates by domain, then by descending key, equal keys by their tie hashes."""
     # Of 16 bits NumPy sorts by radix.
     domain = candidates.domain.astype(np.uint16) if domains <= 1 << 16 else candidates.domain
-    places = np.argsort(domain, kind="stable")
+    places = np.argsort(domain, kind="stable").astype(candidates.place_type)
     bounds = np.concatenate([[0], np.cumsum(np.bincount(candidates.domain, minlength=domains))])
     by_rank = ByRank(places, bounds)
     # Ranges of domains, each of some ten thousand rows, or one larger domain.

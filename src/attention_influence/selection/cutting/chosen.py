@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,8 @@ def choose_rows(
         ranks[by_rank.of(number)[: taken[number]]] = np.arange(1, taken[number] + 1)
     found = _thresholds(counts, candidates, by_rank, taken, None if rule.temperature is not None else cut)
     del by_rank
-    return ChosenRows(cut, found, counts.domains, candidates, _by_key(candidates, np.flatnonzero(ranks)), ranks)
+    places = _by_key(candidates, np.flatnonzero(ranks).astype(candidates.place_type))
+    return ChosenRows(cut, found, counts.domains, candidates, places, ranks)
 
 
 def _lowest(counts: Counts, earlier: SelectionRecord, ranking: Ranking) -> Integers:
@@ -130,17 +132,21 @@ def _by_key(candidates: Candidates, places: Integers) -> Integers:
     by_name = sorted(range(len(candidates.sources)), key=candidates.sources.__getitem__)
     order = np.empty(len(by_name), dtype=np.uint32)
     order[by_name] = np.arange(len(by_name))
-    source, row = order[candidates.source[places]], candidates.row[places]
-    # Units are ranges of files: rows mostly come in order already.
-    at = np.lexsort((row, source))
-    places, source, row = places[at], source[at], row[at]
-    doubled = np.flatnonzero((source[1:] == source[:-1]) & (row[1:] == row[:-1]))
-    if len(doubled):
-        first = int(doubled[0])
-        raise StoreError(
-            f"{candidates.sources[candidates.source[places[first]]]}, row {row[first]:,}: scored in two units of the "
-            "store, so the counts cannot be trusted. Score into a new folder."
-        )
+    places = places[np.argsort(order[candidates.source[places]], kind="stable")]
+    bounds = [0, *np.cumsum(np.bincount(candidates.source[places], minlength=len(by_name))[by_name]).tolist()]
+    for name, (low, high) in zip(by_name, pairwise(bounds), strict=True):
+        of_source = places[low:high]
+        row = candidates.row[of_source]
+        if np.any(row[1:] <= row[:-1]):
+            # Units are ranges of files: mostly rows come in order already.
+            at = np.argsort(row)
+            of_source[:], row = of_source[at], row[at]
+            doubled = row[1:][row[1:] == row[:-1]]
+            if len(doubled):
+                raise StoreError(
+                    f"{candidates.sources[name]}, row {doubled[0]:,}: scored in two units of the store, "
+                    "so the counts cannot be trusted. Score into a new folder."
+                )
     return places
 
 

@@ -1,5 +1,7 @@
 """The chosen rows as a list of keys."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,8 +13,10 @@ from attention_influence.selection.output.staging import StagedFolder
 MANIFEST = "manifest.parquet"
 
 
-def write_manifest(chosen: ChosenRows, folder: StagedFolder, value_name: str, weight: float) -> str:
-    """The name of the file written: source, row, `weight`, domain, influence, rank, by source and row.
+def write_manifest(
+    chosen: ChosenRows, folder: StagedFolder, value_name: str, weight: float, advance: Callable[[float], None]
+) -> None:
+    """Writes manifest.parquet: source, row, `weight`, domain, influence, rank, by source and row.
 
     Ranked by something else than influence, that value comes before its rank.
     """
@@ -38,6 +42,6 @@ def write_manifest(chosen: ChosenRows, folder: StagedFolder, value_name: str, we
                 store_schema=False,
             )
             writer.write_table(table)
+            advance(batch.num_rows)
         assert writer is not None
         writer.close()
-    return MANIFEST
