@@ -85,7 +85,14 @@ finally:
 
 @pytest.mark.parametrize(
     ("given", "precision"),
-    [("auto", "bf16"), ("bfloat16", "bf16"), ("bf16", "bf16"), ("float32", "fp32"), ("fp32", "fp32")],
+    [
+        ("auto", "bf16"),
+        ("bfloat16", "bf16"),
+        ("bf16", "bf16"),
+        ("float16", "fp16"),
+        ("float32", "fp32"),
+        ("fp32", "fp32"),
+    ],
 )
 def test_a_precision_has_one_name_in_configurations(given: str, precision: str) -> None:
     parsed = vars(make_parser().parse_args(["score", "c", "--model", "m", "--dtype", given]))
@@ -147,7 +154,7 @@ def test_bash_completes_commands_options_and_choices(cli: Cli, tmp_path: Path) -
 
     assert completed("sta") == ["stability", "status"]
     assert completed("score", "c", "--trust") == ["--trust-remote-code"]
-    assert completed("score", "c", "--dtype", "float") == ["float32"]
+    assert completed("score", "c", "--dtype", "float") == ["float16", "float32"]
     assert completed("score", "--heads", "compl") == ["completion"]
 
 

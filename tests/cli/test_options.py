@@ -23,7 +23,7 @@ def test_help_names_every_option_with_its_meaning(cli: Cli, command: str) -> Non
 
 def test_help_of_score_tells_defaults_and_choices(cli: Cli) -> None:
     said = cli("score", "--help").out
-    for words in ("--unit-tokens", "{auto,bfloat16,float32}", "(default: auto)", "0.05", "--extend"):
+    for words in ("--unit-tokens", "{auto,bfloat16,float16,float32}", "(default: auto)", "0.05", "--extend"):
         assert words in said
 
 
@@ -45,7 +45,7 @@ def test_help_of_score_tells_defaults_and_choices(cli: Cli) -> None:
         (["score", "c", "--model", "m", "--set", "window=wide"], "window is 'wide'; expected int"),
         (["score", "c", "--model", "m", "--set", "window=true"], "window is 'true'; expected int"),
         (["score", "c", "--model", "m", "--set", "window=[1"], "window"),
-        (["score", "c", "--model", "m", "--set", "dtype=fp8"], "auto, bfloat16, float32, bf16, fp32"),
+        (["score", "c", "--model", "m", "--set", "dtype=fp8"], "auto, bfloat16, float16, float32, bf16, fp16, fp32"),
         (["score", "c", "--model", "m", "--set", "max_bad_rate="], "max_bad_rate needs a value"),
         (["score", "c", "--model", "m", "--config", "nowhere.yaml"], "nowhere.yaml"),
         (["select", "s", "--top", "1", "--format", "csv"], "parquet"),
@@ -154,7 +154,7 @@ def test_estimate_takes_only_what_changes_what_it_says() -> None:
     """The sample's rows, the scorer and the devices; nothing of the store, of units or of who works on them."""
     of_score, of_estimate = ({field.name for field in fields(config)} for config in (ScoreConfig, EstimateConfig))
     assert of_score - of_estimate == {
-        *("out", "id_column", "unit_tokens", "engine", "address", "worker_cpus", "worker_gpus", "shard"),
+        *("out", "id_column", "limit", "unit_tokens", "engine", "address", "worker_cpus", "worker_gpus", "shard"),
         *("extend", "rescore_changed", "retry_failed", "on_bad_row", "max_bad_rate"),
     }
 

@@ -253,3 +253,27 @@ def test_influence_of_a_domain_without_scores_is_not_a_number_in_json(score: Cli
     none, some = json.loads(said.out, parse_constant=refuse)["domains"]
     assert (none["domain"], none["ranked"], none["mean_influence"]) == ("none", 0, None)
     assert math.isfinite(some["mean_influence"])
+
+
+def test_a_limit_takes_the_first_documents_of_each_file(cli: Cli, files: Files, tmp_path: Path) -> None:
+    corpus = tmp_path / "several"
+    corpus.mkdir()
+    for number in range(3):
+        lines = [{"text": text, "name": f"{number}/{i}"} for i, text in enumerate(texts(9))]
+        write_lines(corpus / f"{number}.jsonl", lines)
+    pq.write_table(pa.table({"text": texts(9), "name": [f"3/{i}" for i in range(9)]}), corpus / "3.parquet")
+    given = ("score", corpus, "--model", files.model, "--heads", files.heads, "--dtype", "fp32", "--id-column", "name")
+    limited = cli(*given, "--limit", "10", "--out", tmp_path / "limited", "--unit-tokens", "8")
+    assert limited.code == 0, limited.err
+    ids = sorted(row["id"] for row in rows_of(tmp_path / "limited"))
+    assert ids == [f"{file}/{i}" for file, rows in enumerate((3, 3, 2, 2)) for i in range(rows)]
+    fewer = cli(*given, "--limit", "2", "--out", tmp_path / "fewer")
+    assert fewer.code == 0, fewer.err
+    assert sorted(row["id"] for row in rows_of(tmp_path / "fewer")) == ["0/0", "2/0"]
+    again = cli(*given, "--limit", "10", "--out", tmp_path / "limited", "--unit-tokens", "8")
+    assert again.code == 0, again.err
+    other = cli(*given, "--out", tmp_path / "limited")
+    assert (other.code, "begun with --limit 10" in other.err) == (1, True)
+    whole = cli(*given, "--limit", "1000", "--out", tmp_path / "whole")
+    assert whole.code == 0, whole.err
+    assert len(rows_of(tmp_path / "whole")) == 36

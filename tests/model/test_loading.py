@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from attention_influence.errors import ModelError
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.model.loading.load import from_network, load_model
 from attention_influence.model.oracle import oracle_hidden
@@ -63,6 +64,25 @@ def test_weights_are_rounded_as_asked_and_held_in_the_type_that_the_processor_co
     for weights, full in zip(rounded.network.parameters(), exact.network.parameters(), strict=True):
         assert weights.dtype == rounded.dtype
         assert torch.equal(weights.float(), full.bfloat16().float())
+
+
+def test_float16_weights_are_rounded_and_computed_in_float32_on_a_cpu(tmp_path: Path) -> None:
+    folder = save("llama", tmp_path)
+    exact, rounded = (load_model(folder, dtype=dtype, device="cpu") for dtype in ("fp32", "float16"))
+    assert rounded.dtype == torch.float32
+    for weights, expected in zip(rounded.network.parameters(), exact.network.parameters(), strict=True):
+        assert torch.equal(weights, expected.half().float())
+    self_test(rounded, {1: [0]}, CONTEXT)
+
+
+def test_weights_beyond_float16_are_refused(tmp_path: Path) -> None:
+    network = untouched("llama")
+    with torch.no_grad():
+        network.model.layers[0].mlp.down_proj.weight[0, 0] = 1e5
+    network.save_pretrained(tmp_path)
+    tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match=r"down_proj.* beyond the range of float16"):
+        load_model(str(tmp_path), dtype="float16", device="cpu")
 
 
 def test_rounded_weights_go_back_to_16_bits_where_products_are_native(

@@ -13,11 +13,13 @@ _EXPANSION = 3
 _SAMPLE_ROWS, _SAMPLE_CHARS = 100, 2_000
 
 
-def expected_tokens(store: RunStore, listing: Listing, scorer: Scorer, columns: Columns) -> tuple[float, float]:
-    """(tokens of the corpus, by its bytes and the tokens of its first rows; tokens of the units that are done)."""
+def expected_tokens(
+    store: RunStore, listing: Listing, scorer: Scorer, columns: Columns, share: float
+) -> tuple[float, float]:
+    """(tokens of that share of the corpus, by its bytes and the tokens of its first rows; those of finished units)."""
     compressed = sum(source.size for source in listing.sources if source.compression or source.format == "parquet")
     plain = sum(source.size for source in listing.sources) - compressed
-    tokens = (plain + _EXPANSION * compressed) / _bytes_per_token(listing, scorer, columns)
+    tokens = share * (plain + _EXPANSION * compressed) / _bytes_per_token(listing, scorer, columns)
     return tokens, tokens * len(store.published()) / max(len(store.units), 1)
 
 

@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +18,8 @@ from attention_influence.commands.result import Result, some
 from attention_influence.commands.store_text import domains_and_reasons, failed_files
 from attention_influence.config import ScoreConfig, ScorerOptions
 from attention_influence.corpus import Columns
-from attention_influence.errors import Interrupted
+from attention_influence.corpus.first_rows import first_rows
+from attention_influence.errors import Interrupted, StoreError, UsageError
 from attention_influence.heads.head_set import load_heads
 from attention_influence.progress import progress
 from attention_influence.runs.canary import canary_losses
@@ -38,12 +40,15 @@ _log = logging.getLogger(__name__)
 
 
 def score(config: ScoreConfig) -> Result:
-    _check_out(config.out)
+    _check_out(config)
     columns = Columns(config.text_column, config.id_column, config.domain_column)
     listing = listed(config.corpus, config.domain, columns, config.out)
     warnings = warnings_of_columns(listing.sources)
     for warning in warnings:
         _log.warning(warning)
+    part = None if config.limit is None else first_rows(listing, config.limit, columns)
+    if part is not None:
+        listing = part.listing
     scorer = make_scorer(config)
     parameters = sum(weights.numel() for weights in scorer.model.network.parameters())
     unit_tokens = config.unit_tokens or default_unit_tokens(scorer.model.device.type, parameters)
@@ -56,7 +61,7 @@ def score(config: ScoreConfig) -> Result:
         record,
         changes,
         lambda: count_unigrams(scorer, listing.sources, columns),
-        make_growing_plan if config.unit_tokens is None else make_plan,
+        partial(make_growing_plan if config.unit_tokens is None else make_plan, ends=part.ends if part else {}),
     )
     if config.retry_failed:
         for unit in quarantined(read_failures(store.url)):
@@ -64,7 +69,7 @@ def score(config: ScoreConfig) -> Result:
     mine = own_units(store.units, config.shard)
     counted: Counter[str] = Counter()
     began = time.monotonic()
-    total, before = expected_tokens(store, listing, scorer, columns)
+    total, before = expected_tokens(store, listing, scorer, columns, part.share if part else 1.0)
     with progress("scoring", total, "tokens", before) as advance:
         lock = threading.Lock()
 
@@ -180,11 +185,21 @@ def _record(config: ScoreConfig, columns: Columns, scorer: Scorer) -> dict[str, 
     }
 
 
-def _check_out(out: str) -> None:
-    """Raises StorageError, before anything is loaded, when a store that needs writing cannot be written."""
-    store = open_run(out)
+def _check_out(config: ScoreConfig) -> None:
+    """Before anything is loaded: raises UsageError for what cannot be done, StorageError when a store that needs
+    writing cannot be written, StoreError when it was begun with another limit.
+    """
+    if config.limit is not None and config.limit < 1:
+        raise UsageError(f"--limit {config.limit}: give the number of documents to score, 1 or more")
+    if config.limit is not None and (config.extend or config.rescore_changed):
+        raise UsageError("--extend and --rescore-changed are for whole corpora: omit them, or --limit")
+    store = open_run(config.out)
     if store is None or len(store.published()) < len(store.units):
-        check_writable_folder(out)
+        check_writable_folder(config.out)
+    began_with = store.run.get("configuration", {}).get("limit") if store else config.limit
+    if began_with != config.limit:
+        how = "without --limit" if began_with is None else f"with --limit {began_with}"
+        raise StoreError(f"{config.out} was begun {how}. Give the same, or a new --out")
 
 
 def window_text(scorer: Scorer) -> str:

@@ -5,8 +5,8 @@ from typing import Literal
 
 from attention_influence.config.options import SPELLINGS
 
-Precision = Literal["bf16", "fp32"]
-OTHER_NAMES: dict[str, Precision] = {"auto": "bf16", "bfloat16": "bf16", "float32": "fp32"}
+Precision = Literal["bf16", "fp16", "fp32"]
+OTHER_NAMES: dict[str, Precision] = {"auto": "bf16", "bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
 """Other names of a precision; in fingerprints it has its own."""
 
 
@@ -15,7 +15,7 @@ class LoadOptions:
     """How a model is loaded."""
 
     dtype: Precision = field(default="bf16", metadata={SPELLINGS: OTHER_NAMES})
-    """precision of the model's weights: auto is bfloat16; float32 for scores that are right to the last digit"""
+    """precision of the model's weights: auto is bfloat16; float16 for GPUs that lack it; float32 is exact"""
     device: str | None = None
     """cpu, cuda, cuda:1 … (default: cuda if available, else cpu)"""
     revision: str | None = None

@@ -37,6 +37,8 @@ class ScoreConfig(ScorerOptions):
     """folder or URL of the score store; an unfinished run there is resumed"""
     id_column: str | None = None
     """column of the user's own id, carried along"""
+    limit: int | None = None
+    """score so many documents only, the first ones of each file: a trial"""
     unit_tokens: int | None = None
     """tokens of one unit of work (default: 20M on a GPU; on a CPU two minutes of work, 50k with 135M parameters)"""
     workers: int | None = None

@@ -1,8 +1,8 @@
-"""Types of weights, and what products with them are computed in."""
+"""Types of weights, and what matmuls with them are computed in."""
 
 import torch
 
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 # Of a CPU: what it must have for products of bfloat16 to be faster than those of float32.
 _BFLOAT16_PRODUCTS = ("amx_bf16", "avx512_bf16", "bf16")

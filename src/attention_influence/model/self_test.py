@@ -22,9 +22,9 @@ _SHORTEST_TEXT, _LONGEST_TEXT = 128, 2048
 _FAR = 2**20
 _ALLOWED_SHARE = 0.05  # of |L_ref − L_base|
 # Nats a token that rounding alone explains, by type of the weights: a model whose heads matter less is let through.
-_ROUNDING = {torch.float32: 2e-5, torch.bfloat16: 2e-2}
+_ROUNDING = {torch.float32: 2e-5, torch.float16: 5e-3, torch.bfloat16: 2e-2}
 # Of a head's output, as a share of the largest value.
-_HEAD_ROUNDING = {torch.float32: 1e-3, torch.bfloat16: 2e-2}
+_HEAD_ROUNDING = {torch.float32: 1e-3, torch.float16: 5e-3, torch.bfloat16: 2e-2}
 
 
 @dataclass(frozen=True)

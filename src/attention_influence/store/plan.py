@@ -5,8 +5,9 @@ import io
 import json
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +21,7 @@ from attention_influence.errors import CorpusError, CorruptFile, UsageError
 MOST_UNITS = 200_000
 # Tokens × parameters: 50,000 tokens of a model of 135 million.
 _CPU_UNIT_WORK = 50_000 * 135_000_000
+_NO_ENDS: Mapping[str, int] = MappingProxyType({})
 
 _log = logging.getLogger(__name__)
 
@@ -68,12 +70,14 @@ def default_unit_tokens(device: str, parameters: int) -> int:
     return min(max(_CPU_UNIT_WORK // max(parameters, 1), 2_000), 100_000)
 
 
-def make_growing_plan(sources: Sequence[Source], unit_tokens: int, first: int = 0) -> list[Unit]:
+def make_growing_plan(
+    sources: Sequence[Source], unit_tokens: int, first: int = 0, ends: Mapping[str, int] = _NO_ENDS
+) -> list[Unit]:
     """As `make_plan`; where that would be too many units they are made larger, and a warning says so."""
     tokens = unit_tokens
     while True:
         try:
-            units = make_plan(sources, tokens, first)
+            units = make_plan(sources, tokens, first, ends)
         except TooManyUnits:
             tokens *= 2
             continue
@@ -85,17 +89,20 @@ def make_growing_plan(sources: Sequence[Source], unit_tokens: int, first: int = 
         return units
 
 
-def make_plan(sources: Iterable[Source], unit_tokens: int, first: int = 0) -> list[Unit]:
+def make_plan(
+    sources: Iterable[Source], unit_tokens: int, first: int = 0, ends: Mapping[str, int] = _NO_ENDS
+) -> list[Unit]:
     """Units of about `unit_tokens` tokens (estimated from bytes), the biggest first, numbered from `first`.
 
     Larger files are cut (Parquet between row groups, and inside a row group only where it alone is too large; JSON
-    lines by bytes of the decompressed stream), smaller ones share a unit. Raises TooManyUnits above 200,000 units.
+    lines by bytes of the decompressed stream), smaller ones share a unit. `ends`: source → the key before which its
+    rows are taken (default: all). Raises TooManyUnits above 200,000 units.
     """
     unit_bytes = unit_tokens * BYTES_PER_TOKEN
     groups: list[list[_Piece]] = []
     room = 0
     for source in sources:
-        for piece in _pieces(source, unit_bytes):
+        for piece in _before(ends.get(source.name), _pieces(source, unit_bytes)):
             if not groups or piece.bytes > room:
                 groups.append([])
                 room = unit_bytes
@@ -107,6 +114,17 @@ def make_plan(sources: Iterable[Source], unit_tokens: int, first: int = 0) -> li
                 )
     groups.sort(key=lambda group: -sum(piece.bytes for piece in group))
     return [make_unit(number, [piece.slice for piece in group]) for number, group in enumerate(groups, start=first)]
+
+
+def _before(end: int | None, pieces: Iterable[_Piece]) -> Iterator[_Piece]:
+    """The pieces, of rows whose key is below `end`."""
+    for piece in pieces:
+        part = piece.slice
+        if end is not None and part.start >= end:
+            return
+        if end is not None and (part.end is None or part.end > end):
+            piece = replace(piece, slice=replace(part, end=end))
+        yield piece
 
 
 def _pieces(source: Source, unit_bytes: int) -> Iterator[_Piece]:

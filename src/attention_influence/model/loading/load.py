@@ -29,12 +29,12 @@ def load_model(
 ) -> LanguageModel:
     """The model named by a hub id, a directory or a .gguf file, with weights as `dtype`.
 
-    `dtype` is "bf16" (also "auto", "bfloat16") or "fp32" (also "float32").
+    `dtype` is "bf16" (also "auto", "bfloat16"), "fp16" (also "float16") or "fp32" (also "float32").
 
-    `device` is torch's name ("cpu", "cuda:1"); by default CUDA if there is a card. A CPU without products of bfloat16
-    computes with bf16 weights in float32. With fp32 weights TF32 is switched off for the process. Code that a model
-    brings along runs only if `trust_remote_code`. `revision` is a branch, tag or commit on the hub, and may also be
-    written as "id@revision". Raises ModelError.
+    `device` is torch's name ("cpu", "cuda:1"); by default CUDA if available. A CPU computes in float32 with fp16
+    weights, and with bf16 weights where it has no bfloat16 matmuls. With fp32 weights TF32 is switched off for the
+    process. Code that a model brings along runs only if `trust_remote_code`. `revision` is a branch, tag or commit on
+    the hub, and may also be written as "id@revision". Raises ModelError.
     """
     dtype = OTHER_NAMES.get(dtype, dtype)
     if dtype not in DTYPES:
@@ -57,6 +57,8 @@ def load_model(
             f"cannot load a causal language model and its tokenizer from {shown}: {_reason(error)}"
         ) from error
     refuse_misfits(shown, report)
+    if dtype == "fp16":
+        _refuse_overflow(shown, network)
     if not tokenizer("a", add_special_tokens=False).input_ids:
         raise ModelError(
             f"{shown} has no tokenizer that transformers can read: what it makes of the files gives no tokens. "
@@ -111,6 +113,14 @@ def _load(folder: Path, dtype: str, trust_remote_code: bool) -> tuple[Any, dict[
     )
     network, report = loaded
     return network, report
+
+
+def _refuse_overflow(shown: str, network: Any) -> None:
+    for name, weights in network.named_parameters():
+        if not weights.isfinite().all():
+            raise ModelError(
+                f"{shown}: {name} has values beyond the range of float16. Give --dtype bfloat16 or float32"
+            )
 
 
 def _reason(error: Exception) -> str:
