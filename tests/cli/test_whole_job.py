@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import fsspec
 import pyarrow.parquet as pq
 import pytest
 
-from cli.conftest import Cli
+from cli.conftest import Cli, Files, write_lines
+from cli.test_detect import SENTENCES
 
 
 @pytest.fixture
@@ -29,6 +31,33 @@ def test_scored_then_selected_then_reported(cli: Cli, store: Path, tmp_path: Pat
     page = tmp_path / "report.html"
     assert cli("report", store, "--selection", tmp_path / "selected", "--out", page).code == 0
     assert "<html" in page.read_text()
+
+
+def test_every_file_may_lie_in_an_object_store(
+    cli: Cli, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    texts = write_lines(tmp_path / "texts.jsonl", [{"text": " ".join(SENTENCES)}])
+    model = ("--model", files.model, "--dtype", "fp32")
+    probes = (*model, "--sentences", texts, "--context", 900)
+    heads, bucket = "memory://job/heads.json", "memory://job"
+    for said in (
+        cli("detect", *probes, "--samples", 2, "--out", heads),
+        cli("stability", *probes, "--samples", 2, "--seeds", 1, "--contexts", 900, "--out", f"{bucket}/stability.json"),
+        cli("validate", *probes, "--heads", heads, "--items-per-task", 2, "--out", f"{bucket}/validity.json"),
+        cli("score", files.corpus, *model, "--heads", heads, "--out", f"{bucket}/scores"),
+        cli("select", f"{bucket}/scores", "--top", 0.2, "--out", f"{bucket}/selected"),
+        cli(
+            *("report", f"{bucket}/scores", "--heads", heads, "--selection", f"{bucket}/selected"),
+            *("--stability", f"{bucket}/stability.json", "--validity", f"{bucket}/validity.json"),
+            *("--out", f"{bucket}/report.html"),
+        ),
+    ):
+        assert said.code == 0, said.err
+    written = {path.removeprefix("/job/").partition("/")[0] for path in fsspec.filesystem("memory").find("/job")}
+    alone = {"heads.json", "heads.png", "stability.json", "validity.json", "validity.png", "report.html"}
+    assert written == alone | {"scores", "selected"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["texts.jsonl"]
 
 
 def test_status_tells_how_far_a_run_is(cli: Cli, score: Cli, store: Path) -> None:

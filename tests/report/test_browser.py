@@ -73,7 +73,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     given = {name: folder / f"{name}.json" for name in ("heads", "selection", "stability", "validity")}
     inputs = Inputs(**given, scorer=Scorer(tiny().model, HEADS), embed=embed, text_of=text_of)
-    return write_report(folder / "report.html", store, inputs)
+    page = folder / "report.html"
+    write_report(page, store, inputs)
+    return page
 
 
 @pytest.fixture

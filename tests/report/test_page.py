@@ -84,7 +84,9 @@ def report(
         text_of=text_of,
         warnings=warnings,
     )
-    return Page(write_report(tmp_path / "deep" / "report.html", write_store(tmp_path / "store", rows, **run), inputs))
+    page = tmp_path / "deep" / "report.html"
+    write_report(page, write_store(tmp_path / "store", rows, **run), inputs)
+    return Page(page)
 
 
 def cut(domain: str, value: float | None, chosen: int = 1, tokens_chosen: int = 1) -> dict[str, object]:

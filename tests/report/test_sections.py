@@ -30,7 +30,8 @@ def page_of(tmp_path, rows, given=None, **run) -> Page:
         paths[name] = tmp_path / f"{name}.json"
         paths[name].write_text(json.dumps(record))
     store = write_store(tmp_path / "store", rows, **run)
-    return Page(write_report(tmp_path / "r.html", store, Inputs(**paths, text_of=lambda source, row: "some words")))
+    write_report(tmp_path / "r.html", store, Inputs(**paths, text_of=lambda source, row: "some words"))
+    return Page(tmp_path / "r.html")
 
 
 def test_stability_and_validity_are_shown_and_judged(tmp_path):
@@ -88,7 +89,8 @@ def test_the_commands_shown_are_understood_and_give_the_same_configuration(tmp_p
     select(store, out=tmp_path / "out", tokens=300, rank_by="random", seed=4, manifest=True, weight=2)
     (tmp_path / "heads.json").write_text(json.dumps(HEADS | {"parameters": {"context": 512, "where": "anywhere"}}))
     inputs = Inputs(heads=tmp_path / "heads.json", selection=tmp_path / "out", text_of=lambda source, row: None)
-    page = Page(write_report(tmp_path / "r.html", store, inputs))
+    write_report(tmp_path / "r.html", store, inputs)
+    page = Page(tmp_path / "r.html")
     commands = [shlex.split(line) for line in page.pre[-1].splitlines() if line]
     configs = {}
     for words in commands:
@@ -126,7 +128,8 @@ def test_documents_to_read_come_from_their_places_and_once(tmp_path):
 
 def test_costs_are_summed_over_units(tmp_path):
     store = write_store(tmp_path / "store", [scored(0, 0.1)], [scored(1, 0.2), scored(2, 0.3)])
-    page = Page(write_report(tmp_path / "r.html", store, Inputs(text_of=lambda source, row: None)))
+    write_report(tmp_path / "r.html", store, Inputs(text_of=lambda source, row: None))
+    page = Page(tmp_path / "r.html")
     assert ["cpu, 2 threads", "2", "3", "300", "0.00", "75"] in page.rows
 
 

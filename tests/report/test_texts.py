@@ -89,9 +89,11 @@ def test_a_source_that_the_run_does_not_name_gives_a_warning(tmp_path):
 
 def test_a_report_reads_the_texts_itself_and_says_when_it_cannot(tmp_path):
     store_of(tmp_path, "a.jsonl")
-    page = write_report(tmp_path / "r.html", tmp_path / "store", Inputs()).read_text()
+    write_report(tmp_path / "r.html", tmp_path / "store", Inputs())
+    page = (tmp_path / "r.html").read_text()
     assert "first</pre>" in page
     (tmp_path / "corpus" / "a.jsonl").unlink()
-    page = write_report(tmp_path / "r.html", tmp_path / "store", Inputs()).read_text()
+    write_report(tmp_path / "r.html", tmp_path / "store", Inputs())
+    page = (tmp_path / "r.html").read_text()
     assert "The texts of corpus/a.jsonl are not shown" in page
     assert "The text is not available." in page

@@ -1,6 +1,6 @@
 """`detect`: the retrieval heads of a model, into heads.json and a picture."""
 
-from pathlib import PurePath
+import posixpath
 
 from attention_influence.commands.loading import load
 from attention_influence.commands.result import Result, table
@@ -14,7 +14,7 @@ from attention_influence.storage.preflight import check_writable_file
 
 
 def detect(config: DetectConfig) -> Result:
-    picture = str(PurePath(config.out).with_suffix(".png"))
+    picture = posixpath.splitext(config.out)[0] + ".png"
     for file in (config.out, picture):
         check_writable_file(file)
     texts = draw_texts(config.sentences, config.text_column, config.max_texts, config.seed)

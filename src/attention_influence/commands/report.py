@@ -1,6 +1,5 @@
 """`report`: one HTML page that shows a score store and a selection."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attention_influence.commands.result import Result
@@ -20,14 +19,14 @@ def report(config: ReportConfig) -> Result:
     if config.embedding and not config.diversity:
         raise UsageError("--embedding is for the section on diversity: give --diversity as well.")
     check_writable_file(config.out)
-    page = write_report(
-        Path(config.out),
+    write_report(
+        config.out,
         config.store,
         Inputs(
-            heads=_path(config.heads),
+            heads=config.heads,
             selection=config.selection,
-            stability=_path(config.stability),
-            validity=_path(config.validity),
+            stability=config.stability,
+            validity=config.validity,
             scorer=_scorer(config),
             embed=load_embedder(config.embedding) if config.diversity else None,
             texts=config.sample,
@@ -35,11 +34,7 @@ def report(config: ReportConfig) -> Result:
             warnings=load_heads(config.heads).warnings() if config.heads else [],
         ),
     )
-    return Result(f"written: {page}", {"report": str(page)})
-
-
-def _path(given: str | None) -> Path | None:
-    return Path(given) if given else None
+    return Result(f"written: {config.out}", {"report": config.out})
 
 
 def _scorer(config: ReportConfig) -> "Scorer | None":

@@ -11,6 +11,7 @@ from attention_influence.errors import HeadsError
 from attention_influence.html_tables import html_table
 from attention_influence.shares import count_in
 from attention_influence.storage.errors import refused
+from attention_influence.storage.filesystems import read_file
 from attention_influence.storage.strict_json import strict_json
 
 Head = tuple[int, int]
@@ -116,7 +117,7 @@ def load_heads(path: str | Path) -> HeadSet:
     taken. Raises HeadsError.
     """
     try:
-        record = json.loads(Path(path).read_text(encoding="utf-8"))
+        record = json.loads(read_file(str(path)))
     except FileNotFoundError:
         raise HeadsError(f"{path}: no such file; write it with `attention-influence detect`") from None
     except (ValueError, OSError) as error:

@@ -2,26 +2,26 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from attention_influence.errors import CorpusError
 from attention_influence.storage.errors import refused
+from attention_influence.storage.filesystems import read_file
 
 
-def read_stability(path: Path) -> Mapping[str, Any]:
+def read_stability(path: str) -> Mapping[str, Any]:
     """What `stability` wrote. Raises CorpusError for anything else."""
     return _read(path, "stability", ("reference", "variations", "certainty"))
 
 
-def read_validity(path: Path) -> Mapping[str, Any]:
+def read_validity(path: str) -> Mapping[str, Any]:
     """What `validate` wrote. Raises CorpusError for anything else."""
     return _read(path, "validate", ("conditions", "tasks", "warnings"))
 
 
-def _read(path: Path, subcommand: str, needed: Sequence[str]) -> Mapping[str, Any]:
+def _read(path: str, subcommand: str, needed: Sequence[str]) -> Mapping[str, Any]:
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
+        record = json.loads(read_file(path))
     except (OSError, ValueError) as error:
         raise refused(f"read {path}", error) or CorpusError(
             f"{path} cannot be read ({error}); write it with `attention-influence {subcommand}`"

@@ -60,13 +60,13 @@ class Section:
 
 @dataclass(frozen=True)
 class Inputs:
-    """Files that the page may be given beside the store, and what it may call; each may be missing."""
+    """Files that the page may be given beside the store, by path or URL, and what it may call; each may be missing."""
 
-    heads: Path | None = None
+    heads: str | Path | None = None
     selection: str | Path | None = None
-    """selection.json, or the folder that holds it, by path or URL."""
-    stability: Path | None = None
-    validity: Path | None = None
+    """selection.json, or the folder that holds it."""
+    stability: str | Path | None = None
+    validity: str | Path | None = None
     scorer: "Scorer | None" = None
     """To colour the tokens of the texts shown; of the store's model and heads."""
     embed: Embed | None = None
@@ -81,15 +81,15 @@ class Inputs:
 
 
 @stage("writing the report")
-def write_report(out: Path, store: str | Path, inputs: Inputs) -> Path:
-    """The path `out` of the page that now shows the store and whatever else is given.
+def write_report(out: str | Path, store: str | Path, inputs: Inputs) -> None:
+    """Writes the page that shows the store and whatever else is given to the path or URL `out`.
 
     Raises StoreError, HeadsError or CorpusError when one of the inputs cannot be read.
     """
     heads = load_heads(inputs.heads) if inputs.heads else None
     selected = read_selection(inputs.selection) if inputs.selection else None
-    stability = read_stability(inputs.stability) if inputs.stability else None
-    validity = read_validity(inputs.validity) if inputs.validity else None
+    stability = read_stability(str(inputs.stability)) if inputs.stability else None
+    validity = read_validity(str(inputs.validity)) if inputs.validity else None
     scores = open_store(str(store))
     run = open_run(scores.url)
     records = run.records() if run else {}
@@ -124,7 +124,6 @@ def write_report(out: Path, store: str | Path, inputs: Inputs) -> Path:
         *unread,
     ]
     write_result(str(out), _render([one for one in sections if one.data is not None], warnings).encode())
-    return out
 
 
 def _render(sections: Sequence[Section], warnings: Sequence[str]) -> str:

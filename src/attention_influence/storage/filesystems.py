@@ -89,6 +89,12 @@ def open_bytes(filesystem: fsspec.AbstractFileSystem, path: str, *, sequential: 
     return cast(BinaryIO, filesystem.open(path, "rb", block_size=BLOCK_BYTES, cache_type="none"))
 
 
+def read_file(url: str) -> bytes:
+    """The content of a whole file. Raises OSError, and what its filesystem raises."""
+    filesystem, path = open_filesystem(url)
+    return bytes(filesystem.cat_file(path))
+
+
 def _version(filesystem: fsspec.AbstractFileSystem, path: str, info: Mapping[str, Any]) -> str:
     for key in _CONTENT_TAGS:
         if info.get(key):

@@ -4,6 +4,7 @@ Letters of shapes: H heads, L layers.
 """
 
 import math
+import posixpath
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -44,13 +45,14 @@ def heatmap_svg(head_scores: Matrix, chosen: Sequence[tuple[int, int]]) -> str:
 
 def save_heatmap(head_scores: Matrix, chosen: Sequence[tuple[int, int]], path: str | Path) -> None:
     """Writes the heatmap on white to `path`, which ends in .png or .svg. Raises UsageError for other endings."""
-    path = Path(path)
-    if path.suffix not in (".png", ".svg"):
+    path = str(path)
+    suffix = posixpath.splitext(path)[1]
+    if suffix not in (".png", ".svg"):
         raise UsageError(f"{path}: a heatmap is written as .png or .svg; give the file one of these endings")
     figure = _heatmap(head_scores, chosen, "#222222")
-    if path.suffix == ".svg":
+    if suffix == ".svg":
         figure.set_facecolor("white")
-        write_result(str(path), as_svg(figure, "heatmap").encode())
+        write_result(path, as_svg(figure, "heatmap").encode())
     else:
         save_png(figure, path)
 
