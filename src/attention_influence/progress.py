@@ -141,6 +141,8 @@ class _Display:
             _say(job.last_line())
 
     def _is_worth_a_line(self, job: _Job) -> bool:
+        if job.unit and job.done == job.before:
+            return False
         if self._is_terminal:
             return job.seconds() >= _WORTH_A_LINE
         return bool(job.unit) or job.seconds() >= LOG_SECONDS
