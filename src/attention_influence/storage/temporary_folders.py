@@ -45,7 +45,7 @@ def temporary_room() -> Iterator[None]:
 def no_room(why: str) -> StorageError:
     """The error of a command that could not write a temporary file."""
     return StorageError(
-        f"cannot write temporary files: {why}. Or set TMPDIR to a folder with more room. Nothing is lost: run the same "
+        f"cannot write temporary files: {why}. Set TMPDIR to a folder with more room. Nothing is lost: run the same "
         "command again"
     )
 
