@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from attention_influence.evidence.answers import answers
+from attention_influence.evidence.documents import of_document
 from attention_influence.evidence.masking import conditions
-from attention_influence.evidence.tasks.items import Choices, Item, Question, of_document, of_probe, tokenize
 from attention_influence.evidence.validity import TaskFigures, validate_heads
 from attention_influence.heads.detect import find_sentences, make_probes
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.scoring.scorer import Scorer
+from attention_influence.tasks.items import Choices, Item, Question, tokenize
 from heads.copying_model import COPYING, TEXT, copying_model
 from model.two_passes import run, token_losses
 from tiny_models import tiny
@@ -66,7 +67,7 @@ def test_the_copying_model_loses_retrieval_without_its_copying_head_only() -> No
     # The head that copies leans on the one that looks one token back; masking that one breaks it, too.
     masked = [one for one in masked if (0, 0) not in one.heads]
     assert {one.kind for one in masked} == {"chosen", "random", "matched"}
-    found = validate_heads(scorer, masked, {"retrieval": [of_probe(next(probes)) for _ in range(10)]}, seed=0)[0]
+    found = validate_heads(scorer, masked, {"retrieval": [next(probes).question() for _ in range(10)]}, seed=0)[0]
     assert isinstance(found, TaskFigures)
     assert found.accuracy > 0.8
     assert found.accuracy_changes["chosen"].worse > 0.5

@@ -14,10 +14,8 @@ from attention_influence.corpus import Columns, list_sources
 from attention_influence.corpus.sample import draw_slices, drawn_rows
 from attention_influence.corpus.texts import draw_texts
 from attention_influence.errors import UsageError
+from attention_influence.evidence.documents import of_document
 from attention_influence.evidence.masking import conditions
-from attention_influence.evidence.tasks.benchmarks import benchmark_items, benchmark_names
-from attention_influence.evidence.tasks.in_context import in_context_items
-from attention_influence.evidence.tasks.items import Question, of_document, of_probe, read_items, tokenize
 from attention_influence.evidence.validity import KINDS, Change, Excess, TaskFigures, validate_heads
 from attention_influence.heads.detect import find_sentences, make_probes
 from attention_influence.heads.head_set import load_heads
@@ -29,6 +27,9 @@ from attention_influence.storage.atomic_files import write_result
 from attention_influence.storage.preflight import check_writable_file
 from attention_influence.storage.strict_json import strict_json
 from attention_influence.store.begin import library_versions
+from attention_influence.tasks.benchmarks import benchmark_items, benchmark_names
+from attention_influence.tasks.in_context import in_context_items
+from attention_influence.tasks.items import Question, read_items, tokenize
 
 _RETRIEVAL = "retrieval"
 _FEWEST_DRAWS = 5
@@ -96,7 +97,7 @@ def _tasks(
     texts = draw_texts(config.sentences, config.text_column, _MOST_TEXTS, probe_seed)
     sentences, _ = find_sentences(model, texts, probe_seed)
     for probe in islice(make_probes(model, sentences, context, probe_seed), config.items_per_task):
-        tasks[_RETRIEVAL].append(of_probe(probe))
+        tasks[_RETRIEVAL].append(probe.question())
     made = in_context_items(config.items_per_task, config.seed)
     if benchmarks:
         made += benchmark_items(benchmarks, config.items_per_task, config.seed)

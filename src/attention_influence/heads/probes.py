@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from attention_influence.errors import ProbeError
 from attention_influence.model.tokens import Tokens
+from attention_influence.tasks.items import Question, Reading
 
 _INSTRUCTION = "Extract the value of the given key from the JSON object. Output only the value."
 _DEMONSTRATIONS = 3
@@ -29,6 +30,12 @@ class Probe:
     needle: tuple[int, ...]
     """Positions of the tokens inside the value in the JSON that the query's key belongs to."""
     n_pairs: int
+
+    def question(self) -> Question:
+        """The answer to be predicted, as of an item of any other task."""
+        at = tuple(i - 1 for i in self.answer)
+        targets = tuple(self.tokens[i] for i in self.answer)
+        return Question((Reading(self.tokens[:-1], at, targets, (0,) * len(at)),))
 
 
 def make_probe(sentences: Sequence[str], tokens: Tokens, context: int, rng: random.Random) -> Probe:

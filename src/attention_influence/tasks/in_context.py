@@ -6,7 +6,7 @@ Every item is made by a generator of its own from the seed, so that item i is th
 import random
 from collections.abc import Callable, Sequence
 
-from attention_influence.evidence.tasks.items import Choices, Item
+from attention_influence.tasks.items import Choices, Item
 
 _CATEGORIES = {
     "animals": "horse sheep tiger rabbit whale eagle spider monkey donkey snake goat crow",

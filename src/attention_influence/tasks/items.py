@@ -8,10 +8,7 @@ from typing import Any
 
 from attention_influence.corpus import parse_object
 from attention_influence.errors import CorpusError
-from attention_influence.heads.probes import Probe
 from attention_influence.model.tokens import Tokens
-from attention_influence.scoring.scorer import MAX_DOCUMENT_TOKENS
-from attention_influence.scoring.windows import cut
 
 
 @dataclass(frozen=True)
@@ -84,29 +81,9 @@ def tokenize(item: Item | Choices, tokens: Tokens, context: int) -> Question | N
     return Question(tuple(readings), item.right, item.by_length, len(item.choices))
 
 
-def of_probe(probe: Probe) -> Question:
-    """The question of a retrieval probe."""
-    at = tuple(i - 1 for i in probe.answer)
-    return Question((Reading(probe.tokens[:-1], at, tuple(probe.tokens[i] for i in probe.answer), (0,) * len(at)),))
-
-
-def of_document(text: str, tokens: Tokens, context: int) -> Question | None:
-    """All of a document to be predicted, in the windows in which it would be scored.
-
-    None for less than two tokens, and for a document that is certain to be too long to be scored.
-    """
-    if tokens.surely_more_than(MAX_DOCUMENT_TOKENS, text):
-        return None
-    bos = () if tokens.bos is None else (tokens.bos,)
-    ids = tokens.encode([text])[0]
-    windows = [(*bos, *ids[part.start : part.stop]) for part in cut(len(ids), context, bool(bos))]
-    readings = [Reading(w[:-1], tuple(range(len(w) - 1)), w[1:], (0,) * (len(w) - 1)) for w in windows if len(w) > 1]
-    return Question(tuple(readings)) if readings else None
-
-
 def read_items(paths: Sequence[str]) -> list[Item | Choices]:
-    """The user's own items from JSON lines: {"task", "prompt", "answer"}, or {"task", "prompt", "choices", "answer"}
-    with the index of the right choice. Raises CorpusError that names file and line."""
+    """The user's own items from JSON lines: {"prompt", "answer"}, or {"prompt", "choices", "answer"} with the right
+    choice or its index; and "task", by default the file's name. Raises CorpusError that names file and line."""
     items: list[Item | Choices] = []
     for path in paths:
         try:
@@ -115,25 +92,30 @@ def read_items(paths: Sequence[str]) -> list[Item | Choices]:
             raise CorpusError(f"{path}: {error.strerror}; give --items a file of JSON lines") from None
         for number, line in enumerate(lines, 1):
             if line.strip():
-                items.append(_item(line, f"{path}, line {number}"))
+                items.append(_item(line, f"{path}, line {number}", Path(path).stem))
     return items
 
 
-def _item(line: bytes, where: str) -> Item | Choices:
+def _item(line: bytes, where: str, default_task: str) -> Item | Choices:
     record: Any = parse_object(line)[0]
     if record is None:
         raise CorpusError(f"{where} is not a JSON object; write one item a line")
-    for key in ("task", "prompt"):
-        if not isinstance(record.get(key), str):
+    task, prompt, answer = record.get("task", default_task), record.get("prompt"), record.get("answer")
+    for key, text in (("task", task), ("prompt", prompt)):
+        if not isinstance(text, str):
             raise CorpusError(f'{where}: "{key}" must be a text')
-    task, prompt, answer = record["task"], record["prompt"], record.get("answer")
     if "choices" not in record:
         if not isinstance(answer, str) or not answer:
-            raise CorpusError(f'{where}: "answer" must be a text; with "choices" it is the index of the right one')
+            raise CorpusError(f'{where}: "answer" must be a text; with "choices" it is the right one, or its index')
         return Item(task, prompt, answer)
     choices = record["choices"]
     if not isinstance(choices, list) or len(choices) < 2 or not all(isinstance(c, str) and c for c in choices):
         raise CorpusError(f'{where}: "choices" must be a list of at least two texts')
-    if type(answer) is not int or not 0 <= answer < len(choices):
-        raise CorpusError(f'{where}: "answer" is {json.dumps(answer)}; it is the index of a choice, from 0')
-    return Choices(task, prompt, tuple(choices), answer)
+    if len(set(choices)) < len(choices):
+        raise CorpusError(f'{where}: two of the "choices" are the same')
+    right = choices.index(answer) if answer in choices else answer
+    if type(right) is not int or not 0 <= right < len(choices):
+        raise CorpusError(
+            f'{where}: "answer" is {json.dumps(answer)}; it is one of the "choices", or the index of one, from 0'
+        )
+    return Choices(task, prompt, tuple(choices), right)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attention_influence.scoring.windows import cut, pack
+from attention_influence.model.windows import cut, pack
 
 
 @given(st.integers(0, 5000), st.integers(3, 700), st.booleans())
