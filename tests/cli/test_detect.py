@@ -62,6 +62,73 @@ def test_json_lists_the_heads(detect: Cli, cli: Cli, files: Files, tmp_path: Pat
     assert len(json.loads(said.out)["heads"]) == 4
 
 
+ITEMS = [
+    *({"prompt": f"{i} and one is", "answer": f" {i + 1}"} for i in range(3)),
+    *({"prompt": f"{i} is", "choices": [" odd", " even"], "answer": (" odd", " even")[i % 2]} for i in range(3)),
+    {"prompt": "x" * 600, "answer": "y"},
+]
+
+
+@pytest.fixture
+def ablate(cli: Cli, files: Files, tmp_path: Path) -> Cli:
+    items = write_lines(tmp_path / "mine.jsonl", ITEMS)
+
+    def call(*arguments: object) -> Said:
+        usual = ("--method", "ablation", "--items", items, "--context", 500, "--out", tmp_path / "heads.json")
+        return cli("detect", "--model", files.model, *usual, *arguments)
+
+    return call
+
+
+def test_heads_that_ones_own_items_need_are_written_with_a_picture_and_can_be_scored_with(
+    ablate: Cli, cli: Cli, files: Files, tmp_path: Path
+) -> None:
+    said = ablate("--share", 0.25, "--tasks", "in-context", "--samples", 2)
+    assert said.code == 0, said.err
+    found = load_heads(tmp_path / "heads.json")
+    assert (found.method, found.n_samples, len(found)) == ("ablation", 12, 4)
+    assert {task: about["items"] for task, about in found.tasks.items()} == {
+        "mine": 6,
+        "in-context classification": 2,
+        "in-context copying": 2,
+        "in-context arithmetic": 2,
+    }
+    assert "1 items of mine do not fit into the context" in said.out
+    assert "rise of the loss" in said.out
+    assert (tmp_path / "heads.png").read_bytes().startswith(b"\x89PNG")
+    assert not (tmp_path / "heads.json.unfinished").exists()
+    arguments = ("--model", files.model, "--heads", tmp_path / "heads.json", "--out", tmp_path / "scores")
+    assert cli("score", files.corpus, *arguments).code == 0
+    page = tmp_path / "report.html"
+    assert cli("report", tmp_path / "scores", "--heads", tmp_path / "heads.json", "--out", page).code == 0
+    assert "Rise of the loss of every head when it alone attends uniformly, nats/token;" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--tasks", "gsm9k"), "task 'gsm9k' is unknown; choose from retrieval, in-context, gsm8k"),
+        (("--tasks", "retrieval"), "--sentences and --tasks retrieval need each other"),
+        (("--context", 5000), "--context 5000 is longer than the context of"),
+        (("--context", 4), "none of the 7 items fits into a context of 4 tokens; raise --context"),
+        (("--method", "retrieval"), "--tasks and --items are for --method ablation"),
+        (("--share", 0), "--share is 0.0; need 0 < share"),
+    ],
+)
+def test_what_cannot_be_ablated_with_is_refused(
+    ablate: Cli, tmp_path: Path, arguments: tuple[object, ...], words: str
+) -> None:
+    said = ablate(*arguments)
+    assert said.code == 2
+    assert words in said.err
+    assert not (tmp_path / "heads.json").exists()
+
+
+def test_an_ablation_without_items_and_a_retrieval_without_sentences_are_refused(cli: Cli, files: Files) -> None:
+    assert "--method ablation needs items" in cli("detect", "--model", files.model, "--method", "ablation").err
+    assert "missing: --sentences" in cli("detect", "--model", files.model).err
+
+
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [

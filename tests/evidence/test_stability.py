@@ -15,7 +15,8 @@ from attention_influence.config import StabilityConfig
 from attention_influence.errors import UsageError
 from attention_influence.evidence.share_sweep import SHARES, agreements, sweep_shares
 from attention_influence.evidence.stability import ProbeRun, certainty, compare_runs, run_probes, split_halves
-from attention_influence.heads.detect import Detection, as_matrix, detect_heads
+from attention_influence.heads.detect import Detection, detect_heads
+from attention_influence.heads.head_set import as_matrix
 from attention_influence.model.language_model import LanguageModel
 from heads.copying_model import COPYING, TEXT, copying_model
 from tiny_models import tiny

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from attention_influence.errors import ProbeError
-from attention_influence.heads import detect
+from attention_influence.heads import settling
 from attention_influence.heads.detect import detect_heads, find_sentences, make_probes, score_probe
 from attention_influence.heads.head_set import load_heads
 from attention_influence.model.language_model import LanguageModel
@@ -96,7 +96,7 @@ def test_one_sample_has_no_standard_error_and_can_be_saved(copying: LanguageMode
 
 
 def test_until_stable_stops_when_the_set_has_settled(copying: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(detect, "_CHECK_EVERY", 2)
+    monkeypatch.setattr(settling, "_CHECK_EVERY", 2)
     seen: list[tuple[int, int]] = []
     found = detect_heads(
         copying,

@@ -1,47 +1,104 @@
-"""`detect`: the retrieval heads of a model, into heads.json and a picture."""
+"""`detect`: the heads of a model that matter, into heads.json and a picture."""
 
 import posixpath
+from collections.abc import Sequence
 
 from attention_influence.commands.loading import load
 from attention_influence.commands.result import Result, table
 from attention_influence.config import DetectConfig
 from attention_influence.corpus.texts import draw_texts
-from attention_influence.heads.detect import detect_heads
+from attention_influence.errors import UsageError
+from attention_influence.heads.ablation import Ablation
+from attention_influence.heads.detect import detect_heads, find_sentences
 from attention_influence.heads.head_set import HeadSet
+from attention_influence.heads.questions import RETRIEVAL, Questions, task_names
 from attention_influence.progress import progress
 from attention_influence.report.figures.plots import save_heatmap
 from attention_influence.storage.preflight import check_writable_file
+from attention_influence.tasks.items import Choices, Item, read_items
+
+_SAMPLES, _CONTEXT = {"retrieval": 800, "ablation": 50}, {"retrieval": 4096, "ablation": 1024}
 
 
 def detect(config: DetectConfig) -> Result:
     picture = posixpath.splitext(config.out)[0] + ".png"
     for file in (config.out, picture):
         check_writable_file(file)
+    found, notes = _by_retrieval(config) if config.method == "retrieval" else _by_ablation(config)
+    found.save(config.out)
+    assert found.scores is not None
+    save_heatmap(found.scores, found.heads, picture, found.score_name)
+    lines = [describe_heads(found), *notes, f"written: {config.out}, {picture}"]
+    return Result(
+        "\n".join(lines),
+        {"heads": [list(h) for h in found], "probe_texts": found.probe_texts, "tasks": found.tasks},
+    )
+
+
+def _by_retrieval(config: DetectConfig) -> tuple[HeadSet, Sequence[str]]:
+    if config.tasks or config.items:
+        raise UsageError("--tasks and --items are for --method ablation; the retrieval score has a task of its own")
+    if not config.sentences:
+        raise UsageError("missing: --sentences, texts for the retrieval task")
+    samples = config.samples or _SAMPLES["retrieval"]
     texts = draw_texts(config.sentences, config.text_column, config.max_texts, config.seed)
     model = load(config.model, config)
-    with progress("detecting", config.samples, "probes") as advance:
+    with progress("detecting", samples, "probes") as advance:
         found = detect_heads(
             model,
             texts,
-            samples=config.samples,
-            context=config.context,
+            samples=samples,
+            context=config.context or _CONTEXT["retrieval"],
             until_stable=config.until_stable,
             seed=config.seed,
             share=config.share,
             where=config.where,
             progress=lambda done, total: advance(1),
         )
-    found.save(config.out)
-    assert found.scores is not None
-    save_heatmap(found.scores, found.heads, picture)
-    return Result(
-        f"{describe_heads(found)}\nwritten: {config.out}, {picture}",
-        {"heads": [list(h) for h in found], "probe_texts": found.probe_texts},
-    )
+    return found, ()
+
+
+def _by_ablation(config: DetectConfig) -> tuple[HeadSet, Sequence[str]]:
+    names = task_names([name.strip() for given in config.tasks for name in given.split(",")])
+    if not names and not config.items:
+        raise UsageError("--method ablation needs items: --tasks, or --items with your own")
+    if (RETRIEVAL in names) != bool(config.sentences):
+        raise UsageError("--sentences and --tasks retrieval need each other; give both or neither")
+    if not 0 < config.share <= 1:
+        raise UsageError(f"--share is {config.share}; need 0 < share ≤ 1")
+    own = read_items(config.items)
+    texts = draw_texts(config.sentences, config.text_column, config.max_texts, config.seed) if config.sentences else {}
+    ablation, notes = _prepare(config, names, own, texts)
+    with progress("detecting", ablation.work(), "tokens", ablation.done) as advance:
+        return ablation.run(config.share, config.until_stable, advance), notes
+
+
+def _prepare(
+    config: DetectConfig, names: Sequence[str], own: Sequence[Item | Choices], texts: dict[str, list[str]]
+) -> tuple[Ablation, Sequence[str]]:
+    model = load(config.model, config)
+    context = config.context or min(_CONTEXT["ablation"], model.context)
+    if model.longest_context is not None and context > model.longest_context:
+        raise UsageError(
+            f"--context {context} is longer than the context of {model.identity.name}; give {model.longest_context} or "
+            "less"
+        )
+    questions = Questions(model, context)
+    samples = config.samples or _SAMPLES["ablation"]
+    if texts:
+        questions.add_probes(find_sentences(model, texts, config.seed)[0], samples, config.seed)
+    questions.add_tasks(names, samples, config.seed)
+    questions.add_items(own)
+    if not questions.by_task:
+        raise UsageError(
+            f"none of the {questions.left_out.total():,} items fits into a context of {context:,} tokens; raise "
+            "--context"
+        )
+    return Ablation(model, questions.by_task, config.seed, f"{config.out}.unfinished"), questions.notes
 
 
 def describe_heads(found: HeadSet) -> str:
-    """The chosen heads with scores and standard errors, and what to know about the probes."""
+    """The chosen heads with scores and standard errors, and what to know about the probes or items."""
     rows = [
         (
             f"layer {layer} head {head}",
@@ -49,8 +106,14 @@ def describe_heads(found: HeadSet) -> str:
         )
         for layer, head in found
     ]
-    lines = [table(("chosen head", "retrieval score", "standard error"), rows)]
-    lines.append(f"{found.n_samples} probes, {found.probe_accuracy:.1%} of their answer tokens predicted right")
+    lines = [table(("chosen head", found.score_name, "standard error"), rows)]
+    if found.tasks:
+        keys = {"items": "items", "accuracy": "accuracy", "by guessing": "chance", "loss": "loss"}
+        of_tasks = [(task, *(about[key] for key in keys.values())) for task, about in found.tasks.items()]
+        lines.append("the rise of the loss of right answers, nats/token, when the head alone attends uniformly")
+        lines += ["", table(("task", *keys), of_tasks), "by the unmodified model"]
+    else:
+        lines.append(f"{found.n_samples} probes, {found.probe_accuracy:.1%} of their answer tokens predicted right")
     lines += [
         f"{counts['sentences']:,} sentences from {counts['texts']:,} texts of {name}"
         for name, counts in found.probe_texts.items()

@@ -23,8 +23,8 @@ from attention_influence.evidence.stability import (
     run_probes,
     split_halves,
 )
-from attention_influence.heads.detect import Detection, Texts, as_matrix
-from attention_influence.heads.head_set import Head
+from attention_influence.heads.detect import Detection, Texts
+from attention_influence.heads.head_set import Head, as_matrix
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.progress import progress
 from attention_influence.storage.atomic_files import write_result

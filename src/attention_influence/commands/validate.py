@@ -1,9 +1,7 @@
 """`validate`: do the chosen heads matter? Tasks with them masked, compared with random heads."""
 
-from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
-from itertools import islice
 from typing import Any
 
 from attention_influence.commands.loading import load
@@ -17,8 +15,9 @@ from attention_influence.errors import UsageError
 from attention_influence.evidence.documents import of_document
 from attention_influence.evidence.masking import conditions
 from attention_influence.evidence.validity import KINDS, Change, Excess, TaskFigures, validate_heads
-from attention_influence.heads.detect import find_sentences, make_probes
+from attention_influence.heads.detect import find_sentences
 from attention_influence.heads.head_set import load_heads
+from attention_influence.heads.questions import IN_CONTEXT, RETRIEVAL, Questions
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.progress import progress
 from attention_influence.report.figures.plots import save_changes
@@ -27,16 +26,12 @@ from attention_influence.storage.atomic_files import write_result
 from attention_influence.storage.preflight import check_writable_file
 from attention_influence.storage.strict_json import strict_json
 from attention_influence.store.begin import library_versions
-from attention_influence.tasks.benchmarks import benchmark_items, benchmark_names
-from attention_influence.tasks.in_context import in_context_items
-from attention_influence.tasks.items import Question, read_items, tokenize
+from attention_influence.tasks.benchmarks import benchmark_names
+from attention_influence.tasks.items import read_items
 
-_RETRIEVAL = "retrieval"
 _FEWEST_DRAWS = 5
 _MOST_TEXTS = 20_000
 _NAMES = {"chosen": "chosen", "random": "random", "matched": "random, same layers"}
-
-Tasks = dict[str, list[Question]]
 
 
 def validate(config: ValidateConfig) -> Result:
@@ -53,9 +48,9 @@ def validate(config: ValidateConfig) -> Result:
     model = load(config.model, config)
     scorer = Scorer(model, heads, window=min(config.context, model.context))
     masked, notes = conditions(model.heads, heads.heads, config.draws, config.seed)
-    tasks, left_out = _tasks(config, model, scorer.window, benchmarks, heads.seed)
-    for item in own:
-        _add(tasks, left_out, item.task, tokenize(item, model.tokens, scorer.window))
+    questions = _questions(config, model, scorer.window, benchmarks, heads.seed)
+    questions.add_items(own)
+    tasks = questions.by_task
     tokens = sum(len(reading.tokens) for of_task in tasks.values() for q in of_task for reading in q.readings)
     with progress("validating", tokens * len(masked), "tokens") as advance:
         found = validate_heads(scorer, masked, tasks, config.seed, advance)
@@ -69,7 +64,7 @@ def validate(config: ValidateConfig) -> Result:
         "versions": library_versions(),
         "window": scorer.window,
         "tokens": tokens,
-        "left_out": dict(left_out),
+        "left_out": dict(questions.left_out),
         "tasks": [_to_json(figures) for figures in found],
         "warnings": warnings,
     }
@@ -83,36 +78,22 @@ def validate(config: ValidateConfig) -> Result:
         picture,
     )
     written = f"{window_text(scorer)}\nwritten: {config.out}, {picture}"
-    return Result("\n".join(_text(found, left_out, warnings, written)), data)
+    return Result("\n".join(_text(found, questions.notes, warnings, written)), data)
 
 
-def _tasks(
+def _questions(
     config: ValidateConfig, model: LanguageModel, context: int, benchmarks: Sequence[str], heads_seed: int | None
-) -> tuple[Tasks, Counter[str]]:
-    """Questions by task, and how many items of each did not fit into the context."""
-    tasks: Tasks = defaultdict(list)
-    left_out: Counter[str] = Counter()
+) -> Questions:
+    """Questions by task, without the user's own."""
+    questions = Questions(model, context)
     # The heads must not be tried on the probes that they were found with.
     probe_seed = config.seed + (config.seed == heads_seed)
     texts = draw_texts(config.sentences, config.text_column, _MOST_TEXTS, probe_seed)
-    sentences, _ = find_sentences(model, texts, probe_seed)
-    for probe in islice(make_probes(model, sentences, context, probe_seed), config.items_per_task):
-        tasks[_RETRIEVAL].append(probe.question())
-    made = in_context_items(config.items_per_task, config.seed)
-    if benchmarks:
-        made += benchmark_items(benchmarks, config.items_per_task, config.seed)
-    for item in made:
-        _add(tasks, left_out, item.task, tokenize(item, model.tokens, context))
+    questions.add_probes(find_sentences(model, texts, probe_seed)[0], config.items_per_task, probe_seed)
+    questions.add_tasks([IN_CONTEXT, *benchmarks], config.items_per_task, config.seed)
     for domain, text in _documents(config):
-        _add(tasks, left_out, f"text: {domain}", of_document(text, model.tokens, context))
-    return tasks, left_out
-
-
-def _add(tasks: Tasks, left_out: Counter[str], task: str, question: Question | None) -> None:
-    if question is None:
-        left_out[task] += 1
-    else:
-        tasks[task].append(question)
+        questions.add(f"text: {domain}", of_document(text, model.tokens, context))
+    return questions
 
 
 def _documents(config: ValidateConfig) -> Iterator[tuple[str, str]]:
@@ -128,7 +109,7 @@ def _documents(config: ValidateConfig) -> Iterator[tuple[str, str]]:
 
 
 def _warnings(found: Sequence[TaskFigures]) -> Iterator[str]:
-    retrieval = next(figures for figures in found if figures.task == _RETRIEVAL)
+    retrieval = next(figures for figures in found if figures.task == RETRIEVAL)
     bounds = retrieval.loss_excess.interval
     if bounds is not None and bounds[0] <= 0:
         yield (
@@ -137,9 +118,7 @@ def _warnings(found: Sequence[TaskFigures]) -> Iterator[str]:
         )
 
 
-def _text(
-    found: Sequence[TaskFigures], left_out: Mapping[str, int], warnings: Sequence[str], written: str
-) -> Iterator[str]:
+def _text(found: Sequence[TaskFigures], notes: Sequence[str], warnings: Sequence[str], written: str) -> Iterator[str]:
     rows: list[tuple[object, ...]] = []
     for figures in found:
         rows.append((figures.task, "none", figures.loss, None, None, None, figures.accuracy, None, None, None))
@@ -167,7 +146,7 @@ def _text(
             for f in found
         ],
     )
-    yield from (f"{count} items of {task} do not fit into the context" for task, count in left_out.items())
+    yield from notes
     yield from (f"warning: {warning}" for warning in warnings)
     yield written
 

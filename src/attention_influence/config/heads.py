@@ -9,24 +9,35 @@ from attention_influence.config.options import RARELY
 
 @dataclass(frozen=True, kw_only=True)
 class DetectConfig(ModelOptions):
-    """Find the model's retrieval heads on a synthetic key → sentence task."""
+    """Find the heads that matter: those that retrieve on a synthetic key → sentence task, or, with --method ablation,
+    those whose masking raises the loss of right answers most."""
 
-    sentences: tuple[str, ...]
-    """texts whose sentences become the values of the task: file, folder, glob or URL; may be given several times"""
+    method: Literal["retrieval", "ablation"] = "retrieval"
+    """retrieval: how often a head attends to the token that is to be copied; ablation: how much the loss of right
+    answers rises when it attends uniformly"""
+    sentences: tuple[str, ...] = ()
+    """texts whose sentences become the values of the retrieval task: file, folder, glob or URL; may be given several
+    times"""
+    tasks: tuple[str, ...] = ()
+    """tasks of an ablation: retrieval, in-context, gsm8k, mmlu, logiqa, hellaswag, humaneval; several by commas or
+    again (default: none)"""
+    items: tuple[str, ...] = ()
+    """your own items for an ablation, JSON lines of {"prompt", "answer"} or {"prompt", "choices", "answer"}, the latter
+    the right choice or its index; all are used"""
     out: str = "heads.json"
     """where to write the heads; a heatmap is written beside it"""
-    samples: int = 800
-    """probes to run"""
-    context: int = 4096
-    """longest probe in tokens, answer included"""
+    samples: int | None = None
+    """probes to run; in an ablation, items of each of --tasks (default: 800; ablation: 50)"""
+    context: int | None = None
+    """longest probe or item in tokens, answer included (default: 4096; ablation: 1024)"""
     until_stable: bool = False
-    """stop before --samples when the chosen set has settled"""
+    """stop before all samples when the chosen set has settled"""
     seed: int = 0
-    """random seed of the probes"""
+    """random seed of probes, items and their order"""
     share: float = 0.05
     """share of all heads to choose, rounded up"""
     where: Literal["needle", "anywhere"] = "needle"
-    """what counts as a hit: the value's own tokens, or an equal token anywhere"""
+    """what counts as a hit of the retrieval score: the value's own tokens, or an equal token anywhere"""
     text_column: str = "text"
     """column or JSON key of the texts"""
     max_texts: int = field(default=20_000, metadata=RARELY)
@@ -85,8 +96,8 @@ class ValidateConfig(ModelOptions):
     """public benchmarks, downloaded the first time: gsm8k, mmlu, logiqa, hellaswag, humaneval, or all; several by
     commas or again (default: none)"""
     items: tuple[str, ...] = ()
-    """your own items, JSON lines of {"task", "prompt", "answer"} or {"task", "prompt", "choices", "answer": index}; all
-    are used"""
+    """your own items, JSON lines of {"prompt", "answer"} or {"prompt", "choices", "answer"}, the latter the right
+    choice or its index, with a "task" if there are several; all are used"""
     items_per_task: int = 50
     """items of each other task"""
     sample_tokens: int = 20_000

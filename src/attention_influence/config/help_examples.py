@@ -6,8 +6,8 @@ EXAMPLES = {
     "detect": f"""\
   attention-influence detect {_MODEL} \\
       --sentences texts/
-  attention-influence detect --model ./my-model --sentences a.jsonl \\
-      --samples 100 --context 1024 --out small.json""",
+  attention-influence detect --model ./my-model --method ablation \\
+      --tasks gsm8k --items my-items.jsonl --out ablation.json""",
     "stability": f"""\
   attention-influence stability {_MODEL} \\
       --sentences texts/

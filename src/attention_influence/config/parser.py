@@ -17,7 +17,7 @@ _REQUIRED, _INPUT, _MODEL, _WORK, _OUTPUT, _OTHER = "required", "input", "model"
 _GROUPS = {
     _INPUT: (
         *("corpus", "store", "name", "sentences", "heads", "text_column", "id_column", "domain", "domain_column"),
-        *("column", "join", "join_on", "positive", "negative", "benchmarks", "items"),
+        *("column", "join", "join_on", "positive", "negative", "benchmarks", "tasks", "items"),
         *("selection", "stability", "validity", "other", "apply"),
     ),
     _MODEL: (
@@ -42,6 +42,7 @@ _METAVARS = {
     "revision": "REVISION",
     "domain": "DOMAIN",
     "benchmarks": "NAME",
+    "tasks": "NAME",
     "contexts": "N,N",
     "address": "ADDRESS",
     "shard": "I/N",

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attention_influence.evidence.agreement import Overlap, overlap, spearman
-from attention_influence.heads.detect import Detection, Texts, as_matrix, find_sentences, probe_scores
-from attention_influence.heads.head_set import Head, rank_heads, top_heads
+from attention_influence.heads.detect import Detection, Texts, find_sentences, probe_scores
+from attention_influence.heads.head_set import Head, as_matrix, rank_heads, top_heads
 from attention_influence.model.language_model import LanguageModel
 
 _SPLITS = 100

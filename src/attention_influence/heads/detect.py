@@ -12,17 +12,16 @@ import torch
 from numpy.typing import NDArray
 
 from attention_influence.errors import ProbeError
-from attention_influence.heads.head_set import HeadSet, Matrix, top_heads
+from attention_influence.heads.head_set import HeadSet, as_matrix, top_heads
 from attention_influence.heads.probes import Probe, make_probe
 from attention_influence.heads.retrieval import Where, hits
 from attention_influence.heads.sentences import draw_sentences
+from attention_influence.heads.settling import Settling
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.model.pass_state import Observed
 
 _log = logging.getLogger(__name__)
 
-# A chosen set that has not changed for this many checks has settled.
-_CHECK_EVERY, _STABLE_CHECKS = 20, 4
 _MOST_SENTENCES = 20_000
 
 Texts = Sequence[str] | Mapping[str, Sequence[str]]
@@ -70,18 +69,15 @@ def detect_heads(
         raise ProbeError(f"share {asked.share} and samples {asked.samples}: need 0 < share ≤ 1 and at least one sample")
     scores: list[NDArray[np.float64]] = []
     accuracy: list[float] = []
-    chosen: list[tuple[int, int]] = []
-    unchanged = 0
+    settling = Settling()
     sentences, probe_texts = find_sentences(model, texts, asked.seed)
     for sample_scores, right in probe_scores(model, sentences, asked):
         scores.append(sample_scores)
         accuracy.append(right)
         progress(len(scores), asked.samples)
-        if asked.until_stable and len(scores) % _CHECK_EVERY == 0:
-            now = sorted(top_heads(as_matrix(np.mean(scores, axis=0)), asked.share))
-            unchanged = unchanged + 1 if now == chosen else 0
-            chosen = now
-            if unchanged >= _STABLE_CHECKS:
+        if asked.until_stable and settling.is_due(len(scores)):
+            chosen = top_heads(as_matrix(np.mean(scores, axis=0)), asked.share)
+            if settling.has_settled(len(scores), chosen):
                 break
     mean = np.mean(scores, axis=0)
     error = np.std(scores, axis=0, ddof=1) / len(scores) ** 0.5 if len(scores) > 1 else np.full_like(mean, np.nan)
@@ -157,8 +153,3 @@ def score_probe(
     for layer, share in shares.items():
         scores[layer, : len(share)] = share.cpu().numpy()
     return scores, right
-
-
-def as_matrix(values: NDArray[np.float64]) -> Matrix:
-    """Scores [layers, heads] as a head set holds them: to six decimals, None for NaN."""
-    return [[None if np.isnan(x) else round(float(x), 6) for x in row] for row in values]

@@ -7,7 +7,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from attention_influence.errors import HeadsError
+from attention_influence.heads.doubts import ablation_doubts, retrieval_doubts
 from attention_influence.html_tables import html_table
 from attention_influence.shares import count_in
 from attention_influence.storage.errors import refused
@@ -17,8 +21,8 @@ from attention_influence.storage.strict_json import strict_json
 Head = tuple[int, int]
 Matrix = list[list[float | None]]
 
-_LOW_ACCURACY = 0.5
-_LOW_SCORE = 0.1  # a top head below it copies no more than by chance
+# What the scores of a method are.
+_SCORES = {"ablation": "rise of the loss"}
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,11 @@ class HeadSet:
     probe_texts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     """Input → how many of its texts were read, how many sentences the probes were drawn from, and how many of these are
     the first words of longer ones."""
+    tasks: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
+    """Of an ablation, task → its items, and the unmodified model's accuracy and loss on them (nats/token); chance is
+    the accuracy of guessing, where there are choices."""
+    items_digest: str | None = None
+    """sha256 of an ablation's items, as the model reads them."""
     scores: Matrix | None = None
     """By layer and head; None where a layer has no attention, or fewer heads."""
     standard_errors: Matrix | None = None
@@ -60,32 +69,18 @@ class HeadSet:
             layers.setdefault(layer, []).append(head)
         return layers
 
+    @property
+    def score_name(self) -> str:
+        """What the scores are."""
+        return _SCORES.get(self.method, "retrieval score")
+
     def warnings(self) -> list[str]:
         """Why these heads should not be trusted, if so."""
-        warnings = []
-        if self.probe_accuracy is not None and self.probe_accuracy < _LOW_ACCURACY:
-            warnings.append(
-                f"the model fails the retrieval task; its heads are unreliable: only {self.probe_accuracy:.0%} of the "
-                "answer tokens are predicted right. Use a better model, or a shorter --context"
-            )
-        for name, counts in self.probe_texts.items():
-            if not counts["sentences"]:
-                warnings.append(f"no sentence for the probes was found in the {counts['texts']:,} texts of {name}")
-            if counts["shortened"]:
-                warnings.append(
-                    f"{counts['shortened']:,} sentences of {name} are only the first words of longer ones, which are "
-                    "too many tokens for the probes with this tokenizer"
-                )
-        if self.scores is not None and self.heads:
-            layer, head = self.heads[0]
-            top = self.scores[layer][head] or 0.0
-            if top < _LOW_SCORE:
-                warnings.append(f"no head stands out: the highest retrieval score is {top:.2f}")
-        return warnings
+        return ablation_doubts(self) if self.method == "ablation" else retrieval_doubts(self)
 
     def _repr_html_(self) -> str:
         matrices = [matrix for matrix in (self.scores, self.standard_errors) if matrix is not None]
-        headings = ("layer", "head", "retrieval score", "standard error")[: 2 + len(matrices)]
+        headings = ("layer", "head", self.score_name, "standard error")[: 2 + len(matrices)]
         rows = [(layer, head, *(matrix[layer][head] for matrix in matrices)) for layer, head in self.heads]
         model = f" of {self.model['name']}" if self.model else ""
         return html_table(headings, rows, f"{len(self)} heads{model}; {self.method}")
@@ -108,6 +103,11 @@ def top_heads(scores: Matrix, share: float) -> list[Head]:
     """The ceil(share × heads) heads of highest score, in rank order."""
     ranked = rank_heads(scores)
     return ranked[: count_in(share, len(ranked))]
+
+
+def as_matrix(values: NDArray[np.float64]) -> Matrix:
+    """Scores [layers, heads] as a head set holds them: to six decimals, None for NaN."""
+    return [[None if np.isnan(x) else round(float(x), 6) for x in row] for row in values]
 
 
 def load_heads(path: str | Path) -> HeadSet:

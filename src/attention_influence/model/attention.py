@@ -1,11 +1,11 @@
-"""The attention that every layer calls: causal inside each window, uniform in the reference's masked heads.
+"""The attention that every layer calls: causal inside each window, uniform in masked heads.
 
 Registered with transformers under one name, with a mask function of the same name that returns None on purpose:
 what a query may see (its own window, nothing later, nothing beyond the sliding window) is decided here alone, so
 no mask tensor exists and nothing is padded.
 
-Letters: B rows of the batch (the last one is the reference), H query heads, K key/value heads, T packed tokens,
-D head size.
+Letters: B rows of the batch (in scoring base and reference), H query heads, K key/value heads, T packed tokens, D head
+size.
 """
 
 from collections.abc import Callable, Sequence
@@ -61,11 +61,12 @@ def forked_attention(
     )
     if out_BTHD.shape[0] < rows:
         out_BTHD = out_BTHD.expand(rows, -1, -1, -1).clone()
-    if masked := state.masked.get(layer):
-        group = query_BHTD.shape[1] // value_BKTD.shape[1]
-        value_MTD = value_BKTD[-1, [head // group for head in masked]]
-        mean_MTD = uniform_attention(value_MTD, state.lengths, sliding_window)
-        out_BTHD[-1, :, list(masked)] = mean_MTD.transpose(0, 1)
+    group = query_BHTD.shape[1] // value_BKTD.shape[1]
+    for row, masked in enumerate(state.rows):
+        if heads := masked.get(layer):
+            value_MTD = value_BKTD[row, [head // group for head in heads]]
+            mean_MTD = uniform_attention(value_MTD, state.lengths, sliding_window)
+            out_BTHD[row, :, list(heads)] = mean_MTD.transpose(0, 1)
     if state.observe is not None:
         seen = (query_BHTD, key_BKTD, value_BKTD, out_BTHD, scaling, sliding_window, attention_mask)
         state.observe(Observed(layer, module, *seen))

@@ -1,20 +1,21 @@
-"""One forward pass that gives the hidden states of both models.
+"""One forward pass that gives the hidden states of both models, or of several.
 
 Below the first masked layer the base and the reference model are the same function, so the row of packed windows is
 computed once there; at that layer it becomes two rows, base and reference, and from there on the batch is 2:
 
     embeddings → layers 0 … k-1 → fork → layers k … n-1 on [base; reference] → final norm
 
-Letters: B rows (1 or 2), T packed tokens, E hidden size.
+Letters: B rows (in scoring 1 or 2), T packed tokens, E hidden size.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from attention_influence.model.pass_state import AttentionPass, Observer, attention_pass
+from attention_influence.model.pass_state import AttentionPass, Masked, Observer, attention_pass
 
 
 @torch.inference_mode()
@@ -22,21 +23,23 @@ def forked_forward(
     body: nn.Module,
     layers: nn.ModuleList,
     windows: Sequence[Sequence[int]],
-    masked: Mapping[int, Sequence[int]],
+    rows: Sequence[Masked],
     fork_layer: int | None = None,
     observe: Observer | None = None,
 ) -> Any:
-    """The body's output, `last_hidden_state` [2, T, E] after the final norm: row 0 base, row 1 reference.
+    """The body's output, `last_hidden_state` [B, T, E] after the final norm, for each of B `rows` its masked heads.
 
-    `windows` are packed in their order into one row, positions restarting at 0 in each. `masked` maps layers to the
-    heads that attend uniformly in the last row. Without a `fork_layer` there is one row, and masked heads apply to it.
+    `windows` are packed in their order into one row, positions restarting at 0 in each. From `fork_layer` on there is a
+    row for each of `rows`: scoring gives two, base (nothing masked) and reference. Without it, `rows` is one.
     """
     device = body.get_input_embeddings().weight.device  # type: ignore[operator]
     tokens_T = torch.tensor([token for window in windows for token in window], device=device)
     positions_T = torch.cat([torch.arange(len(window), device=device) for window in windows])
     _forget_longest_position(body)
-    state = AttentionPass([len(window) for window in windows], masked, fork_layer, observe)
-    hook = None if fork_layer is None else layers[fork_layer].register_forward_pre_hook(_two_rows, with_kwargs=True)
+    state = AttentionPass([len(window) for window in windows], rows, fork_layer, observe)
+    hook = None
+    if fork_layer is not None:
+        hook = layers[fork_layer].register_forward_pre_hook(partial(_repeat_rows, len(rows)), with_kwargs=True)
     try:
         with attention_pass(state):
             return body(input_ids=tokens_T[None], position_ids=positions_T[None], use_cache=False)
@@ -45,15 +48,17 @@ def forked_forward(
             hook.remove()
 
 
-def _two_rows(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+def _repeat_rows(
+    rows: int, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
     """Repeats the hidden states; what else the layer is given (positions, rotations) has one row and broadcasts."""
     if args:
-        return (_repeat(args[0]), *args[1:]), kwargs
-    return args, {**kwargs, "hidden_states": _repeat(kwargs["hidden_states"])}
+        return (_repeat(args[0], rows), *args[1:]), kwargs
+    return args, {**kwargs, "hidden_states": _repeat(kwargs["hidden_states"], rows)}
 
 
-def _repeat(hidden_1TE: Tensor) -> Tensor:
-    return hidden_1TE.expand(2, -1, -1)
+def _repeat(hidden_1TE: Tensor, rows: int) -> Tensor:
+    return hidden_1TE.expand(rows, -1, -1)
 
 
 def _forget_longest_position(body: nn.Module) -> None:

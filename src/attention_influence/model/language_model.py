@@ -1,7 +1,7 @@
 """A causal language model, taken apart as far as scoring needs: layers, attention heads, output layer, tokens."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from attention_influence.model.fork import forked_forward
 from attention_influence.model.loss import OutputLayer
 from attention_influence.model.memory import is_out_of_memory
 from attention_influence.model.pass_lock import PassLock
-from attention_influence.model.pass_state import Observed, Observer
+from attention_influence.model.pass_state import Masked, Observed, Observer
 from attention_influence.model.precision import product_dtype
 from attention_influence.model.residual import Float32Residual
 from attention_influence.model.tokens import Tokens
@@ -86,13 +86,15 @@ class LanguageModel:
     def forward(
         self,
         windows: Sequence[Sequence[int]],
-        masked: Mapping[int, Sequence[int]] | None = None,
+        masked: Masked | None = None,
         fork_layer: int | None = None,
         observe: Observer | None = None,
     ) -> Any:
-        """See `forked_forward`: the body's output for packed windows, in one row, or two from `fork_layer` on."""
+        """The body's output for packed windows (see `forked_forward`): one row, in which `masked` heads attend
+        uniformly; or from `fork_layer` on two, base and reference, in the latter of which they do."""
+        rows = [masked or {}] if fork_layer is None else [{}, masked or {}]
         with self.lock:
-            return forked_forward(self.body, self.layers, windows, masked or {}, fork_layer, observe)
+            return forked_forward(self.body, self.layers, windows, rows, fork_layer, observe)
 
     def on(self, device: str) -> "LanguageModel":
         """This model, moved to a device, its weights held in the type that its products are computed in there."""
@@ -138,7 +140,7 @@ class LanguageModel:
 
     def _run_two_tokens(self) -> Exception | None:
         try:
-            forked_forward(self.body, nn.ModuleList(), [[0, 0]], {})
+            forked_forward(self.body, nn.ModuleList(), [[0, 0]], [{}])
         except (ModelError, TypeError, AttributeError, ValueError, RuntimeError, LookupError) as error:
             if is_out_of_memory(error):
                 raise
@@ -157,7 +159,7 @@ class LanguageModel:
 
         model_type = self.network.config.model_type
         try:
-            forked_forward(self.body, nn.ModuleList(), [[0, 0]], {}, observe=note)
+            forked_forward(self.body, nn.ModuleList(), [[0, 0]], [{}], observe=note)
         except ModelError as error:
             raise ModelError(f"{self.identity.name} ({model_type}): {error}") from None
         except (TypeError, AttributeError, ValueError, RuntimeError, IndexError) as error:

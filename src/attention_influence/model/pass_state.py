@@ -25,6 +25,8 @@ class Observed(NamedTuple):
 
 
 Observer = Callable[[Observed], None]
+Masked = Mapping[int, Sequence[int]]
+"""Layer → heads that attend uniformly."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +35,8 @@ class AttentionPass:
 
     lengths: Sequence[int]
     """Tokens of each window; the windows stand one after another in the row and fill it."""
-    masked: Mapping[int, Sequence[int]]
-    """Layer → heads that attend uniformly in the last row."""
+    rows: Sequence[Masked]
+    """The heads that attend uniformly in each row of the batch; below the fork, where there is one row, none do."""
     fork_layer: int | None = None
     """The layer whose rows are still equal, so that attention is computed once for all of them."""
     observe: Observer | None = None

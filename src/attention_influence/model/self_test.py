@@ -75,7 +75,7 @@ class _SelfTest:
         self.sliding: list[int | None] = []
         """Of each attention that was called, in their order; with the mask function that the model meant for it:"""
         self.meant: list[Callable[..., Tensor] | None] = []
-        state = AttentionPass([len(self.text)], {}, observe=self._note_mask, observe_mask=self._number_mask)
+        state = AttentionPass([len(self.text)], [{}], observe=self._note_mask, observe_mask=self._number_mask)
         with torch.inference_mode(), attention_pass(state):
             model.body(input_ids=torch.tensor([self.text], device=model.device), use_cache=False)
         reach = max((w for w in self.sliding if w is not None and w < _LONGEST_TEXT), default=0)
@@ -134,7 +134,7 @@ class _SelfTest:
         few = short[:4]
         late = torch.arange(self.window - 4, self.window)
         positions = torch.cat([torch.arange(4), late]).to(self.model.device)
-        with torch.inference_mode(), attention_pass(AttentionPass([4, 4], {})):
+        with torch.inference_mode(), attention_pass(AttentionPass([4, 4], [{}])):
             tokens = torch.tensor([few + few], device=self.model.device)
             beside_late = self.model.body(input_ids=tokens, position_ids=positions[None], use_cache=False)
         return self._close(beside_late.last_hidden_state[0, :4], self.model.forward([few]).last_hidden_state[0])

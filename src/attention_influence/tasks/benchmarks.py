@@ -114,6 +114,8 @@ _BENCHMARKS = {
     ),
 }
 
+BENCHMARK_NAMES = tuple(_BENCHMARKS)
+
 
 def benchmark_names(asked: Sequence[str]) -> list[str]:
     """The benchmarks asked for, "all" being all. Raises UsageError for one that is not known."""

@@ -56,6 +56,16 @@ class Question:
     n_choices: int = 1
     """1 where the answer is given and not chosen."""
 
+    def right_answer(self) -> "Question":
+        """The right answer alone, as if there were no other choices."""
+        readings = []
+        for reading in self.readings:
+            of_right = [i for i, choice in enumerate(reading.choice) if choice == self.right]
+            if of_right:
+                at, targets = (tuple(side[i] for i in of_right) for side in (reading.at, reading.targets))
+                readings.append(Reading(reading.tokens, at, targets, (0,) * len(of_right)))
+        return Question(tuple(readings))
+
 
 def tokenize(item: Item | Choices, tokens: Tokens, context: int) -> Question | None:
     """The item's question, or None where it does not fit into `context` tokens, BOS included, or an answer is empty.

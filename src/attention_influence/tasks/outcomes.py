@@ -49,3 +49,10 @@ def outcomes(
             accuracy = float(np.argmin(sums / tokens if question.by_length else sums) == question.right)
         found.append((float(sums[question.right] / tokens[question.right]), accuracy))
     return found
+
+
+def answer_losses(questions: Sequence[Question], loss_BN: NDArray[np.generic]) -> Values:
+    """Mean loss [B, questions], nats/token, out of the losses of all targets; for questions without choices."""
+    counts = [sum(len(reading.at) for reading in question.readings) for question in questions]
+    starts = np.cumsum([0, *counts[:-1]])
+    return np.asarray(np.add.reduceat(loss_BN.astype(np.float64), starts, axis=1) / counts)

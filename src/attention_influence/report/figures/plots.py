@@ -1,4 +1,4 @@
-"""Pictures: the heatmap of retrieval scores, the histogram of influence, what tasks lose when heads are masked.
+"""Pictures: the heatmap of head scores, the histogram of influence, what tasks lose when heads are masked.
 
 Letters of shapes: H heads, L layers.
 """
@@ -24,15 +24,17 @@ _BARS = "#5b8db8"
 _OTHERS = "#b9c3cc"
 
 
-def heatmap_svg(head_scores: Matrix, chosen: Sequence[tuple[int, int]]) -> str:
-    """An inline `<svg>` of the retrieval score of every head, the chosen ones marked with a dot.
+def heatmap_svg(head_scores: Matrix, chosen: Sequence[tuple[int, int]], name: str = "retrieval score") -> str:
+    """An inline `<svg>` of the score of every head, the chosen ones marked with a dot; `name` is what the score is.
 
     `head_scores` is [layers][heads]; None, and heads that a layer lacks, stay empty. Each head's score is its title.
     """
-    figure = _heatmap(head_scores, chosen, INK)
+    figure = _heatmap(head_scores, chosen, name, INK)
     scored = [score for row in head_scores for score in row if score is not None]
     highest = f", the highest {max(scored):.3f}" if scored else ""
-    described = f"Retrieval scores of {len(scored)} heads in {len(head_scores)} layers{highest}; {len(chosen)} chosen"
+    described = (
+        f"{name.capitalize()} of {len(scored)} heads in {len(head_scores)} layers{highest}; {len(chosen)} chosen"
+    )
     ranks = {pair: f", chosen as number {rank}" for rank, pair in enumerate(chosen, start=1)}
     titles = [
         f"layer {layer}, head {head}: {score}" + ranks.get((layer, head), "")
@@ -43,13 +45,15 @@ def heatmap_svg(head_scores: Matrix, chosen: Sequence[tuple[int, int]]) -> str:
     return inline(figure, described, titles)
 
 
-def save_heatmap(head_scores: Matrix, chosen: Sequence[tuple[int, int]], path: str | Path) -> None:
+def save_heatmap(
+    head_scores: Matrix, chosen: Sequence[tuple[int, int]], path: str | Path, name: str = "retrieval score"
+) -> None:
     """Writes the heatmap on white to `path`, which ends in .png or .svg. Raises UsageError for other endings."""
     path = str(path)
     suffix = posixpath.splitext(path)[1]
     if suffix not in (".png", ".svg"):
         raise UsageError(f"{path}: a heatmap is written as .png or .svg; give the file one of these endings")
-    figure = _heatmap(head_scores, chosen, "#222222")
+    figure = _heatmap(head_scores, chosen, name, "#222222")
     if suffix == ".svg":
         figure.set_facecolor("white")
         write_result(path, as_svg(figure, "heatmap").encode())
@@ -115,7 +119,7 @@ def save_changes(tasks: Sequence[str], panels: Mapping[str, Sequence[Bars]], pat
     save_png(figure, path)
 
 
-def _heatmap(head_scores: Matrix, chosen: Sequence[tuple[int, int]], ink: str) -> Figure:
+def _heatmap(head_scores: Matrix, chosen: Sequence[tuple[int, int]], name: str, ink: str) -> Figure:
     layers, heads = len(head_scores), max(map(len, head_scores), default=0)
     if not layers or not heads:
         raise UsageError("there are no head scores to draw; give a [layers][heads] matrix")
@@ -144,7 +148,7 @@ def _heatmap(head_scores: Matrix, chosen: Sequence[tuple[int, int]], ink: str) -
         axis.set_ticks([index + 0.5 for index in labels], [str(index) for index in labels])
     axes.set_xlabel("layer")
     axes.set_ylabel("head")
-    bar = figure.colorbar(cells, ax=axes, label="retrieval score", fraction=0.03, pad=0.01)
+    bar = figure.colorbar(cells, ax=axes, label=name, fraction=0.03, pad=0.01)
     bar.outline.set_visible(False)
     paint(figure, axes, ink)
     paint(figure, bar.ax, ink)

@@ -70,6 +70,8 @@ def _same_scores(store: ScoreStore, selected: SelectionRecord) -> Check:
 
 def _does_the_task(heads: HeadSet | None) -> Check:
     question = "Does the model do the retrieval task that its heads were found on?"
+    if heads is not None and heads.tasks:
+        return Check("unknown", question, "They were found by ablation; see the accuracies in the section on heads.")
     if heads is None or heads.probe_accuracy is None:
         return Check(
             "unknown", question, "Not said: give the heads.json that `attention-influence detect` wrote as `--heads`."

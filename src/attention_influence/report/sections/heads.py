@@ -34,7 +34,7 @@ def heads_section(heads: HeadSet, stability: Mapping[str, Any] | None, validity:
     """The section."""
     shares = (stability or {}).get("certainty", {}).get("chosen_share", [])
     certain = {(layer, head): share for layer, head, share in shares}
-    heatmap = Markup(heatmap_svg(heads.scores, heads.heads)) if heads.scores else None
+    heatmap = Markup(heatmap_svg(heads.scores, heads.heads, heads.score_name)) if heads.scores else None
     return Heads(heads, tuple(_chosen(heads, certain)), heatmap, stability, validity)
 
 
