@@ -22,7 +22,7 @@ def test_the_same_scores_give_the_same_picture():
 def test_a_picture_is_described_in_words_and_takes_the_colour_of_the_text_around_it():
     root = parsed(heatmap_svg(SCORES, [(0, 1)]))
     assert root.get("role") == "img"
-    assert root.get("aria-label") == "Retrieval scores of 4 heads in 3 layers, the highest 0.900; 1 chosen"
+    assert root.get("aria-label") == "Retrieval score of 4 heads in 3 layers, the highest 0.900; 1 chosen"
     styles = [node.get("style", "") for node in root.iter("text")]
     assert styles
     assert all("fill: currentColor" in style for style in styles)
