@@ -8,6 +8,7 @@ import torch
 
 from attention_influence.errors import ModelError
 from attention_influence.model.language_model import LanguageModel
+from attention_influence.model.loading import load
 from attention_influence.model.loading.load import from_network, load_model
 from attention_influence.model.oracle import oracle_hidden
 from attention_influence.model.self_test import self_test
@@ -83,6 +84,19 @@ def test_weights_beyond_float16_are_refused(tmp_path: Path) -> None:
     tokenizer().save_pretrained(tmp_path)
     with pytest.raises(ModelError, match=r"down_proj.* beyond the range of float16"):
         load_model(str(tmp_path), dtype="float16", device="cpu")
+
+
+def test_weights_that_may_not_be_read_are_told_from_missing_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def closed(*given: object, **named: object) -> None:
+        raise FileNotFoundError("No such file or directory: model.safetensors")  # safetensors' own words
+
+    folder = save("llama", tmp_path)
+    monkeypatch.setattr(load, "_load", closed)
+    monkeypatch.setattr(load.os, "access", lambda file, mode: False)
+    with pytest.raises(ModelError, match=r"no permission to read .*model\.safetensors"):
+        load_model(folder, device="cpu")
 
 
 def test_rounded_weights_go_back_to_16_bits_where_products_are_native(

@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,9 +54,10 @@ def load_model(
         with _without_progress_bars():
             network, report = _load(folder, dtype, trust_remote_code)
     except Exception as error:  # of many kinds; all mean that it cannot be loaded
-        raise ModelError(
-            f"cannot load a causal language model and its tokenizer from {shown}: {_reason(error)}"
-        ) from error
+        # The library that reads weights says of these that there is no such file.
+        closed = [str(file) for file in files if not os.access(file, os.R_OK)]
+        reason = f"no permission to read {closed[0]}" if closed else _reason(error)
+        raise ModelError(f"cannot load a causal language model and its tokenizer from {shown}: {reason}") from error
     refuse_misfits(shown, report)
     if dtype == "fp16":
         _refuse_overflow(shown, network)
