@@ -1,5 +1,7 @@
 """Columns as they are written and taken apart everywhere: views and dictionaries as the values that they stand for."""
 
+from collections.abc import Callable
+
 import pyarrow as pa
 import pyarrow.types as types
 
@@ -10,8 +12,7 @@ def plain_schema(schema: pa.Schema) -> pa.Schema:
     Arrow cannot take rows of view columns, and on disk a view and a string are the same. Dictionaries of several files
     do not fit the width of one's indices: what is written so cannot be read again.
     """
-    fields = [_plain_field(field) for field in schema]
-    return pa.schema(fields, schema.metadata)
+    return pa.schema([field.with_type(changed_type(field.type, _plain)) for field in schema], schema.metadata)
 
 
 def plain_table(table: pa.Table) -> pa.Table:
@@ -23,28 +24,33 @@ def plain_table(table: pa.Table) -> pa.Table:
     return pa.Table.from_arrays(columns, schema=schema)
 
 
-def _plain_field(field: pa.Field) -> pa.Field:
-    return field.with_type(_plain_type(field.type))
+def changed_type(type_: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
+    """The type with `change` made to it, and then to the types in its lists, structs and maps."""
+    if not (changed := change(type_)).equals(type_):
+        return changed_type(changed, change)
+
+    def inside(field: pa.Field) -> pa.Field:
+        return field.with_type(changed_type(field.type, change))
+
+    if types.is_list(type_):
+        return pa.list_(inside(type_.value_field))
+    if types.is_large_list(type_):
+        return pa.large_list(inside(type_.value_field))
+    if types.is_fixed_size_list(type_):
+        return pa.list_(inside(type_.value_field), type_.list_size)
+    if types.is_map(type_):
+        return pa.map_(inside(type_.key_field), inside(type_.item_field), type_.keys_sorted)
+    return pa.struct([inside(field) for field in type_]) if types.is_struct(type_) else type_
 
 
-def _plain_type(type_: pa.DataType) -> pa.DataType:
+def _plain(type_: pa.DataType) -> pa.DataType:
     if types.is_dictionary(type_) or types.is_run_end_encoded(type_):
-        return _plain_type(type_.value_type)
+        return type_.value_type
     if types.is_string_view(type_):
         return pa.string()
     if types.is_binary_view(type_):
         return pa.binary()
-    if types.is_list(type_):
-        return pa.list_(_plain_field(type_.value_field))
-    if types.is_large_list(type_):
-        return pa.large_list(_plain_field(type_.value_field))
-    if types.is_fixed_size_list(type_):
-        return pa.list_(_plain_field(type_.value_field), type_.list_size)
-    if types.is_map(type_):
-        return pa.map_(_plain_field(type_.key_field), _plain_field(type_.item_field), type_.keys_sorted)
-    if types.is_struct(type_):
-        return pa.struct([_plain_field(field) for field in type_])
     if isinstance(type_, pa.BaseExtensionType):
-        storage = _plain_type(type_.storage_type)
+        storage = changed_type(type_.storage_type, _plain)
         return type_ if storage.equals(type_.storage_type) else storage
     return type_

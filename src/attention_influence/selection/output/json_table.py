@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.types as types
 
 from attention_influence.corpus.json_lines import parse_object
+from attention_influence.corpus.plain_types import changed_type
 from attention_influence.errors import CorpusError
-from attention_influence.selection.output.schemas import changed_leaves
 from attention_influence.storage.strict_json import strict_json
 
 # What a line holds that other readers than Python's may refuse: control characters, NaN, half of a surrogate pair.
@@ -69,7 +69,7 @@ def check_json_holds(schema: pa.Schema, text_column: str, where: str) -> None:
     for field in schema:
         name = field.name
         if name != text_column:
-            changed_leaves(changed_leaves(field.type, _as_json), check)
+            changed_type(changed_type(field.type, _as_json), check)
 
 
 def lines_of(table: pa.Table) -> list[bytes]:
@@ -78,19 +78,21 @@ def lines_of(table: pa.Table) -> list[bytes]:
     Times and decimals are text (beyond the calendar too), durations counts, maps lists of key and value. Numbers that
     are not finite are null; bytes of a text that are not UTF-8 become U+FFFD.
     """
-    columns = [column.cast(changed_leaves(column.type, _as_json)) for column in table.columns]
+    columns = [column.cast(changed_type(column.type, _as_json)) for column in table.columns]
     plain = pa.Table.from_arrays(columns, names=table.column_names)
     try:
         records = plain.to_pylist()
     except UnicodeDecodeError:
-        columns = [column.cast(changed_leaves(column.type, _as_bytes)) for column in columns]
+        columns = [column.cast(changed_type(column.type, _as_bytes)) for column in columns]
         records = pa.Table.from_arrays(columns, names=table.column_names).to_pylist()
     return [strict_json(record, ensure_ascii=False, default=_as_text).encode("utf-8") for record in records]
 
 
 def _as_json(type_: pa.DataType) -> pa.DataType:
     if isinstance(type_, pa.BaseExtensionType) and type_.extension_name != "arrow.uuid":
-        return changed_leaves(type_.storage_type, _as_json)
+        return type_.storage_type
+    if types.is_map(type_):
+        return pa.list_(pa.struct([("key", type_.key_type), ("value", type_.item_type)]))
     if types.is_duration(type_):
         return pa.int64()
     return pa.string() if types.is_temporal(type_) or types.is_decimal(type_) else type_

@@ -5,8 +5,11 @@ from collections.abc import Callable, Iterable, Sequence
 import pyarrow as pa
 import pyarrow.types as types
 
-_UNITS = ("s", "ms", "us", "ns")
-_DIGITS = 38  # of decimals that every reader knows
+# Types of one kind have a common one; decimals one of 128 bits, which every reader knows.
+_KINDS: tuple[Callable[[pa.DataType], bool], ...] = (
+    lambda type_: types.is_integer(type_) or types.is_floating(type_),
+    *(types.is_decimal, types.is_date, types.is_time, types.is_duration, types.is_timestamp),
+)
 
 
 def merged(one: pa.Schema, two: pa.Schema) -> pa.Schema | None:
@@ -76,18 +79,6 @@ def unique_names(names: Sequence[str]) -> list[str]:
     return found
 
 
-def changed_leaves(type_: pa.DataType, change: Callable[[pa.DataType], pa.DataType]) -> pa.DataType:
-    """The type with `change` made to the types that lie in its lists, structs and maps; maps become lists of pairs."""
-    if types.is_struct(type_):
-        return pa.struct([field.with_type(changed_leaves(field.type, change)) for field in type_])
-    if types.is_map(type_):
-        pair = pa.struct([("key", type_.key_type), ("value", type_.item_type)])
-        return pa.list_(changed_leaves(pair, change))
-    if _is_list(type_):
-        return pa.large_list(type_.value_field.with_type(changed_leaves(type_.value_type, change)))
-    return change(type_)
-
-
 def _merged_fields(one: Sequence[pa.Field], two: Sequence[pa.Field]) -> list[pa.Field] | None:
     others = {field.name: field for field in two}
     if len(others) < len(two) or len({field.name for field in one}) < len(one):
@@ -113,7 +104,7 @@ def _merged_type(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
     if types.is_null(one) or types.is_null(two):
         return two if types.is_null(one) else one
     one, two = (type_.storage_type if isinstance(type_, pa.BaseExtensionType) else type_ for type_ in (one, two))
-    for rule in (_text, _number, _time, _nested):
+    for rule in (_text, _number_or_time, _nested):
         if (type_ := rule(one, two)) is not None:
             return type_
     return one if one.equals(two) else None
@@ -126,43 +117,23 @@ def _text(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
     return pa.string() if all(_is_string(type_) or _is_bytes(type_) for type_ in (one, two)) else None
 
 
-def _number(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
+def _number_or_time(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
     pair = (one, two)
-    if all(map(types.is_integer, pair)):
-        bits = max(type_.bit_width for type_ in pair)
-        signed = [types.is_signed_integer(type_) for type_ in pair]
-        if all(signed) or not any(signed):
-            return max(pair, key=lambda type_: type_.bit_width)
-        unsigned = one if signed[1] else two
-        bits = max(bits, 2 * unsigned.bit_width)
-        return {16: pa.int16(), 32: pa.int32(), 64: pa.int64()}.get(bits)
-    if all(map(types.is_floating, pair)):
-        return max(pair, key=lambda type_: type_.bit_width)
-    if all(types.is_integer(type_) or types.is_floating(type_) for type_ in pair):
-        whole, real = pair if types.is_integer(one) else (two, one)
-        # A column of integers is one of floats wherever pandas met a gap. The few that no float holds do not conform.
-        return pa.float32() if real.bit_width <= 32 and whole.bit_width <= 16 else pa.float64()
-    if all(map(types.is_decimal, pair)):
-        scale = max(type_.scale for type_ in pair)
-        precision = scale + max(type_.precision - type_.scale for type_ in pair)
-        return pa.decimal128(precision, scale) if precision <= _DIGITS else None
-    return None
-
-
-def _time(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
-    pair = (one, two)
+    if types.is_timestamp(one) and types.is_timestamp(two):
+        if (one.tz is None) != (two.tz is None):
+            return None
+        zone = one.tz if one.tz == two.tz else "UTC"
+        pair = (pa.timestamp(one.unit, zone), pa.timestamp(two.unit, zone))
+    if not any(all(map(is_kind, pair)) for is_kind in _KINDS):
+        return None
     if all(map(types.is_date, pair)):
         return pa.date32()
-    if not any(all(map(is_kind, pair)) for is_kind in (types.is_timestamp, types.is_time, types.is_duration)):
+    # A column of integers is one of floats wherever pandas met a gap. The few that no float holds do not conform.
+    schemas = [pa.schema([("", type_)]) for type_ in pair]
+    both = pa.unify_schemas(schemas, promote_options="permissive").field(0).type
+    if types.is_signed_integer(both) and pa.uint64() in pair:
         return None
-    unit = max((type_.unit for type_ in pair), key=_UNITS.index)
-    if types.is_duration(one):
-        return pa.duration(unit)
-    if types.is_time(one):
-        return pa.time64(unit) if unit in ("us", "ns") else pa.time32(unit)
-    if (one.tz is None) != (two.tz is None):
-        return None
-    return pa.timestamp(unit, one.tz if one.tz == two.tz else "UTC")
+    return None if types.is_decimal256(both) else both
 
 
 def _nested(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
