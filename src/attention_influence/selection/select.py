@@ -20,7 +20,7 @@ from attention_influence.selection.output.columns import added_names
 from attention_influence.selection.output.dataset import check_format, write_dataset, write_part
 from attention_influence.selection.output.layout import Layout, lay_out
 from attention_influence.selection.output.manifest import MANIFEST, write_manifest
-from attention_influence.selection.output.parts import Output, OutputFormat, Part, ShardSet, parts_of
+from attention_influence.selection.output.parts import Output, OutputFormat, Part, WrittenPart, parts_of
 from attention_influence.selection.output.staging import DONE_MARK, StagedFolder, Staging, check_target, staged
 from attention_influence.selection.ranking.ranking import Ranking, open_ranking
 from attention_influence.selection.ranking.temperature import Draw, drawn, standard_deviations
@@ -201,7 +201,7 @@ def _write(
     repetition: tuple[Repetition, ...],
     sources: Mapping[str, Source],
     layout: Layout | None,
-    spread: Callable[[Iterator[Part]], Iterator[list[ShardSet]]],
+    spread: Callable[[Iterator[Part]], Iterator[WrittenPart]],
     overwrite: bool,
 ) -> Selection:
     """The selection, published: a dataset as `layout` says, or without it a manifest."""
@@ -213,7 +213,7 @@ def _write(
         sets: dict[str, dict[str, str]] = {}
         if layout is not None:
             parts = parts_of(chosen, sources, layout.output, staging.parts)
-            sets = write_dataset(parts, spread, layout.kinds, selected)
+            sets = write_dataset(spread(parts), layout.kinds, selected)
             warnings += [*layout.warnings, *layout.unexpected(sets)]
         moved = {file: name for files in sets.values() for file, name in files.items()}
         whole = staging.whole(moved)

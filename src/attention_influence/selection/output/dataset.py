@@ -1,11 +1,9 @@
 """The chosen rows as a dataset: their own columns and order, plus their score and rank."""
 
 import base64
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple, get_args
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +16,7 @@ from attention_influence.corpus.sources import Source
 from attention_influence.errors import CorpusError, UsageError
 from attention_influence.selection.output.columns import with_columns, with_keys
 from attention_influence.selection.output.json_table import lines_of, table_of
-from attention_influence.selection.output.parts import Output, OutputFormat, Part, ShardSet
+from attention_influence.selection.output.parts import Output, OutputFormat, Part, WrittenPart
 from attention_influence.selection.output.schemas import conformed, unique_names
 from attention_influence.selection.output.shards import LineShards, ParquetShards
 from attention_influence.selection.output.staging import StagedFolder
@@ -27,6 +25,7 @@ LINES = "lines"
 """The kind of all shards of lines, however they are compressed: readers look at the names."""
 OUTPUT_FORMATS: tuple[str, ...] = get_args(OutputFormat)
 
+Rows = npt.NDArray[np.int64]
 Inferred = tuple[list[tuple[str, pa.Schema]], str | None]
 """(URL of a file of JSON lines, a schema that some of its rows have); or the reason why they have none."""
 
@@ -35,55 +34,45 @@ _LINES_AT_A_TIME = 1024
 _LINE_BYTES_AT_A_TIME = 16 << 20
 
 
-class _Run(NamedTuple):
-    """Chosen rows of one source, ascending, and what is added to each."""
+class _Shards:
+    """The open shards of a part: a set for each Parquet schema and for each compression of lines."""
 
-    source: Source
-    rows: npt.NDArray[np.int64]
-    added: pa.Table
+    def __init__(self, folder: StagedFolder, output: Output) -> None:
+        self.output = output
+        self._folder = folder
+        self._parquet: dict[str, ParquetShards] = {}
+        self._lines: dict[Compression | None, LineShards] = {}
+        self._all: list[tuple[str, ParquetShards | LineShards]] = []
+        """(kind, shards)"""
 
-
-@dataclass
-class _ShardSets:
-    """The open sets of shards: one for each Parquet schema, one for each compression of lines."""
-
-    folder: StagedFolder
-    output: Output
-    parquet: dict[str, ParquetShards] = field(default_factory=dict)
-    lines: dict[Compression | None, LineShards] = field(default_factory=dict)
-    all: list[tuple[str, ParquetShards | LineShards]] = field(default_factory=list)
-    """Kind, shards"""
-
-    def write(self, table: pa.Table, added: pa.Table) -> None:
+    def write_table(self, table: pa.Table, added: pa.Table) -> None:
         """Rows, into the first of the output's schemas that they fit, else in the columns that they have."""
         for place, schema in enumerate(self.output.schemas):
             if (same := conformed(table, schema)) is not None:
-                self._of_schema(kind_of_schema(place), with_columns(same, added))
-                return
-        table = with_columns(table, added)
-        self._of_schema(f"parquet {base64.b64encode(table.schema.serialize()).decode()}", table)
+                kind, table = kind_of_schema(place), with_columns(same, added)
+                break
+        else:
+            table = with_columns(table, added)
+            kind = f"parquet {base64.b64encode(table.schema.serialize()).decode()}"
+        if kind not in self._parquet:
+            self._parquet[kind] = ParquetShards(self._folder, *self._next(), table.schema)
+            self._all.append((kind, self._parquet[kind]))
+        self._parquet[kind].write(table)
 
-    def of_compression(self, compression: Compression | None) -> LineShards:
-        if compression not in self.lines:
-            self.lines[compression] = LineShards(self.folder, self._prefix(), compression, self.output.shard_bytes)
-            self.all.append((LINES, self.lines[compression]))
-        return self.lines[compression]
+    def write_lines(self, lines: Sequence[bytes], compression: Compression | None) -> None:
+        if compression not in self._lines:
+            self._lines[compression] = LineShards(self._folder, *self._next(), compression)
+            self._all.append((LINES, self._lines[compression]))
+        self._lines[compression].write(lines)
 
-    def close(self) -> list[ShardSet]:
-        """All sets, written to their ends."""
-        for _, shards in self.all:
+    def close(self) -> list[tuple[str, str]]:
+        """(kind, name) of all files, written to their ends."""
+        for _, shards in self._all:
             shards.close()
-        return [ShardSet(kind, shards.files) for kind, shards in self.all]
+        return [(kind, file) for kind, shards in self._all for file in shards.files]
 
-    def _of_schema(self, kind: str, table: pa.Table) -> None:
-        if kind not in self.parquet:
-            shards = ParquetShards(self.folder, self._prefix(), table.schema, self.output.shard_bytes)
-            self.parquet[kind] = shards
-            self.all.append((kind, shards))
-        self.parquet[kind].write(table)
-
-    def _prefix(self) -> str:
-        return f"{len(self.all)}"
+    def _next(self) -> tuple[str, int]:
+        return str(len(self._all)), self.output.shard_bytes
 
 
 def kind_of_schema(place: int) -> str:
@@ -100,32 +89,19 @@ def check_format(name: str | None, shard_bytes: int) -> None:
 
 
 def write_dataset(
-    parts: Iterator[Part],
-    spread: Callable[[Iterator[Part]], Iterator[list[ShardSet]]],
-    kinds: Sequence[str],
-    progress: Callable[[float], None],
+    parts: Iterable[WrittenPart], kinds: Sequence[str], progress: Callable[[float], None]
 ) -> dict[str, dict[str, str]]:
     """For each kind of shards, its files: name under the folder of the parts → name in the dataset.
 
-    `spread` calls `write_part` with each part; `kinds` come first; `progress` is told of the documents written.
+    `kinds` come first; `progress` is told of the documents written.
     """
-    named: deque[tuple[str, int]] = deque()
-
-    def noted() -> Iterator[Part]:
-        for part in parts:
-            named.append((part.name, len(part.rows)))
-            yield part
-
     sets: dict[str, dict[str, str]] = {kind: {} for kind in kinds}
-    for written in spread(noted()):
-        part_name, documents = named.popleft()
-        for shards in written:
-            of_kind = sets.setdefault(shards.kind, {})
-            folder = folder_of([*sets].index(shards.kind))
-            for file in shards.files:
-                ending = file.partition(".")[2]
-                of_kind[f"{part_name}/{file}"] = f"{folder}/{len(of_kind):05d}.{ending}"
-        progress(documents)
+    for part in parts:
+        for kind, file in part.files:
+            of_kind = sets.setdefault(kind, {})
+            folder = folder_of([*sets].index(kind))
+            of_kind[f"{part.name}/{file}"] = f"{folder}/{len(of_kind):05d}.{file.partition('.')[2]}"
+        progress(part.documents)
     return {kind: files for kind, files in sets.items() if files}
 
 
@@ -149,51 +125,49 @@ def inferred_schemas(part: Part) -> Inferred:
     return [(url, schema) for (url, _), schema in found.items()], None
 
 
-def write_part(part: Part) -> list[ShardSet]:
+def write_part(part: Part) -> WrittenPart:
     """The files of a part, in its folder; those that are there already if it was finished before.
 
     Rows come by source and then in the source's order. Raises CorpusError when a row cannot be read or written.
     """
-    if (sets := part.finished()) is not None:
-        return sets
-    shards = _ShardSets(part.folder(), part.output)
-    for run in _runs(part):
-        if run.source.format == "parquet":
-            _write_table_rows(run, shards)
-        else:
-            _write_lines(run, shards)
-    sets = shards.close()
-    part.finish(sets)
-    return sets
+    if (written := part.finished()) is not None:
+        return written
+    shards = _Shards(part.folder(), part.output)
+    for source, rows in _of_sources(part):
+        value = [rows["value"]] if len(part.output.added) > 2 else []
+        added = pa.table([rows["influence"], *value, rows["rank"]], names=list(part.output.added))
+        write = _write_table_rows if source.format == "parquet" else _write_lines
+        write(source, rows["row"].to_numpy(), added, shards)
+    return part.finish(shards.close())
 
 
-def _write_table_rows(run: _Run, sets: _ShardSets) -> None:
+def _write_table_rows(source: Source, rows: Rows, added: pa.Table, shards: _Shards) -> None:
+    """Rows of a Parquet file, ascending, with what is added to each."""
     done = 0
-    for rows, table in parquet_rows_at(run.source, run.rows):
+    for some, table in parquet_rows_at(source, rows):
         table = table.rename_columns(unique_names(table.column_names))
-        added = run.added.slice(done, len(rows))
-        done += len(rows)
-        if sets.output.format in (None, "parquet"):
-            sets.write(table, added)
+        of_some = added.slice(done, len(some))
+        done += len(some)
+        if shards.output.format in (None, "parquet"):
+            shards.write_table(table, of_some)
         else:
-            lines = lines_of(with_columns(table, added))
-            sets.of_compression(_COMPRESSIONS[sets.output.format]).write(lines)
+            shards.write_lines(lines_of(with_columns(table, of_some)), _COMPRESSIONS[shards.output.format])
 
 
-def _write_lines(run: _Run, sets: _ShardSets) -> None:
+def _write_lines(source: Source, rows: Rows, added: pa.Table, shards: _Shards) -> None:
     done = 0
-    target = sets.output.format
-    for lines in _line_batches(run.source, run.rows):
-        added = run.added.slice(done, len(lines))
+    target = shards.output.format
+    for lines in _line_batches(source, rows):
+        of_some = added.slice(done, len(lines))
         done += len(lines)
         if target == "parquet":
-            sets.write(table_of(lines, run.source.url), added)
+            shards.write_table(table_of(lines, source.url), of_some)
         else:
-            compression = run.source.compression if target is None else _COMPRESSIONS[target]
-            sets.of_compression(compression).write(with_keys(run.source, lines, added))
+            compression = source.compression if target is None else _COMPRESSIONS[target]
+            shards.write_lines(with_keys(source, lines, of_some), compression)
 
 
-def _line_batches(source: Source, rows: npt.NDArray[np.int64]) -> Iterator[list[bytes]]:
+def _line_batches(source: Source, rows: Rows) -> Iterator[list[bytes]]:
     lines: list[bytes] = []
     size = 0
     for _, line in json_lines_at(source, rows.tolist()):
@@ -204,14 +178,6 @@ def _line_batches(source: Source, rows: npt.NDArray[np.int64]) -> Iterator[list[
             lines, size = [], 0
     if lines:
         yield lines
-
-
-def _runs(part: Part) -> Iterator[_Run]:
-    """The chosen rows source by source."""
-    for source, rows in _of_sources(part):
-        value = [rows["value"]] if len(part.output.added) > 2 else []
-        added = pa.table([rows["influence"], *value, rows["rank"]], names=list(part.output.added))
-        yield _Run(source, rows["row"].to_numpy(), added)
 
 
 def _of_sources(part: Part) -> Iterator[tuple[Source, pa.Table]]:

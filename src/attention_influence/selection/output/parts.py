@@ -9,7 +9,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -49,13 +49,13 @@ class Output:
 
 
 @dataclass(frozen=True)
-class ShardSet:
-    """Files of rows that fit together: of one Parquet schema, or lines."""
+class WrittenPart:
+    """The files of a finished part."""
 
-    kind: str
-    """Equal for sets that can be joined."""
-    files: list[str]
-    """Under the part's folder."""
+    name: str
+    documents: int
+    files: list[tuple[str, str]]
+    """(kind, name under the part's folder); files of one kind fit together: they have one Parquet schema, or lines."""
 
 
 @dataclass(frozen=True)
@@ -74,22 +74,19 @@ class Part:
         """Where its files are written."""
         return StagedFolder(*open_filesystem(f"{self.staging}/{self.name}"))
 
-    def finished(self) -> list[ShardSet] | None:
+    def finished(self) -> WrittenPart | None:
         """What was written of it, None if it is not finished."""
-        filesystem, path = open_filesystem(self._mark())
+        filesystem, path = open_filesystem(f"{self.staging}/{self.name}.json")
         try:
-            return [ShardSet(**record) for record in json.loads(filesystem.cat_file(path))]
+            return WrittenPart(self.name, len(self.rows), json.loads(filesystem.cat_file(path)))
         except FileNotFoundError:
             return None
 
-    def finish(self, sets: list[ShardSet]) -> None:
-        """Marks it as finished, its files on disk."""
+    def finish(self, files: list[tuple[str, str]]) -> WrittenPart:
+        """Marks it as finished, its files (kind, name) on disk."""
         self.folder().flush()
-        content = json.dumps([asdict(shards) for shards in sets]).encode()
-        write_result(self._mark(), content)
-
-    def _mark(self) -> str:
-        return f"{self.staging}/{self.name}.json"
+        write_result(f"{self.staging}/{self.name}.json", json.dumps(files).encode())
+        return WrittenPart(self.name, len(self.rows), files)
 
 
 def parts_of(chosen: ChosenRows, sources: Mapping[str, Source], output: Output, staging: str) -> Iterator[Part]:
