@@ -6,12 +6,13 @@ For work that needs no model; units of a score store have engines of their own.
 import multiprocessing
 import os
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from typing import Any, TypeVar
 
+from attention_influence.concurrency import in_order
 from attention_influence.errors import AttentionInfluenceError
 from attention_influence.runs.ray_cluster import ray_cluster
 
@@ -28,15 +29,9 @@ def over_processes(do: Callable[[Task], Result], tasks: Iterable[Task], workers:
         yield from map(do, tasks)
         return
     context = multiprocessing.get_context("spawn")
-    waiting: deque[Future[Result]] = deque()
     with ProcessPoolExecutor(workers, context, _follow, (os.getpid(),)) as pool:
         try:
-            for task in tasks:
-                waiting.append(pool.submit(do, task))
-                if len(waiting) > workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
+            yield from in_order(lambda task: pool.submit(do, task).result, tasks, workers)
         except BrokenProcessPool as error:
             raise AttentionInfluenceError(
                 f"one of {workers} workers died (often too little memory). What was finished is kept; run the same "
@@ -56,13 +51,7 @@ def over_ray(
     with ray_cluster(address) as ray:
         at_once = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
         remote = ray.remote(num_cpus=1, max_retries=-1)(do)
-        waiting: deque[Any] = deque()
-        for task in tasks:
-            if len(waiting) == at_once:
-                yield _of_ray(ray, waiting.popleft())
-            waiting.append(remote.remote(task))
-        while waiting:
-            yield _of_ray(ray, waiting.popleft())
+        yield from in_order(lambda task: partial(_of_ray, ray, remote.remote(task)), tasks, at_once - 1)
 
 
 def follow_parent(parent: int) -> None:

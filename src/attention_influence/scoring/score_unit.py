@@ -7,13 +7,13 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
+from attention_influence.concurrency import ahead
 from attention_influence.corpus.read import read_rows
 from attention_influence.corpus.rows import Columns, Row
 from attention_influence.corpus.slices import Slice
 from attention_influence.errors import CorpusError, TooManyBadRows
 from attention_influence.scoring.document_score import DocumentScore
 from attention_influence.scoring.lots import in_lots
-from attention_influence.scoring.prefetch import ahead
 from attention_influence.scoring.scorer import Scorer
 from attention_influence.store.plan import Unit, must_be_unchanged
 from attention_influence.store.schema import SCORE_SCHEMA

@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from attention_influence.concurrency import in_threads
 from attention_influence.errors import StoreError
 from attention_influence.selection.cutting.count import Counts, tokens_of
 from attention_influence.selection.cutting.histogram import Integers
 from attention_influence.selection.ranking.keys import Keys, hashes_of_rows, source_seeds, value_digits
 from attention_influence.selection.ranking.ranking import Ranking
-from attention_influence.store.passes import in_threads, over_units
+from attention_influence.store.passes import over_units
 from attention_influence.store.reader import ScoreStore
 
 # Domains are sorted together until they have so many rows.

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from attention_influence.scoring.prefetch import ahead
+from attention_influence.concurrency import ahead
 from attention_influence.selection.cutting.chosen import ChosenRows
 from attention_influence.selection.output.staging import StagedFolder
 

@@ -7,11 +7,9 @@ next. Towards 0 the draw becomes the hard cut, far above 1 a draw at random.
 """
 
 import math
-import threading
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +20,10 @@ from attention_influence.selection.ranking.ranking import Ranking
 from attention_influence.store.passes import over_units
 from attention_influence.store.reader import ScoreStore
 
-# Integers hold every float64 times this power of two.
-_SCALE = 1200
-# The square of a larger value is no float64.
-_LARGEST = 1e150
+# Of a mean of float64 values, relative to it.
+_ROUNDING = 1e-13
+# Sums of squares of larger values may be no float64.
+_LARGEST = 1e140
 
 Array = npt.NDArray[np.float64]
 
@@ -67,50 +65,37 @@ def drawn(ranking: Ranking, draw: Draw) -> Ranking:
 
 
 def standard_deviations(store: ScoreStore, ranking: Ranking) -> dict[str, float]:
-    """Domain → standard deviation of the ranked documents' values; from exact sums, so that it is the same in whatever
-    order rows lie.
-    """
-    sums: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
-    lock = threading.Lock()
+    """Domain → standard deviation of the ranked documents' values; 0 where they differ by no more than rounding."""
 
-    def add(batches: Iterator[pa.RecordBatch]) -> None:
-        for batch in batches:
-            values = ranking.values(batch)
-            ranked = ranking.ranked(batch, values)
-            numbers = np.clip(_numbers(values)[ranked], -_LARGEST, _LARGEST)
-            domains = batch.column("domain").filter(pa.array(ranked)).dictionary_encode()
-            codes, names = domains.indices.to_numpy(), domains.dictionary.to_pylist()
-            figures = (np.bincount(codes, minlength=len(names)).tolist(), *_sums(codes, numbers, len(names)))
-            with lock:
-                for name, *of_domain in zip(names, *figures, strict=True):
-                    sums[name] = [before + more for before, more in zip(sums[name], of_domain, strict=True)]
+    def of_unit(batches: Iterator[pa.RecordBatch]) -> list[dict[str, Any]]:
+        return [of_domain for batch in batches for of_domain in of_batch(batch)]
 
-    for _ in over_units(store, ["domain", "influence", *ranking.columns], add):
-        pass
-    return {name: _deviation(*of_domain) for name, of_domain in sorted(sums.items()) if of_domain[0]}
+    def of_batch(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+        values = ranking.values(batch)
+        ranked = pa.array(ranking.ranked(batch, values))
+        columns = [batch.column("domain").cast(pa.string()), np.clip(_numbers(values), -_LARGEST, _LARGEST)]
+        by_domain = pa.table(columns, ["domain", "value"]).filter(ranked).group_by("domain", use_threads=False)
+        return by_domain.aggregate([("value", name) for name in ("count", "mean", "variance")]).to_pylist()
+
+    moments: dict[str, tuple[int, float, float]] = {}
+    for of_unit_domains in over_units(store, ["domain", "influence", *ranking.columns], of_unit):
+        for found in of_unit_domains:
+            count, mean, variance = (found[f"value_{name}"] for name in ("count", "mean", "variance"))
+            before = moments.get(found["domain"], (0, 0.0, 0.0))
+            moments[found["domain"]] = _together(before, (count, mean, count * variance))
+    return {name: _deviation(*of_domain) for name, of_domain in sorted(moments.items())}
 
 
-def _deviation(count: int, total: int, squares: int) -> float:
-    mean = Fraction(total, count << _SCALE)
-    return math.sqrt(max(Fraction(squares, count << _SCALE) - mean * mean, Fraction(0)))
+def _together(one: tuple[int, float, float], two: tuple[int, float, float]) -> tuple[int, float, float]:
+    """(count, mean, sum of squared differences from the mean) of two sets of values (Chan et al. 1979)."""
+    count, apart = one[0] + two[0], two[1] - one[1]
+    return count, one[1] + apart * two[0] / count, one[2] + two[2] + apart * apart * one[0] * two[0] / count
 
 
-def _sums(codes: npt.NDArray[np.int32], numbers: Array, count: int) -> tuple[list[int], list[int]]:
-    """By code, the exact sums of the numbers and of their (rounded) squares, times 2 ** _SCALE."""
-    return _sum(codes, numbers, count), _sum(codes, numbers * numbers, count)
-
-
-def _sum(codes: npt.NDArray[np.int32], numbers: Array, count: int) -> list[int]:
-    mantissas, exponents = np.frexp(numbers)
-    whole = (mantissas * 2.0**53).astype(np.int64)
-    keys, inverse = np.unique(codes.astype(np.int64) * 4096 + exponents + 2048, return_inverse=True)
-    # Halves of 27 bits and less: a batch's sums of them are exact in float64.
-    low = np.bincount(inverse, weights=whole & ((1 << 26) - 1), minlength=len(keys))
-    high = np.bincount(inverse, weights=whole >> 26, minlength=len(keys))
-    sums = [0] * count
-    for key, small, large in zip(keys.tolist(), low.tolist(), high.tolist(), strict=True):
-        sums[key // 4096] += ((int(large) << 26) + int(small)) << (key % 4096 - 2048 + _SCALE - 53)
-    return sums
+def _deviation(count: int, mean: float, squares: float) -> float:
+    deviation = math.sqrt(squares / count)
+    # Values that are all the same have a mean that is rounded.
+    return deviation if deviation > _ROUNDING * abs(mean) else 0.0
 
 
 def _numbers(values: pa.Array) -> Array:
