@@ -1,12 +1,12 @@
 """`annotate`: one more column of a score store: of the corpus, of other files, or made by a quality classifier."""
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from attention_influence.commands.result import Result, table
@@ -32,6 +32,7 @@ from attention_influence.store.columns.number_files import NumberFiles
 from attention_influence.store.plan import Unit
 from attention_influence.store.reader import ScoreStore, open_store, unit_name
 from attention_influence.store.run import RunStore, open_run
+from attention_influence.store.summary import total_by_domain
 
 _CLASSIFIER = "classifier.npz"
 _EXAMPLES = "training_examples"
@@ -48,7 +49,7 @@ def annotate(config: AnnotateConfig) -> Result:
     column = _begin(config, store, source)
     remove_unfinished(column.folder)
     refused = _complete(store, column)
-    data, lines = _figures(open_store(store.url), column.name)
+    data, lines = _statistics(open_store(store.url), column.name)
     data |= {"definition": dict(column.definition), "refused": refused, "units_planned": len(store.units)}
     lines = [*_of_classifier(column.definition.get("classifier")), *lines]
     if data["units"] < len(store.units):
@@ -74,14 +75,8 @@ def _source(config: AnnotateConfig) -> dict[str, Any] | None:
         return NumberFiles(files, config.column, config.join_on, config.id_column).to_json()
     if config.positive and config.negative and config.column is None and not config.join:
         return {
-            "positive": [
-                _identity(s.name, s.size, s.version)
-                for s in list_sources(config.positive, needed=config.text_column).sources
-            ],
-            "negative": [
-                _identity(s.name, s.size, s.version)
-                for s in list_sources(config.negative, needed=config.text_column).sources
-            ],
+            "positive": _identities(config.positive, config.text_column),
+            "negative": _identities(config.negative, config.text_column),
             "text_column": config.text_column,
             "max_examples": config.max_examples,
             "seed": config.seed,
@@ -91,8 +86,9 @@ def _source(config: AnnotateConfig) -> dict[str, Any] | None:
     raise UsageError(f"Say where the numbers come from: {_SOURCES}; none of them, to resume a column that was begun.")
 
 
-def _identity(name: str, size: int, version: str) -> dict[str, Any]:
-    return {"name": name, "size": size, "version": version}
+def _identities(inputs: Sequence[str], text_column: str) -> list[dict[str, Any]]:
+    sources = list_sources(inputs, needed=text_column).sources
+    return [{"name": source.name, "size": source.size, "version": source.version} for source in sources]
 
 
 def _begin(config: AnnotateConfig, store: RunStore, source: Mapping[str, Any] | None) -> AddedColumn:
@@ -175,54 +171,44 @@ def _numbers_of(store: RunStore, column: AddedColumn, counts: Counter[str]) -> N
     return text_numbers(Columns.from_json(store.run["columns"]), probabilities)
 
 
-def _figures(store: ScoreStore, name: str) -> tuple[dict[str, Any], list[str]]:
+def _statistics(store: ScoreStore, name: str) -> tuple[dict[str, Any], list[str]]:
     """What the column holds by domain, and rows without a number by reason, of the units that have it."""
     column = store.added[name]
-    units = {unit: unit_name(unit) for unit in store.units}
-    having = replace(store, units=tuple(unit for unit, bare in units.items() if bare in column.units))
-    domains: dict[str, tuple[int, int, float, float, float]] = {}
-    for batch in having.batches(["domain", name]):
-        counted = pa.Table.from_batches([batch]).group_by("domain")
-        kinds = [("domain", "count"), (name, "count"), (name, "sum"), (name, "min"), (name, "max")]
-        for found in counted.aggregate(kinds).to_pylist():
-            rows, known, total, low, high = domains.get(found["domain"], (0, 0, 0.0, math.inf, -math.inf))
-            if found[f"{name}_count"]:
-                total += found[f"{name}_sum"]
-                low, high = min(low, found[f"{name}_min"]), max(high, found[f"{name}_max"])
-            counts = rows + found["domain_count"], known + found[f"{name}_count"]
-            domains[found["domain"]] = (*counts, total, low, high)
-    figures_of = [
-        {
-            "domain": domain,
-            "documents": rows,
-            "with_value": known,
-            "mean": total / known if known else None,
-            "lowest": low if known else None,
-            "highest": high if known else None,
-        }
-        for domain, (rows, known, total, low, high) in sorted(domains.items())
-    ]
+    having = replace(store, units=tuple(unit for unit in store.units if unit_name(unit) in column.units))
+    domains = total_by_domain(
+        map(_counted, having.batches(["domain", name])),
+        {"documents": "sum", "with_value": "sum", "mean": "sum", "lowest": "min", "highest": "max"},
+    )
+    for of_domain in domains:
+        of_domain["mean"] = of_domain["mean"] / of_domain["with_value"] if of_domain["with_value"] else None
     without: Counter[str] = Counter()
     examples = 0
-    for unit, about in column.records().items():
-        if unit in units.values():
-            without.update(about["without"])
-            examples += about.get(_EXAMPLES, 0)
+    records = column.records()
+    for about in (records[unit] for unit in map(unit_name, having.units)):
+        without.update(about["without"])
+        examples += about.get(_EXAMPLES, 0)
     data: dict[str, Any] = {
         "column": name,
         "units": len(having.units),
-        "with_value": sum(of_domain["with_value"] for of_domain in figures_of),
+        "with_value": sum(of_domain["with_value"] for of_domain in domains),
         "without": dict(without),
-        "domains": figures_of,
+        "domains": domains,
     }
     headings = ("domain", "documents", "with a number", "mean", "lowest", "highest")
-    lines = [table(headings, [tuple(of_domain.values()) for of_domain in figures_of])]
+    lines = [table(headings, [tuple(of_domain.values()) for of_domain in domains])]
     if without:
         lines.append("rows without a number: " + ", ".join(f"{count:,} {reason}" for reason, count in without.items()))
     if "classifier" in column.definition:
         data[_EXAMPLES] = examples
         lines.append(f"{examples:,} documents are training examples of the classifier; their scores are optimistic")
     return data, lines
+
+
+def _counted(batch: pa.RecordBatch) -> pa.Table:
+    domain, values = batch.columns
+    with_value = values.is_valid().cast(pa.int64())
+    columns = {"documents": pa.array(np.ones(len(batch), np.int64)), "with_value": with_value}
+    return pa.table({"domain": domain, **columns, **dict.fromkeys(("mean", "lowest", "highest"), values)})
 
 
 def _of_classifier(made: Mapping[str, Any] | None) -> list[str]:

@@ -1,12 +1,10 @@
 """`demo`: the main job, from a model and four domains of text to a selection and a report."""
 
-import json
 import shutil
 import time
+from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
-
-import pyarrow.parquet as pq
+from pathlib import Path, PurePath
 
 from attention_influence.commands.detect import describe_heads, detect
 from attention_influence.commands.report import report
@@ -22,6 +20,7 @@ from attention_influence.report.store_statistics import read_store
 from attention_influence.selection.record import read_selection
 from attention_influence.storage.preflight import check_writable_folder
 from attention_influence.store.reader import open_store
+from attention_influence.store.run import open_run
 
 
 @dataclass(frozen=True)
@@ -100,21 +99,12 @@ def _domains(store: Path, selected: Path) -> str:
     parts = record.thresholds
     chosen = {name: (at.value, at.chosen) for name, at in parts.items() if at.value is not None}
     opened = open_store(str(store))
-    speed = _tokens_a_second(opened.units)
-    rows = [
-        (
-            domain.name,
-            domain.documents,
-            domain.tokens,
-            parts[domain.name].chosen,
-            parts[domain.name].tokens_chosen,
-            parts[domain.name].value,
-            domain.mean_kept,
-            domain.mean_dropped,
-            speed.get(domain.name),
-        )
-        for domain in read_store(opened, chosen).domains
-    ]
+    speed = _tokens_a_second(opened.url)
+    rows = []
+    for domain in read_store(opened, chosen).domains:
+        part = parts[domain.name]
+        kept = (part.chosen, part.tokens_chosen, part.value, domain.mean_kept, domain.mean_dropped)
+        rows.append((domain.name, domain.documents, domain.tokens, *kept, speed.get(domain.name)))
     headings = (
         *("domain", "documents", "tokens", "kept", "kept tokens", "threshold"),
         *("mean kept", "mean dropped", "tokens/s"),
@@ -122,16 +112,16 @@ def _domains(store: Path, selected: Path) -> str:
     return table(headings, rows)
 
 
-def _tokens_a_second(units: tuple[str, ...]) -> dict[str, int]:
-    """By domain, over the units that hold one domain only."""
-    tokens: dict[str, int] = {}
-    seconds: dict[str, float] = {}
-    for unit in units:
-        scores = pq.read_table(unit)
-        (domain, *others) = set(scores["domain"].to_pylist())
-        if others:
-            continue
-        about = json.loads(scores.schema.metadata[b"attention_influence"])
-        tokens[domain] = tokens.get(domain, 0) + sum(n or 0 for n in scores["n_tokens"].to_pylist())
-        seconds[domain] = seconds.get(domain, 0.0) + about["seconds"]
+def _tokens_a_second(store: str) -> dict[str, int]:
+    """By domain, over the units that hold one domain only; a domain is a file of the demo's corpus."""
+    run = open_run(store)
+    assert run is not None
+    tokens: Counter[str] = Counter()
+    seconds: Counter[str] = Counter()
+    records = run.records()
+    for unit in run.units:
+        domain, *others = {PurePath(part.source.name).stem for part in unit.slices}
+        if not others:
+            tokens[domain] += records[unit.name]["tokens"]
+            seconds[domain] += records[unit.name]["seconds"]
     return {domain: round(count / seconds[domain]) for domain, count in tokens.items() if seconds[domain] > 0}

@@ -8,9 +8,8 @@ from typing import Any
 from attention_influence.commands.loading import load
 from attention_influence.commands.result import Result, table
 from attention_influence.config import StabilityConfig
-from attention_influence.corpus import Columns, list_sources
-from attention_influence.corpus.sample import draw_slices, drawn_rows
-from attention_influence.corpus.texts import draw_texts
+from attention_influence.corpus import Columns
+from attention_influence.corpus.texts import draw_documents, draw_texts
 from attention_influence.errors import CorpusError, ProbeError, UsageError
 from attention_influence.evidence.share_sweep import SHARES, ShareScores, sweep_shares
 from attention_influence.evidence.stability import (
@@ -27,9 +26,8 @@ from attention_influence.heads.detect import Detection, Texts
 from attention_influence.heads.head_set import Head, as_matrix
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.progress import progress
-from attention_influence.storage.atomic_files import write_result
+from attention_influence.storage.atomic_files import write_json
 from attention_influence.storage.preflight import check_writable_file
-from attention_influence.storage.strict_json import strict_json
 from attention_influence.store.begin import library_versions
 
 _log = logging.getLogger(__name__)
@@ -90,7 +88,7 @@ def stability(config: StabilityConfig) -> Result:
         "probe_tokens": tokens,
         "versions": library_versions(),
     }
-    write_result(config.out, (strict_json(data, indent=1) + "\n").encode())
+    write_json(config.out, data)
     lines = [*_text(reference, variations, halves, sure), *_sweep_text(shares, config.share)]
     lines += [f"note: {note}" for note in notes]
     return Result("\n".join([*lines, f"written: {config.out}"]), data)
@@ -110,12 +108,7 @@ def _contexts(given: str) -> list[int]:
 
 def _sweep(config: StabilityConfig, model: LanguageModel, reference: ProbeRun) -> list[ShareScores]:
     columns = Columns(config.text_column, domain=config.domain_column)
-    drawn, _ = draw_slices(
-        list_sources(config.corpus, needed=config.text_column).sources, config.sample_tokens, config.seed
-    )
-    documents = [
-        (row.domain, row.text) for rows in drawn_rows(drawn, columns) for _, row in rows if row.text is not None
-    ]
+    documents = draw_documents(config.corpus, columns, config.sample_tokens, config.seed)
     if not documents:
         raise CorpusError("the sample holds no text to score; raise --sample-tokens, or check --text-column")
     scores = as_matrix(reference.scores_NLH.mean(0))
@@ -172,32 +165,12 @@ def _sweep_text(shares: Sequence[ShareScores], default: float) -> Iterator[str]:
     rows = []
     for one in shares:
         for d in one.domains:
-            correlation = _with_interval(d.spearman, d.spearman_interval)
-            top = _with_interval(d.top.share, d.top_interval)
-            cost = f"{one.passes:.2f}"
-            rows.append(
-                (
-                    f"{one.share:.0%}",
-                    one.heads,
-                    one.fork_layer,
-                    cost,
-                    d.domain,
-                    d.documents,
-                    correlation,
-                    top,
-                    d.top.chance,
-                )
-            )
+            values = (_with_interval(d.spearman, d.spearman_interval), _with_interval(d.top.share, d.top_interval))
+            cost = (f"{one.share:.0%}", one.heads, one.fork_layer, f"{one.passes:.2f}")
+            rows.append((*cost, d.domain, d.documents, *values, d.top.chance))
     headings = (
-        "share",
-        "heads",
-        "fork",
-        "passes",
-        "domain",
-        "documents",
-        "Spearman",
-        "overlap of the top 20%",
-        "by chance",
+        *("share", "heads", "fork", "passes", "domain", "documents"),
+        *("Spearman", "overlap of the top 20%", "by chance"),
     )
     yield table(headings, rows)
 

@@ -8,9 +8,8 @@ from attention_influence.commands.loading import load
 from attention_influence.commands.result import Result, table
 from attention_influence.commands.score import window_text
 from attention_influence.config import ValidateConfig
-from attention_influence.corpus import Columns, list_sources
-from attention_influence.corpus.sample import draw_slices, drawn_rows
-from attention_influence.corpus.texts import draw_texts
+from attention_influence.corpus import Columns
+from attention_influence.corpus.texts import draw_documents, draw_texts
 from attention_influence.errors import UsageError
 from attention_influence.evidence.documents import of_document
 from attention_influence.evidence.masking import conditions
@@ -22,9 +21,8 @@ from attention_influence.model.language_model import LanguageModel
 from attention_influence.progress import progress
 from attention_influence.report.figures.plots import save_changes
 from attention_influence.scoring.scorer import Scorer
-from attention_influence.storage.atomic_files import write_result
+from attention_influence.storage.atomic_files import write_json
 from attention_influence.storage.preflight import check_writable_file
-from attention_influence.storage.strict_json import strict_json
 from attention_influence.store.begin import library_versions
 from attention_influence.tasks.benchmarks import benchmark_names
 from attention_influence.tasks.items import read_items
@@ -68,7 +66,7 @@ def validate(config: ValidateConfig) -> Result:
         "tasks": [_to_json(figures) for figures in found],
         "warnings": warnings,
     }
-    write_result(config.out, (strict_json(data, indent=1) + "\n").encode())
+    write_json(config.out, data)
     save_changes(
         [figures.task for figures in found],
         {
@@ -91,21 +89,12 @@ def _questions(
     texts = draw_texts(config.sentences, config.text_column, _MOST_TEXTS, probe_seed)
     questions.add_probes(find_sentences(model, texts, probe_seed)[0], config.items_per_task, probe_seed)
     questions.add_tasks([IN_CONTEXT, *benchmarks], config.items_per_task, config.seed)
-    for domain, text in _documents(config):
-        questions.add(f"text: {domain}", of_document(text, model.tokens, context))
+    if config.corpus:
+        columns = Columns(config.text_column, domain=config.domain_column)
+        documents = draw_documents(config.corpus, columns, config.sample_tokens, config.seed)
+        for domain, text in sorted(set(documents)):
+            questions.add(f"text: {domain}", of_document(text, model.tokens, context))
     return questions
-
-
-def _documents(config: ValidateConfig) -> Iterator[tuple[str, str]]:
-    """(domain, text) of a random sample of the corpus, each text once."""
-    if not config.corpus:
-        return
-    columns = Columns(config.text_column, domain=config.domain_column)
-    drawn, _ = draw_slices(
-        list_sources(config.corpus, needed=config.text_column).sources, config.sample_tokens, config.seed
-    )
-    rows = [row for rows in drawn_rows(drawn, columns) for _, row in rows]
-    yield from sorted({(row.domain, row.text) for row in rows if row.text is not None})
 
 
 def _warnings(found: Sequence[TaskFigures]) -> Iterator[str]:
@@ -133,18 +122,7 @@ def _text(found: Sequence[TaskFigures], notes: Sequence[str], warnings: Sequence
     yield "how much more masking the chosen heads costs than masking random ones of the same layers (mirror effect)"
     yield table(
         ("task", "items", "more loss", "95% interval", "less accuracy", "95% interval", "by loss"),
-        [
-            (
-                f.task,
-                f.items,
-                f.loss_excess.mean,
-                _range(f.loss_excess.interval),
-                f.accuracy_excess.mean,
-                _range(f.accuracy_excess.interval),
-                f.loss_excess.verdict,
-            )
-            for f in found
-        ],
+        [(f.task, f.items, *_excess(f.loss_excess), *_excess(f.accuracy_excess), f.loss_excess.verdict) for f in found],
     )
     yield from notes
     yield from (f"warning: {warning}" for warning in warnings)
@@ -155,6 +133,10 @@ def _cells(change: Change) -> tuple[object, ...]:
     several = len(change.draws) > 1
     draws = _range((min(change.draws), max(change.draws))) if several else None
     return change.mean, change.worse, _range(change.interval), draws
+
+
+def _excess(excess: Excess) -> tuple[object, ...]:
+    return excess.mean, _range(excess.interval)
 
 
 def _range(bounds: tuple[float, float] | None) -> str | None:

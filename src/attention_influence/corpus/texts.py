@@ -1,10 +1,10 @@
-"""Texts drawn from several inputs, an equal share from each."""
+"""Texts of a corpus, drawn at random."""
 
 import random
 from collections.abc import Sequence
 
 from attention_influence.corpus.rows import Columns
-from attention_influence.corpus.sample import sample_rows
+from attention_influence.corpus.sample import draw_slices, drawn_rows, sample_rows
 from attention_influence.corpus.sources import list_sources
 from attention_influence.progress import stage
 
@@ -32,3 +32,9 @@ def draw_texts(inputs: Sequence[str], text_column: str, most: int, seed: int) ->
             readable = [readable[at] for at in sorted(chosen)]
         texts[name] = readable
     return texts
+
+
+def draw_documents(inputs: Sequence[str], columns: Columns, tokens: int, seed: int) -> list[tuple[str, str]]:
+    """(domain, text) of a random sample of about `tokens` tokens, each row of the inputs equally likely to be in it."""
+    drawn, _ = draw_slices(list_sources(inputs, needed=columns.text).sources, tokens, seed)
+    return [(row.domain, row.text) for rows in drawn_rows(drawn, columns) for _, row in rows if row.text is not None]

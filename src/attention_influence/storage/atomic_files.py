@@ -6,16 +6,17 @@ import posixpath
 import stat
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fsspec.implementations.local import LocalFileSystem
 
 from attention_influence.errors import StorageError, StoreError
 from attention_influence.storage.errors import advice, is_storage_error, is_transient
 from attention_influence.storage.filesystems import open_filesystem
+from attention_influence.storage.strict_json import strict_json
 
 Answer = TypeVar("Answer")
 
@@ -80,6 +81,11 @@ def with_retries(do: Callable[[], Answer], what: str) -> Answer:
 def write_result(url: str, content: bytes) -> None:
     """What `write_atomically` does, tried again when a storage failure is transient. Raises StorageError."""
     with_retries(lambda: write_atomically(url, content), f"write {url}")
+
+
+def write_json(url: str, record: Mapping[str, Any]) -> None:
+    """Writes a record as `write_result` does, null in place of numbers that are not finite."""
+    write_result(url, (strict_json(dict(record), indent=1) + "\n").encode())
 
 
 def remove_unfinished(folder_url: str) -> None:

@@ -17,10 +17,9 @@ import fsspec
 import pyarrow as pa
 
 from attention_influence.errors import StoreError, UsageError
-from attention_influence.storage.atomic_files import remove, with_retries, write_result
+from attention_influence.storage.atomic_files import remove, with_retries, write_json
 from attention_influence.storage.errors import refused
 from attention_influence.storage.filesystems import open_filesystem, url_of
-from attention_influence.storage.strict_json import strict_json
 from attention_influence.store.schema import SCORE_SCHEMA
 from attention_influence.store.unit_files import UnitObjects
 
@@ -89,9 +88,7 @@ def check_name(name: str, reserved: Iterable[str] = ()) -> None:
 
 def define(store: str, name: str, definition: Mapping[str, Any]) -> AddedColumn:
     """The new added column of that name, without units yet."""
-    content = (strict_json(dict(definition), indent=1) + "\n").encode()
-    url = f"{store}/columns/{name}/{_DEFINITION}"
-    write_result(url, content)
+    write_json(f"{store}/columns/{name}/{_DEFINITION}", definition)
     return AddedColumn(store, name, definition, frozenset())
 
 
