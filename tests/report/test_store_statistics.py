@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from attention_influence.errors import StoreError
-from attention_influence.report.store_statistics import StoreFigures, read_store
+from attention_influence.report.store_statistics import StoreStatistics, read_store
 from attention_influence.store.reader import open_store
 
 from .stores import scored, unscored, write_store
 
 
-def figures_of(store: Path, cuts: dict[str, tuple[float, int]]) -> StoreFigures:
+def figures_of(store: Path, cuts: dict[str, tuple[float, int]]) -> StoreStatistics:
     return read_store(open_store(str(store)), cuts)
 
 

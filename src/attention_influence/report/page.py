@@ -32,7 +32,7 @@ from attention_influence.report.sections.reading import Examples, choose_example
 from attention_influence.report.sections.score import score_section
 from attention_influence.report.sections.summary import summary_section
 from attention_influence.report.sections.words import Texts, words_section
-from attention_influence.report.store_statistics import StoreFigures, read_store
+from attention_influence.report.store_statistics import StoreStatistics, read_store
 from attention_influence.report.texts import Key, texts_at
 from attention_influence.report.visible import label, visible
 from attention_influence.selection.record import SelectionRecord, read_selection
@@ -176,7 +176,7 @@ def _read(sample: Sample, members: Sequence[int], text_of: TextOf) -> Texts:
     return Texts(np.array(list(texts), dtype=np.int64), tuple(texts.values()), counts, words)
 
 
-def _own_warnings(scores: ScoreStore, figures: StoreFigures, selected: SelectionRecord | None) -> Iterator[str]:
+def _own_warnings(scores: ScoreStore, figures: StoreStatistics, selected: SelectionRecord | None) -> Iterator[str]:
     planned, done = scores.n_planned, len(scores.units)
     if done < planned:
         yield f"Scoring is not finished: the statistics cover {done} of {planned} units; resume it."

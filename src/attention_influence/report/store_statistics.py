@@ -1,4 +1,4 @@
-"""What a report says of a score store: figures by domain, and the documents at both ends. Nothing is read whole.
+"""What a report says of a score store: statistics by domain, and the documents at both ends. Nothing is read whole.
 
 Influence is compared within one domain only, and null or non-finite influence is counted and never ranked.
 """
@@ -79,7 +79,7 @@ class Domain:
 
 
 @dataclass(frozen=True)
-class StoreFigures:
+class StoreStatistics:
     """All domains in order of their names, and how many rows of each have no score, or are flagged, and why."""
 
     domains: tuple[Domain, ...]
@@ -89,8 +89,8 @@ class StoreFigures:
     """(domain, flag, rows); a row with two flags counts under each."""
 
 
-def read_store(store: ScoreStore, cuts: Mapping[str, tuple[float, int]]) -> StoreFigures:
-    """The figures of the finished units of `store`.
+def read_store(store: ScoreStore, cuts: Mapping[str, tuple[float, int]]) -> StoreStatistics:
+    """The statistics of the finished units of `store`.
 
     `cuts` holds, for domains with a selection, the lowest chosen influence and the number of chosen documents.
     Raises StoreError when a unit is not readable as scores.
@@ -101,8 +101,15 @@ def read_store(store: ScoreStore, cuts: Mapping[str, tuple[float, int]]) -> Stor
             fill(database, "scores", schema, (pa.Table.from_batches([rows]) for rows in store.batches(_COLUMNS)))
             database.execute("CREATE VIEW ranked AS SELECT * FROM scores WHERE isfinite(influence)")
             totals = _totals(database, cuts)
-            detailed = _detailed(database, totals, cuts)
-            domains = tuple(_domain(total, detailed) for total in totals)
+            largest = sorted((-ranked, name) for name, _, _, ranked, *_ in totals if ranked)[:DETAILED]
+            database.register("shown", pa.table({"domain": pa.array([name for _, name in largest], pa.string())}))
+            histograms = _histograms(database, cuts)
+            highest = _documents(database, "max", ">=", "DESC", EXAMPLES)
+            lowest = _documents(database, "min", "<=", "ASC", 2 * EXAMPLES)
+            domains = tuple(
+                _domain(total, histograms.get(name), highest.get(name, ()), lowest.get(name, ()))
+                for name, total in ((total[0], total) for total in totals)
+            )
             unscored = database.execute(
                 "SELECT domain, coalesce(reason, flag, 'no finite influence') AS why, count(*) AS rows FROM scores"
                 " WHERE influence IS NULL OR NOT isfinite(influence) GROUP BY ALL ORDER BY rows DESC, domain, why"
@@ -116,39 +123,33 @@ def read_store(store: ScoreStore, cuts: Mapping[str, tuple[float, int]]) -> Stor
         raise StoreError(
             f"{store.url}: a unit of the score store cannot be read ({error}). Delete it and resume scoring."
         ) from error
-    return StoreFigures(domains, tuple(unscored), tuple(flagged))
-
-
-@dataclass(frozen=True)
-class _Detailed:
-    """Of the domains that a page may show one by one."""
-
-    highest: Mapping[str, list[Document]]
-    lowest: Mapping[str, list[Document]]
-    histograms: Mapping[str, Histogram]
+    return StoreStatistics(domains, tuple(unscored), tuple(flagged))
 
 
 def _totals(database: Any, cuts: Mapping[str, tuple[float, int]]) -> list[tuple[Any, ...]]:
-    """(domain, documents, tokens, ranked, sum of influence, ranked above the cut, their sum, threshold, chosen)."""
+    """(name, documents, tokens, ranked, mean, mean of the kept, mean of the dropped) of each domain."""
     table = {
         "domain": pa.array(cuts, pa.string()),
         "threshold": pa.array([threshold for threshold, _ in cuts.values()], pa.float32()),
         "chosen": pa.array([chosen for _, chosen in cuts.values()], pa.int64()),
     }
     database.register("cuts", pa.table(table))
+    # Of several documents exactly at the threshold only some may be chosen; all of them have the same influence.
     rows: list[tuple[Any, ...]] = database.execute(
-        "SELECT domain, count(*), coalesce(sum(n_tokens), 0)::BIGINT, count(*) FILTER (isfinite(influence)),"
-        " coalesce(sum(influence) FILTER (isfinite(influence)), 0.0),"
-        " count(*) FILTER (isfinite(influence) AND influence > threshold),"
-        " coalesce(sum(influence) FILTER (isfinite(influence) AND influence > threshold), 0.0), threshold, chosen"
-        " FROM scores LEFT JOIN cuts USING (domain) GROUP BY domain, threshold, chosen ORDER BY domain"
+        "WITH totals AS (SELECT domain, count(*) AS documents, coalesce(sum(n_tokens), 0)::BIGINT AS tokens,"
+        " count(*) FILTER (isfinite(influence)) AS ranked, sum(influence) FILTER (isfinite(influence)) AS summed,"
+        " count(*) FILTER (isfinite(influence) AND influence > threshold) AS above,"
+        " coalesce(sum(influence) FILTER (isfinite(influence) AND influence > threshold), 0.0) AS summed_above,"
+        " threshold::DOUBLE AS threshold, chosen FROM scores LEFT JOIN cuts USING (domain) GROUP BY ALL)"
+        " SELECT domain, documents, tokens, ranked, summed / nullif(ranked, 0), kept / nullif(chosen, 0),"
+        " CASE WHEN ranked > chosen THEN (summed - kept) / (ranked - chosen) END"
+        " FROM (SELECT *, summed_above + (chosen - above) * threshold AS kept FROM totals) ORDER BY domain"
     ).fetchall()
     return rows
 
 
-def _detailed(database: Any, totals: Sequence[tuple[Any, ...]], cuts: Mapping[str, tuple[float, int]]) -> _Detailed:
-    largest = sorted(((name, ranked) for name, _, _, ranked, *_ in totals if ranked), key=lambda one: (-one[1], one[0]))
-    database.register("shown", pa.table({"domain": pa.array([name for name, _ in largest[:DETAILED]], pa.string())}))
+def _histograms(database: Any, cuts: Mapping[str, tuple[float, int]]) -> dict[str, Histogram]:
+    """Of the domains that are shown."""
     steps: dict[str, list[tuple[int, int]]] = {}
     low, high = _BOUNDS
     for name, step, count in database.execute(
@@ -156,36 +157,15 @@ def _detailed(database: Any, totals: Sequence[tuple[Any, ...]], cuts: Mapping[st
         " FROM ranked SEMI JOIN shown USING (domain) GROUP BY domain, step ORDER BY domain, step"
     ).fetchall():
         steps.setdefault(name, []).append((step, count))
-    return _Detailed(
-        _documents(database, "max", ">=", "DESC", EXAMPLES),
-        _documents(database, "min", "<=", "ASC", 2 * EXAMPLES),
-        {name: _histogram(of_domain, cuts[name][0] if name in cuts else None) for name, of_domain in steps.items()},
-    )
+    return {name: _histogram(of_domain, cuts[name][0] if name in cuts else None) for name, of_domain in steps.items()}
 
 
-def _domain(total: tuple[Any, ...], detailed: _Detailed) -> Domain:
-    name, documents, tokens, ranked, summed, above, summed_above, threshold, chosen = total
-    kept = dropped = None
-    if chosen is not None:
-        # Of several documents exactly at the threshold only some may be chosen; all of them have the same influence.
-        sum_kept = summed_above + (chosen - above) * threshold
-        kept = sum_kept / chosen if chosen else None
-        dropped = (summed - sum_kept) / (ranked - chosen) if ranked > chosen else None
-    highest = detailed.highest.get(name, [])
+def _domain(
+    total: tuple[Any, ...], histogram: Histogram | None, highest: Sequence[Document], lowest: Sequence[Document]
+) -> Domain:
     keys = {(document.source, document.row) for document in highest}
-    lowest = [one for one in detailed.lowest.get(name, []) if (one.source, one.row) not in keys]
-    return Domain(
-        name,
-        documents,
-        tokens,
-        ranked,
-        summed / ranked if ranked else None,
-        kept,
-        dropped,
-        detailed.histograms.get(name),
-        tuple(highest),
-        tuple(lowest[:EXAMPLES]),
-    )
+    others = [document for document in lowest if (document.source, document.row) not in keys]
+    return Domain(*total, histogram, tuple(highest), tuple(others[:EXAMPLES]))
 
 
 def _documents(database: Any, end: str, beyond: str, order: str, limit: int) -> dict[str, list[Document]]:

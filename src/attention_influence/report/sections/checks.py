@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from attention_influence.heads.head_set import HeadSet
 from attention_influence.report.sample import Sample
-from attention_influence.report.store_statistics import StoreFigures
+from attention_influence.report.store_statistics import StoreStatistics
 from attention_influence.selection.record import SelectionRecord
 from attention_influence.selection.repetition import MOSTLY
 from attention_influence.store.reader import ScoreStore
@@ -31,7 +31,7 @@ class Check:
 
 def checks(
     store: ScoreStore,
-    figures: StoreFigures,
+    figures: StoreStatistics,
     sample: Sample,
     selected: SelectionRecord | None,
     heads: HeadSet | None,
@@ -46,7 +46,7 @@ def checks(
     return sorted(found, key=lambda check: VERDICTS.index(check.verdict))
 
 
-def _scored(store: ScoreStore, figures: StoreFigures) -> Check:
+def _scored(store: ScoreStore, figures: StoreStatistics) -> Check:
     documents, ranked = (sum(getattr(d, name) for d in figures.domains) for name in ("documents", "ranked"))
     share = ranked / documents if documents else 0.0
     answer = f"{ranked:,} of {documents:,} rows have a score"

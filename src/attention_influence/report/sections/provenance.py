@@ -9,7 +9,7 @@ from typing import Any
 
 from attention_influence.config import ScoreConfig
 from attention_influence.heads.head_set import HeadSet
-from attention_influence.report.store_statistics import StoreFigures
+from attention_influence.report.store_statistics import StoreStatistics
 from attention_influence.selection.record import SelectionRecord
 from attention_influence.store.reader import ScoreStore
 
@@ -38,7 +38,7 @@ class Provenance:
 
 def provenance_section(
     store: ScoreStore,
-    figures: StoreFigures,
+    figures: StoreStatistics,
     selected: SelectionRecord | None,
     heads: HeadSet | None,
     records: Mapping[str, Mapping[str, Any]],

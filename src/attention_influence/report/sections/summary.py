@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from attention_influence.report.sections.checks import Check
-from attention_influence.report.store_statistics import Domain, StoreFigures
+from attention_influence.report.store_statistics import Domain, StoreStatistics
 from attention_influence.selection.record import SelectionRecord
 from attention_influence.store.reader import ScoreStore
 
@@ -71,7 +71,7 @@ class Summary:
 
 def summary_section(
     store: ScoreStore,
-    figures: StoreFigures,
+    figures: StoreStatistics,
     selected: SelectionRecord | None,
     records: Mapping[str, Mapping[str, Any]],
     checks: Sequence[Check],
