@@ -29,7 +29,7 @@ import pyarrow.parquet as pq
 import zstandard
 
 from attention_influence.storage.atomic_files import write_atomically
-from attention_influence.store.reader import open_store
+from attention_influence.store.reader import read_scores
 from s3_server import BUCKET, s3_server
 from tiny_models import save_tiny
 
@@ -89,9 +89,7 @@ def score_command(model: Path, corpus: str, store: str, workers: int, engine: st
 
 
 def scores_of(store: str) -> pa.Table:
-    opened = open_store(store)
-    tables = [pq.read_table(unit, filesystem=opened.filesystem) for unit in opened.units]
-    return pa.concat_tables(tables).sort_by([(name, "ascending") for name in _KEY])
+    return read_scores(store).sort_by([(name, "ascending") for name in _KEY])
 
 
 def disturb(model: Path, corpus: str, store: str, kills: int, seed: int, engines: Sequence[str]) -> Outcome:

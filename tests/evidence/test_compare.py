@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from attention_influence.errors import StoreError
-from attention_influence.evidence.compare import Comparison, compare, differing_fields
+from attention_influence.evidence.compare import Comparison, compare
 from attention_influence.selection.ranking.ranking import open_ranking
 from attention_influence.store.reader import ScoreStore, open_store
+from attention_influence.store.run import differing_fields
 from report.stores import scored, write_store
 
 Rows = list[dict[str, Any]]
@@ -131,6 +132,6 @@ def test_other_domains_and_fingerprints_are_told(tmp_path: Path) -> None:
     rows = random_rows(5, 0)
     a = opened(tmp_path / "a", rows, fingerprint={"heads": [[0, 1]], "dtype": "bf16"})
     b = opened(tmp_path / "b", [rows[0] | {"domain": "other"}, *rows[1:]], fingerprint={"heads": [[0, 1]], "window": 8})
-    assert differing_fields(a, b) == ["dtype", "window"]
+    assert differing_fields(a.run["fingerprint"], b.run["fingerprint"]) == ["dtype", "window"]
     found = compared(a, b, "influence")
     assert (found.moved, found.agreements[0].documents) == (1, 5)

@@ -30,7 +30,7 @@ from attention_influence.store.columns.corpus_values import (
 from attention_influence.store.columns.joining import joined
 from attention_influence.store.columns.number_files import NumberFiles
 from attention_influence.store.plan import Unit
-from attention_influence.store.reader import ScoreStore, open_store, unit_name
+from attention_influence.store.reader import ScoreStore, open_store
 from attention_influence.store.run import RunStore, open_run
 from attention_influence.store.summary import total_by_domain
 
@@ -174,7 +174,7 @@ def _numbers_of(store: RunStore, column: AddedColumn, counts: Counter[str]) -> N
 def _statistics(store: ScoreStore, name: str) -> tuple[dict[str, Any], list[str]]:
     """What the column holds by domain, and rows without a number by reason, of the units that have it."""
     column = store.added[name]
-    having = replace(store, units=tuple(unit for unit in store.units if unit_name(unit) in column.units))
+    having = replace(store, units=tuple(unit for unit in store.units if unit in column.units))
     domains = total_by_domain(
         map(_counted, having.batches(["domain", name])),
         {"documents": "sum", "with_value": "sum", "mean": "sum", "lowest": "min", "highest": "max"},
@@ -184,7 +184,7 @@ def _statistics(store: ScoreStore, name: str) -> tuple[dict[str, Any], list[str]
     without: Counter[str] = Counter()
     examples = 0
     records = column.records()
-    for about in (records[unit] for unit in map(unit_name, having.units)):
+    for about in (records[unit] for unit in having.units):
         without.update(about["without"])
         examples += about.get(_EXAMPLES, 0)
     data: dict[str, Any] = {

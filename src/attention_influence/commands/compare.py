@@ -7,12 +7,13 @@ from typing import Any
 from attention_influence.commands.result import Result, table
 from attention_influence.config import CompareConfig
 from attention_influence.errors import UsageError
-from attention_influence.evidence.compare import FIGURES, Agreement, Comparison, Example, compare, differing_fields
+from attention_influence.evidence.compare import FIGURES, Agreement, Comparison, Example, compare
 from attention_influence.progress import stage
 from attention_influence.report.texts import Key, texts_at
 from attention_influence.report.visible import label
 from attention_influence.selection.ranking.ranking import Ranking, open_ranking
 from attention_influence.store.reader import ScoreStore, open_store
+from attention_influence.store.run import differing_fields
 
 
 @stage("comparing")
@@ -34,7 +35,7 @@ def compare_command(config: CompareConfig) -> Result:
         if store and not store.is_complete
     ]
     notes += [warning for one in (ranking, *against) if one.control for warning in one.control.warnings()]
-    different = differing_fields(a, b) if b else []
+    different = differing_fields(a.run.get("fingerprint"), b.run.get("fingerprint")) if b else []
     data = {
         "a": _side(a, ranking),
         "b": [_side(b or a, one) for one in against],

@@ -99,7 +99,7 @@ def compare(
     rows_a = taken_a.rows()
     if b is None:
         joined, only_a, only_b, is_sample = rows_a, 0, 0, taken_a.is_full
-        first_b = "a 1"
+        columns_b = [f"a {number}" for number in range(1, 1 + len(against))]
     else:
         taken_b = KeySample(sample, taken_a.bound)
         _gather(b, against, "b", taken_b)
@@ -116,23 +116,16 @@ def compare(
             )
         only_a, only_b = len(rows_a) - len(joined), len(rows_b) - len(joined)
         is_sample = taken_a.is_full or taken_b.is_full
-        first_b = "b 0"
+        columns_b = [f"b {number}" for number in range(len(against))]
     joined = joined.sort_by([("source", "ascending"), ("row", "ascending")]).combine_chunks()
     _check_unique(a, joined)
     moved = 0 if b is None else int(pc.sum(pc.not_equal(joined["domain a"], joined["domain b"])).as_py() or 0)
-    side, number = first_b.split()
     agreements = [
         agreement
-        for i, other in enumerate(against)
-        for agreement in _agreements(joined, f"{side} {int(number) + i}", other.name, top, examples)
+        for column, other in zip(columns_b, against, strict=True)
+        for agreement in _agreements(joined, column, other.name, top, examples)
     ]
     return Comparison(tuple(agreements), len(joined), only_a, only_b, moved, is_sample)
-
-
-def differing_fields(a: ScoreStore, b: ScoreStore) -> list[str]:
-    """The fields of the fingerprint (weights, heads, dtype …) in which two stores differ."""
-    one, two = (store.run.get("fingerprint") or {} for store in (a, b))
-    return [name for name in {**one, **two} if one.get(name) != two.get(name)]
 
 
 def _gather(store: ScoreStore, rankings: Sequence[Ranking], side: str, sample: KeySample) -> None:
@@ -153,18 +146,12 @@ def _gather(store: ScoreStore, rankings: Sequence[Ranking], side: str, sample: K
 
 
 def _check_unique(store: ScoreStore, rows: pa.Table) -> None:
-    if len(rows) < 2:
-        return
-    same = pc.and_(
-        pc.equal(rows["source"].slice(1), rows["source"].slice(0, len(rows) - 1)),
-        pc.equal(rows["row"].slice(1), rows["row"].slice(0, len(rows) - 1)),
-    )
-    twice = np.flatnonzero(same.to_numpy())
+    sources, row = rows["source"].to_numpy(), rows["row"].to_numpy()
+    twice = np.flatnonzero((sources[1:] == sources[:-1]) & (row[1:] == row[:-1]))
     if len(twice):
-        key = rows.slice(int(twice[0]), 1).to_pylist()[0]
         raise StoreError(
-            f"{store.url}: {key['source']}, row {key['row']:,} appears twice, so the comparison cannot be trusted. "
-            "Score into a new folder."
+            f"{store.url}: {sources[twice[0]]}, row {row[twice[0]]:,} appears twice, so the comparison cannot be "
+            "trusted. Score into a new folder."
         )
 
 
@@ -178,15 +165,15 @@ def _agreements(rows: pa.Table, column: str, against: str, top: float, examples:
     for name in sorted(rows["domain a"].unique().to_pylist()):
         of_domain = rows.filter(pc.equal(rows["domain a"], name))
         ties = of_domain["hash a"].to_numpy()
-        height_a, height_b = (rankdata(of_domain[key].to_numpy()) for key in ("a 0", column))
-        in_a, in_b = in_top(height_a, top, ties), in_top(height_b, top, ties)
-        rank_a, rank_b = (rankdata(-height, method="min").astype(np.int64) for height in (height_a, height_b))
+        value_a, value_b = (rankdata(of_domain[key].to_numpy()) for key in ("a 0", column))
+        in_a, in_b = in_top(value_a, top, ties), in_top(value_b, top, ties)
+        rank_a, rank_b = (rankdata(-value, method="min").astype(np.int64) for value in (value_a, value_b))
         found.append(
             Agreement(
                 domain=name,
                 against=against,
                 documents=len(of_domain),
-                spearman=spearman(height_a, height_b),
+                spearman=spearman(value_a, value_b),
                 top=overlap(in_a, in_b),
                 both=_picked(of_domain, in_a & in_b),
                 only_a=_picked(of_domain, in_a & ~in_b),

@@ -15,6 +15,7 @@ from attention_influence.selection.ranking.ranking import Ranking, is_ensemble
 from attention_influence.storage.errors import refused
 from attention_influence.storage.filesystems import open_filesystem
 from attention_influence.store.reader import ScoreStore
+from attention_influence.store.run import differing_fields
 
 # What the columns are called in an input has no part in a score.
 _NO_PART_IN_SCORES = {"columns"}
@@ -125,15 +126,14 @@ class SelectionRecord:
                 f"{self.url}: ranked by the added column {column!r}, and a selection does not record what made it. "
                 "Select by a share, or by a column that `score` writes."
             )
-        theirs, ours = self.content.get("fingerprint"), store.run.get("fingerprint")
-        if not theirs or not ours:
-            raise StoreError(f"{store.url if theirs else self.url}: no fingerprint, so scores cannot be compared.")
-        for name in sorted({*theirs, *ours} - _NO_PART_IN_SCORES):
-            if theirs.get(name) != ours.get(name):
-                raise StoreError(
-                    f"{store.url} was scored with another {name} than the thresholds of {self.url} "
-                    f"({ours.get(name)!r}, there {theirs.get(name)!r}). Score it with the same."
-                )
+        recorded, current = self.content.get("fingerprint"), store.run.get("fingerprint")
+        if not recorded or not current:
+            raise StoreError(f"{store.url if recorded else self.url}: no fingerprint, so scores cannot be compared.")
+        for name in sorted({*differing_fields(recorded, current)} - _NO_PART_IN_SCORES):
+            raise StoreError(
+                f"{store.url} was scored with another {name} than the thresholds of {self.url} "
+                f"({current.get(name)!r}, there {recorded.get(name)!r}). Score it with the same."
+            )
 
     def _values(self, ranking: Ranking) -> dict[str, float | int]:
         values = {name: at.value for name, at in self.thresholds.items() if at.value is not None}

@@ -66,6 +66,17 @@ def storable(path: str) -> str:
     return os.fsencode(path.replace("\\", "\\\\")).decode("utf-8", "backslashreplace")
 
 
+def names_in(folder_url: str, ending: str) -> list[str]:
+    """The names, without the ending, of a folder's files that have it and are not hidden; none without the folder."""
+    filesystem, path = open_filesystem(folder_url)
+    filesystem.invalidate_cache()
+    try:
+        names = [name.rpartition("/")[2] for name in filesystem.ls(path, detail=False)]
+    except FileNotFoundError:
+        return []
+    return [name.removesuffix(ending) for name in names if name.endswith(ending) and not name.startswith(".")]
+
+
 def size_and_version(
     filesystem: fsspec.AbstractFileSystem, path: str, info: Mapping[str, Any] | None = None
 ) -> tuple[int, str]:

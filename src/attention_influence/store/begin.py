@@ -12,7 +12,7 @@ from attention_influence.progress import stage
 from attention_influence.storage.atomic_files import remove_unfinished, with_retries, write_atomically
 from attention_influence.storage.exclusive_files import has_exclusive_creation
 from attention_influence.store.plan import Unit, make_plan, make_unit, plan_to_bytes
-from attention_influence.store.run import RunStore, create, open_run
+from attention_influence.store.run import RunStore, create, differing_fields, open_run
 from attention_influence.store.unigrams import Unigrams
 
 _log = logging.getLogger(__name__)
@@ -68,12 +68,11 @@ def begin_or_resume(
 def check_fingerprint(store: RunStore, fingerprint: Mapping[str, Any]) -> None:
     """Raises StoreError naming the first field in which a run differs from the one that began the store."""
     began = store.run["fingerprint"]
-    for field in {**fingerprint, **began}:
-        if fingerprint.get(field) != began.get(field):
-            raise StoreError(
-                f"{store.url} was begun with another {field} ({began.get(field)!r}, now {fingerprint.get(field)!r}): "
-                "scores would not be comparable. Use the same, or a new --out"
-            )
+    for field in differing_fields(fingerprint, began):
+        raise StoreError(
+            f"{store.url} was begun with another {field} ({began.get(field)!r}, now {fingerprint.get(field)!r}): "
+            "scores would not be comparable. Use the same, or a new --out"
+        )
 
 
 def library_versions() -> dict[str, str]:

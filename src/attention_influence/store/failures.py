@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
 from attention_influence.storage.atomic_files import remove, write_atomically
-from attention_influence.storage.filesystems import open_filesystem, url_of
+from attention_influence.storage.filesystems import names_in, open_filesystem, url_of
 
 QUARANTINE_AFTER = 3
 
@@ -31,11 +31,11 @@ def record_failure(store_url: str, failure: Failure) -> None:
 
 def read_failures(store_url: str) -> dict[str, list[Failure]]:
     """Unit → its failed attempts, oldest first."""
-    filesystem, _ = open_filesystem(store_url)
+    filesystem, folder = open_filesystem(f"{store_url}/log")
     failures: dict[str, list[Failure]] = {}
-    for file in _files(store_url):
+    for name in names_in(f"{store_url}/log", ".json"):
         try:
-            record = json.loads(filesystem.cat_file(file))
+            record = json.loads(filesystem.cat_file(f"{folder}/{name}.json"))
             failure = Failure(**{field.name: record[field.name] for field in fields(Failure)})
         except (FileNotFoundError, KeyError, ValueError, TypeError):
             continue  # forgotten a moment ago, or damaged: nothing to tell
@@ -50,7 +50,7 @@ def quarantined(failures: Mapping[str, list[Failure]]) -> dict[str, str]:
 
 def quarantined_units(store_url: str) -> set[str]:
     """The units that are not tried again; with one listing."""
-    attempts = Counter(file.rpartition("/")[2].partition(".")[0] for file in _files(store_url))
+    attempts = Counter(name.partition(".")[0] for name in names_in(f"{store_url}/log", ".json"))
     return {unit for unit, times in attempts.items() if times >= QUARANTINE_AFTER}
 
 
@@ -59,13 +59,3 @@ def forget_failures(store_url: str, unit: str) -> None:
     filesystem, path = open_filesystem(f"{store_url}/log")
     for file in filesystem.glob(f"{path}/{unit}.*.json"):
         remove(url_of(filesystem, file))
-
-
-def _files(store_url: str) -> list[str]:
-    filesystem, path = open_filesystem(f"{store_url}/log")
-    filesystem.invalidate_cache()
-    try:
-        files = filesystem.ls(path, detail=False)
-    except FileNotFoundError:
-        return []
-    return [file for file in files if file.endswith(".json") and not file.rpartition("/")[2].startswith(".")]

@@ -14,11 +14,10 @@ from collections.abc import Container, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from attention_influence.storage.atomic_files import remove, write_atomically
 from attention_influence.storage.exclusive_files import create_exclusively
-from attention_influence.storage.filesystems import open_filesystem
+from attention_influence.storage.filesystems import names_in, open_filesystem
 
 # A lease that was not renewed for so long is dead (seconds); renewed four times as often.
 EXPIRY = 120.0
@@ -56,8 +55,12 @@ class Leases:
         self.worker = worker
 
     def read(self, unit: str) -> Lease | None:
-        """The lease on a unit, live or not."""
-        return read_lease(f"{self._folder}/{unit}.json")
+        """The lease on a unit, live or not; None if there is none that can be read."""
+        filesystem, path = open_filesystem(self._url(unit))
+        try:
+            return Lease(**json.loads(filesystem.cat_file(path)))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
 
     def take(self, unit: str) -> bool:
         """Whether the unit is this worker's now: it was free, or its lease was dead."""
@@ -78,13 +81,7 @@ class Leases:
 
     def names(self) -> set[str]:
         """The units that have a lease, live or not."""
-        filesystem, path = open_filesystem(self._folder)
-        filesystem.invalidate_cache()
-        try:
-            names = [name.rpartition("/")[2] for name in filesystem.ls(path, detail=False)]
-        except FileNotFoundError:
-            return set()
-        return {name.removesuffix(".json") for name in names if name.endswith(".json") and not name.startswith(".")}
+        return set(names_in(self._folder, ".json"))
 
     def standing(self, units: Container[str] | None = None) -> dict[str, Lease]:
         """Unit → its lease, live or not, for those of the units, or for all, that have one."""
@@ -127,16 +124,6 @@ class Leases:
     def _mine(self) -> bytes:
         lease = Lease(self.worker, _this_host(), os.getpid(), time.time())
         return json.dumps(asdict(lease)).encode()
-
-
-def read_lease(url: str) -> Lease | None:
-    """The lease in a file, None if there is none that can be read."""
-    filesystem, path = open_filesystem(url)
-    try:
-        record: dict[str, Any] = json.loads(filesystem.cat_file(path))
-        return Lease(**record)
-    except (FileNotFoundError, ValueError, TypeError):
-        return None
 
 
 @functools.cache

@@ -6,12 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import fsspec
 import pyarrow as pa
 
 from attention_influence.corpus.sources import Source
 from attention_influence.errors import StoreError
-from attention_influence.storage.filesystems import open_filesystem
 from attention_influence.store.columns.added import AddedColumn, added_columns
 from attention_influence.store.run import open_run, scores_in
 from attention_influence.store.unit_files import UnitObjects
@@ -24,10 +22,9 @@ class ScoreStore:
     """A store's run record and the units that were finished when it was opened."""
 
     url: str
-    filesystem: fsspec.AbstractFileSystem
     run: Mapping[str, Any]
     units: tuple[str, ...]
-    """Paths of the finished units' files."""
+    """Names of the finished units, in the order of the plan."""
     n_planned: int
     """Units of the plan."""
     sources: dict[str, Source]
@@ -58,7 +55,7 @@ class ScoreStore:
     def check_added_columns(self, columns: Sequence[str]) -> None:
         """Raises StoreError naming an added column among those that not all finished units have."""
         for column in (self.added[name] for name in columns if name in self.added):
-            if missing := column.missing(map(unit_name, self.units)):
+            if missing := column.missing(self.units):
                 raise StoreError(
                     f"{column.folder}: {len(missing):,} of {len(self.units):,} finished units do not have this column "
                     f"yet. Complete it with `annotate {self.url} {column.name}`."
@@ -71,23 +68,18 @@ class ScoreStore:
         beside = [self.added[name] for name in columns if name in self.added]
         own = [name for name in columns if name not in self.added]
         as_dictionaries = [name for name in own if name in encoded]
-        with self.scores.open(unit_name(unit), read_dictionary=as_dictionaries) as found:
+        with self.scores.open(unit, read_dictionary=as_dictionaries) as found:
             missing = [name for name in own if name not in found.file.schema_arrow.names]
             if missing:
-                raise StoreError(f"{unit}: no column {missing[0]!r}, which other units have. Score it again.")
+                raise StoreError(f"{found.path}: no column {missing[0]!r}, which other units have. Score it again.")
             # One number for each row of a unit is little, beside the batches of the others.
-            values = {column.field: column.values(unit_name(unit), found.rows) for column in beside}
+            values = {column.field: column.values(unit, found.rows) for column in beside}
             first = 0
             for batch in found.batches(own, batch_rows):
                 for added, numbers in values.items():
                     batch = batch.append_column(added, numbers.slice(first, batch.num_rows))
                 first += batch.num_rows
                 yield batch
-
-
-def unit_name(unit: str) -> str:
-    """The name of a unit, given the path of its file."""
-    return unit.rpartition("/")[2].removesuffix(".parquet")
 
 
 def open_store(url: str) -> ScoreStore:
@@ -101,15 +93,14 @@ def open_store(url: str) -> ScoreStore:
     done = run.published()
     if not done:
         raise StoreError(f"{url}: no unit is finished yet. Run `score` (or resume it) before reading its scores.")
-    filesystem, path = open_filesystem(f"{run.url}/scores")
-    units = tuple(f"{path}/{unit.name}.parquet" for unit in run.units if unit.name in done)
+    units = tuple(unit.name for unit in run.units if unit.name in done)
     sources = {part.source.name: part.source for unit in run.units for part in unit.slices}
-    with run.scores.open(unit_name(units[0])) as first:
+    with run.scores.open(units[0]) as first:
         schema = first.file.schema_arrow.remove_metadata()
     added = added_columns(run.url)
     for column in added.values():
         schema = schema.append(column.field)
-    return ScoreStore(run.url, filesystem, run.run, units, len(run.units), sources, schema, added)
+    return ScoreStore(run.url, run.run, units, len(run.units), sources, schema, added)
 
 
 def read_scores(store: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pa.Table:

@@ -107,6 +107,12 @@ def create(url: str, run: Mapping[str, Any], units: list[Unit], unigrams: Unigra
     return store
 
 
+def differing_fields(one: Mapping[str, Any] | None, two: Mapping[str, Any] | None) -> list[str]:
+    """The fields in which two fingerprints (weights, heads, window …) differ."""
+    one, two = one or {}, two or {}
+    return [name for name in {**one, **two} if one.get(name) != two.get(name)]
+
+
 def unigrams_url(url: str, digest_of_content: str) -> str:
     """Where a store's token counts are."""
     return f"{url}/unigrams-{digest_of_content[:16]}.parquet"

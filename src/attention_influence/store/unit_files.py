@@ -16,7 +16,7 @@ from fsspec.implementations.local import LocalFileSystem
 from attention_influence.errors import StoreError
 from attention_influence.storage.atomic_files import remove, with_retries, write_atomically
 from attention_influence.storage.errors import refused
-from attention_influence.storage.filesystems import open_bytes, open_filesystem
+from attention_influence.storage.filesystems import names_in, open_bytes, open_filesystem
 from attention_influence.storage.strict_json import strict_json
 
 _METADATA = b"attention_influence"
@@ -60,13 +60,7 @@ class UnitObjects:
 
     def names(self) -> set[str]:
         """The units that are there."""
-        filesystem, path = open_filesystem(self.folder)
-        filesystem.invalidate_cache()
-        try:
-            files = [file.rpartition("/")[2] for file in filesystem.ls(path, detail=False)]
-        except FileNotFoundError:
-            return set()
-        return {file.removesuffix(".parquet") for file in files if file.endswith(".parquet") and file[0] != "."}
+        return set(names_in(self.folder, ".parquet"))
 
     def has(self, unit: str) -> bool:
         """Whether a unit is there."""

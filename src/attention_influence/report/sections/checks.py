@@ -10,6 +10,7 @@ from attention_influence.report.store_statistics import StoreStatistics
 from attention_influence.selection.record import SelectionRecord
 from attention_influence.selection.repetition import MOSTLY
 from attention_influence.store.reader import ScoreStore
+from attention_influence.store.run import differing_fields
 
 Verdict = Literal["look", "unknown", "good"]
 VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
@@ -59,11 +60,10 @@ def _scored(store: ScoreStore, figures: StoreStatistics) -> Check:
 
 def _same_scores(store: ScoreStore, selected: SelectionRecord) -> Check:
     question = "Was the selection made from these scores?"
-    theirs, ours = selected.content.get("fingerprint"), store.run.get("fingerprint")
-    if not theirs or not ours:
+    recorded, current = selected.content.get("fingerprint"), store.run.get("fingerprint")
+    if not recorded or not current:
         return Check("unknown", question, "The store or the selection records no fingerprint.")
-    different = sorted(name for name in {*theirs, *ours} if theirs.get(name) != ours.get(name))
-    if different:
+    if different := sorted(differing_fields(recorded, current)):
         return Check("look", question, f"The fingerprints differ in {', '.join(different)}.")
     return Check("good", question, "The fingerprints are the same: weights, tokenizer, heads, window, precision.")
 
