@@ -5,7 +5,7 @@ import resource
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,13 @@ from attention_influence.config import EstimateConfig
 from attention_influence.corpus import Columns
 from attention_influence.corpus.sample import draw_slices, drawn_rows
 from attention_influence.errors import CorpusError
+from attention_influence.evidence.intervals import middle
 from attention_influence.progress import progress
 from attention_influence.scoring.lots import in_lots
 from attention_influence.shares import count_in
 
 _RESAMPLES = 1000
-_INTERVAL = (5, 95)
+_MIDDLE = 0.9
 
 # One draw's documents of one domain: (influence, tokens) of each.
 _Draw = list[tuple[float, int]]
@@ -80,9 +81,11 @@ def _domain(name: str, draws: Sequence[_Draw], share: float, config: EstimateCon
         "documents": round(documents / share),
         "tokens": round(sum(tokens for draw in draws for _, tokens in draw) / share),
         "threshold": threshold,
-        "threshold_interval": _interval([low for low, _ in resampled], lambda x: x),
+        "threshold_interval": list(middle([low for low, _ in resampled], _MIDDLE)),
         "selected_tokens": round(selected / share),
-        "selected_tokens_interval": _interval([tokens for _, tokens in resampled], lambda x: round(x / share)),
+        "selected_tokens_interval": [
+            round(end / share) for end in middle([tokens for _, tokens in resampled], _MIDDLE)
+        ],
     }
 
 
@@ -91,10 +94,6 @@ def _cut(draws: Sequence[_Draw], top: float) -> tuple[float, int]:
     ranked = sorted((document for draw in draws for document in draw), reverse=True)
     chosen = ranked[: count_in(top, len(ranked))]
     return (chosen[-1][0] if chosen else math.nan), sum(tokens for _, tokens in chosen)
-
-
-def _interval(values: Sequence[float], scaled: Callable[[float], float]) -> list[float]:
-    return [scaled(float(bound)) for bound in np.nanpercentile(values, _INTERVAL)]
 
 
 def _peak_memory() -> int:

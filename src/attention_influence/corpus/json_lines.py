@@ -3,6 +3,7 @@
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from attention_influence.corpus.byte_streams import read_bytes
@@ -159,20 +160,12 @@ def _is_encodable(text: str) -> bool:
     return True
 
 
-def first_keys(source: Source, max_line_bytes: int = MAX_LINE_BYTES) -> list[str]:
+def first_keys(source: Source) -> list[str]:
     """The keys of the first 100 objects, in the order in which they first come."""
     keys: dict[str, None] = {}
-    objects = 0
-    try:
-        for _, line in _lines_from(source, 0, None, max_line_bytes):
-            record = None if line is None else parse_object(line)[0]
-            if record is not None:
-                keys.update(dict.fromkeys(record))
-                objects += 1
-            if objects == _OBJECTS_LOOKED_AT:
-                break
-    except CorruptFile:
-        pass  # what could be read is known; its rows are read later, and raise it in their place
+    with suppress(CorruptFile):  # what could be read is known; its rows are read later, and raise it in their place
+        for record in _first_objects(_lines_from(source, 0, None, MAX_LINE_BYTES)):
+            keys.update(dict.fromkeys(record))
     return [*keys]
 
 
@@ -180,26 +173,23 @@ def _check_columns(source: Source, columns: Columns, max_line_bytes: int) -> Non
     """Looks at the head of the file whatever the range, so that every range of a file gives the same answer."""
     missing = columns.named()
     present: dict[str, None] = {}
-    objects = 0
     try:
-        for _, line in split_lines(_checked(source), 0, max_line_bytes):
-            record = None if line is None else parse_object(line)[0]
-            if record is None:
-                continue
-            objects += 1
+        for record in _first_objects(split_lines(_checked(source), 0, max_line_bytes)):
             present.update(dict.fromkeys(record))
             missing = {option: name for option, name in missing.items() if name not in record}
             if not missing:
                 return
-            if objects == _OBJECTS_LOOKED_AT:
-                break
     except NoDocuments:
         raise
-    except CorruptFile:
-        # Its rows are read next, and raise it in their place.
+    except CorruptFile:  # its rows are read next, and raise it in their place
         return
-    if objects:
+    if present:
         raise missing_column(source, missing, list(present))
+
+
+def _first_objects(lines: Iterable[tuple[int, bytes | None]]) -> Iterator[dict[str, Any]]:
+    objects = (parse_object(line)[0] for _, line in lines if line is not None)
+    return itertools.islice((record for record in objects if record is not None), _OBJECTS_LOOKED_AT)
 
 
 def _checked(source: Source) -> Iterator[bytes]:

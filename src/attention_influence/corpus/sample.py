@@ -27,28 +27,40 @@ _REACH = 8 << 20
 def draw_slices(sources: Sequence[Source], tokens: int, seed: int) -> tuple[list[list[Slice]], float]:
     """Random draws, slices that hold about `tokens` tokens together, and the share of the corpus that they cover.
 
-    Each row of the corpus is equally likely to be among them: a slice owns the rows that begin in it, and a draw that
-    reaches the end of a file continues in the next one, after the last in the first. Damaged Parquet files hold none.
+    Each row of the corpus is equally likely to be among them: a slice owns the rows that begin in it. Damaged Parquet
+    files hold none.
     """
     sizes = [_bytes_and_keys(source) for source in sources]
-    ends = list(accumulate(size for size, _ in sizes))
-    total = ends[-1]
+    total = sum(size for size, _ in sizes)
     length = min(_DRAW_BYTES, total)
     count = max(1, round(min(tokens * BYTES_PER_TOKEN, total) / max(length, 1)))
-    rng = random.Random(seed)
     draws = []
+    for spans in _draws([size for size, _ in sizes], count, length, seed):
+        draw = []
+        for index, start, end in spans:
+            size, keys = sizes[index]
+            draw.append(Slice(sources[index], start * keys // size, end * keys // size))
+        draws.append(draw)
+    return draws, count * length / max(total, 1)
+
+
+def _draws(sizes: Sequence[int], count: int, length: int, seed: int) -> Iterator[list[tuple[int, int, int]]]:
+    """Random ranges of `length` bytes in files of those sizes, each as (file, start, end) for every file that it meets.
+
+    A range that reaches the end of a file continues in the next one, after the last in the first.
+    """
+    ends = list(accumulate(sizes))
+    rng = random.Random(seed)
     for _ in range(count):
-        at, left = rng.randrange(max(total, 1)), length
-        slices = []
+        at, left = rng.randrange(max(ends[-1], 1)), length
+        spans = []
         while left:
             index = bisect_right(ends, at)
-            size, keys = sizes[index]
-            start = at - (ends[index] - size)
-            taken = min(left, size - start)
-            slices.append(Slice(sources[index], start * keys // size, (start + taken) * keys // size))
-            at, left = (at + taken) % total, left - taken
-        draws.append(slices)
-    return draws, count * length / max(total, 1)
+            start = at - (ends[index] - sizes[index])
+            taken = min(left, sizes[index] - start)
+            spans.append((index, start, start + taken))
+            at, left = (at + taken) % ends[-1], left - taken
+        yield spans
 
 
 def drawn_rows(drawn: Sequence[Sequence[Slice]], columns: Columns) -> Iterator[list[tuple[int, Row]]]:
@@ -108,18 +120,11 @@ def sample_rows(
 
 def _draw(sources: Sequence[Source], size: int, seed: int) -> list[Slice]:
     """Slices of `_DRAWS` draws that cover `size` stored bytes together, united where they overlap."""
-    ends = list(accumulate(source.size for source in sources))
-    total = ends[-1]
-    rng = random.Random(seed)
+    sizes = [source.size for source in sources]
     drawn: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    for _ in range(_DRAWS):
-        at, left = rng.randrange(total), min(max(size // _DRAWS, 1), total)
-        while left:  # continues in the next file
-            index = bisect_right(ends, at)
-            start = at - (ends[index] - sources[index].size)
-            taken = min(left, sources[index].size - start)
-            drawn[index].append((start, start + taken))
-            at, left = (at + taken) % total, left - taken
+    for spans in _draws(sizes, _DRAWS, min(max(size // _DRAWS, 1), sum(sizes)), seed):
+        for index, start, end in spans:
+            drawn[index].append((start, end))
     slices: list[Slice] = []
     for index in sorted(drawn):
         united: list[tuple[int, int]] = []

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from attention_influence.evidence.embedding import Embeddings
+from attention_influence.evidence.intervals import middle
 from attention_influence.evidence.words import Counts
 
 CLUSTERS = 100
@@ -64,8 +65,7 @@ def spreads(labels: Labels, choices: Mapping[str, Mask], seed: int) -> dict[str,
     for name, members in filled.items():
         rng = np.random.default_rng(seed)
         draws = [effective_clusters(labels[rng.choice(members, size, replace=False)]) for _ in range(_DRAWS)]
-        low, high = np.percentile(draws, (5, 95))
-        found[name] = Spread(len(members), size, float(np.mean(draws)), (float(low), float(high)))
+        found[name] = Spread(len(members), size, float(np.mean(draws)), middle(draws, 0.9))
     return found
 
 

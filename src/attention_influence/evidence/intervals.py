@@ -1,4 +1,4 @@
-"""Intervals of means by the bootstrap; pure numpy.
+"""Intervals out of samples, and of means by the bootstrap; pure numpy.
 
 Letters: R resamples, D draws of random heads, I items.
 """
@@ -7,8 +7,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 _RESAMPLES = 2000
-_BOUNDS = (2.5, 97.5)
 _FEWEST = 10  # the intervals of fewer items are too short to believe
+
+
+def middle(values: ArrayLike, share: float) -> tuple[float, float]:
+    """The ends of the middle share of some values, NaN left out; NaN where there are none."""
+    numbers = np.asarray(values, dtype=np.float64)
+    known = numbers[~np.isnan(numbers)]
+    low, high = np.quantile(known, ((1 - share) / 2, (1 + share) / 2)) if len(known) else (np.nan, np.nan)
+    return float(low), float(high)
 
 
 def mean_interval(values_DI: ArrayLike, seed: int) -> tuple[float, float] | None:
@@ -25,8 +32,7 @@ def mean_interval(values_DI: ArrayLike, seed: int) -> tuple[float, float] | None
     counts_RD = _counts(rng, draws)
     counts_RI = _counts(rng, items)
     means_R = ((counts_RD @ values) * counts_RI).sum(1) / (draws * items)
-    low, high = np.percentile(means_R, _BOUNDS)
-    return float(low), float(high)
+    return middle(means_R, 0.95)
 
 
 def _counts(rng: np.random.Generator, size: int) -> NDArray[np.int64]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attention_influence.evidence.agreement import Overlap, in_top, overlap, spearman
+from attention_influence.evidence.intervals import middle
 from attention_influence.heads.head_set import Matrix, top_heads
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.scoring.lots import in_lots
@@ -18,7 +19,6 @@ TOP = 0.2
 _RESAMPLES = 1000
 # Drawn again, fewer documents than this agree or disagree wholly too often for an interval to mean anything.
 _FEWEST = 10
-_INTERVAL = (2.5, 97.5)
 
 Influences = NDArray[np.float64]
 """One for each document; NaN where it has none."""
@@ -99,9 +99,9 @@ def agreements(domains: Sequence[str], one: Influences, other: Influences, seed:
                 domain,
                 len(a),
                 spearman(a, b),
-                _interval(known),
+                middle(known, 0.95) if known else None,
                 _top(a, b),
-                _interval(overlaps),
+                middle(overlaps, 0.95) if overlaps else None,
             )
         )
     return tuple(found)
@@ -117,10 +117,3 @@ def _influences(scorer: Scorer, documents: Sequence[tuple[str, str]], progress: 
 
 def _top(a: Influences, b: Influences) -> Overlap:
     return overlap(in_top(a, TOP), in_top(b, TOP))
-
-
-def _interval(values: Sequence[float]) -> Interval | None:
-    if not values:
-        return None
-    low, high = np.percentile(values, _INTERVAL)
-    return float(low), float(high)

@@ -3,13 +3,14 @@
 Letters of shapes: N probes, L layers, H heads of a layer; NaN where a layer has no such head.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attention_influence.evidence.agreement import Overlap, overlap, spearman
+from attention_influence.evidence.intervals import middle
 from attention_influence.heads.detect import Detection, Texts, find_sentences, probe_scores
 from attention_influence.heads.head_set import Head, as_matrix, rank_heads, top_heads
 from attention_influence.model.language_model import LanguageModel
@@ -126,7 +127,9 @@ def split_halves(run: ProbeRun, share: float, seed: int) -> Halves | None:
         both = _overlap(one, other, share)
         overlaps.append(both.share)
     known = [value for value in correlations if value is not None] or [np.nan]
-    return Halves(half, float(np.mean(known)), _range(known), float(np.mean(overlaps)), _range(overlaps), both.chance)
+    return Halves(
+        half, float(np.mean(known)), middle(known, 0.9), float(np.mean(overlaps)), middle(overlaps, 0.9), both.chance
+    )
 
 
 def certainty(run: ProbeRun, share: float, seed: int) -> Certainty:
@@ -156,8 +159,3 @@ def _overlap(one_NLH: Scores, other_NLH: Scores, share: float) -> Overlap:
 
 def _by_head(mean_LH: Scores) -> Scores:
     return mean_LH[~np.isnan(mean_LH)]
-
-
-def _range(values: Sequence[float]) -> tuple[float, float]:
-    low, high = np.percentile(values, (5, 95))
-    return float(low), float(high)
