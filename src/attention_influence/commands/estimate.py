@@ -76,16 +76,15 @@ def _domain(name: str, draws: Sequence[_Draw], share: float, config: EstimateCon
     resampled = [
         _cut([draws[i] for i in rng.integers(len(draws), size=len(draws))], config.top) for _ in range(_RESAMPLES)
     ]
+    interval, tokens_interval = (middle(values, _MIDDLE) for values in zip(*resampled, strict=True))
     return {
         "domain": name,
         "documents": round(documents / share),
         "tokens": round(sum(tokens for draw in draws for _, tokens in draw) / share),
         "threshold": threshold,
-        "threshold_interval": list(middle([low for low, _ in resampled], _MIDDLE)),
+        "threshold_interval": list(interval),
         "selected_tokens": round(selected / share),
-        "selected_tokens_interval": [
-            round(end / share) for end in middle([tokens for _, tokens in resampled], _MIDDLE)
-        ],
+        "selected_tokens_interval": [round(end / share) for end in tokens_interval],
     }
 
 

@@ -172,10 +172,10 @@ def first_keys(source: Source) -> list[str]:
 def _check_columns(source: Source, columns: Columns, max_line_bytes: int) -> None:
     """Looks at the head of the file whatever the range, so that every range of a file gives the same answer."""
     missing = columns.named()
-    present: dict[str, None] = {}
+    present: dict[str, None] | None = None
     try:
         for record in _first_objects(split_lines(_checked(source), 0, max_line_bytes)):
-            present.update(dict.fromkeys(record))
+            present = (present or {}) | dict.fromkeys(record)
             missing = {option: name for option, name in missing.items() if name not in record}
             if not missing:
                 return
@@ -183,7 +183,7 @@ def _check_columns(source: Source, columns: Columns, max_line_bytes: int) -> Non
         raise
     except CorruptFile:  # its rows are read next, and raise it in their place
         return
-    if present:
+    if present is not None:
         raise missing_column(source, missing, list(present))
 
 

@@ -127,9 +127,8 @@ def split_halves(run: ProbeRun, share: float, seed: int) -> Halves | None:
         both = _overlap(one, other, share)
         overlaps.append(both.share)
     known = [value for value in correlations if value is not None] or [np.nan]
-    return Halves(
-        half, float(np.mean(known)), middle(known, 0.9), float(np.mean(overlaps)), middle(overlaps, 0.9), both.chance
-    )
+    spearman_mean, overlap_mean = float(np.mean(known)), float(np.mean(overlaps))
+    return Halves(half, spearman_mean, middle(known, 0.9), overlap_mean, middle(overlaps, 0.9), both.chance)
 
 
 def certainty(run: ProbeRun, share: float, seed: int) -> Certainty:
