@@ -65,7 +65,7 @@ def kill(store, out, module, function, after, **options):
     assert subprocess.run([sys.executable, "-c", code, str(store), str(out)], check=False).returncode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize(("module", "function", "after"), [("dataset", "_runs", 6), ("staging", "_move", 5)])
+@pytest.mark.parametrize(("module", "function", "after"), [("dataset", "_write_rows", 6), ("staging", "_move", 5)])
 def test_a_killed_selection_goes_on_and_gives_equal_bytes(tmp_path, store, monkeypatch, module, function, after):
     select(store, out=tmp_path / "undisturbed", **ALL)
     expected = files_in(tmp_path / "undisturbed")
@@ -75,8 +75,8 @@ def test_a_killed_selection_goes_on_and_gives_equal_bytes(tmp_path, store, monke
         assert not out.exists()
     finished = marks(tmp_path)
     written = []
-    runs = dataset._runs
-    monkeypatch.setattr(dataset, "_runs", lambda part: written.append(part.name) or runs(part))
+    write = dataset._write_rows
+    monkeypatch.setattr(dataset, "_write_rows", lambda part, to: written.append(part.name) or write(part, to))
     select(store, out=out, **ALL)
     assert files_in(out) == expected
     assert finished

@@ -160,9 +160,7 @@ def _histograms(database: Any, cuts: Mapping[str, tuple[float, int]]) -> dict[st
     return {name: _histogram(of_domain, cuts[name][0] if name in cuts else None) for name, of_domain in steps.items()}
 
 
-def _domain(
-    total: tuple[Any, ...], histogram: Histogram | None, highest: Sequence[Document], lowest: Sequence[Document]
-) -> Domain:
+def _domain(total: Any, histogram: Histogram | None, highest: Sequence[Document], lowest: Sequence[Document]) -> Domain:
     keys = {(document.source, document.row) for document in highest}
     others = [document for document in lowest if (document.source, document.row) not in keys]
     return Domain(*total, histogram, tuple(highest), tuple(others[:EXAMPLES]))

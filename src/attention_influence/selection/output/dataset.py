@@ -133,12 +133,16 @@ def write_part(part: Part) -> WrittenPart:
     if (written := part.finished()) is not None:
         return written
     shards = _Shards(part.folder(), part.output)
+    _write_rows(part, shards)
+    return part.finish(shards.close())
+
+
+def _write_rows(part: Part, shards: _Shards) -> None:
     for source, rows in _of_sources(part):
         value = [rows["value"]] if len(part.output.added) > 2 else []
         added = pa.table([rows["influence"], *value, rows["rank"]], names=list(part.output.added))
         write = _write_table_rows if source.format == "parquet" else _write_lines
         write(source, rows["row"].to_numpy(), added, shards)
-    return part.finish(shards.close())
 
 
 def _write_table_rows(source: Source, rows: Rows, added: pa.Table, shards: _Shards) -> None:

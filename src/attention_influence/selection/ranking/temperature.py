@@ -75,7 +75,8 @@ def standard_deviations(store: ScoreStore, ranking: Ranking) -> dict[str, float]
         ranked = pa.array(ranking.ranked(batch, values))
         columns = [batch.column("domain").cast(pa.string()), np.clip(_numbers(values), -_LARGEST, _LARGEST)]
         by_domain = pa.table(columns, ["domain", "value"]).filter(ranked).group_by("domain", use_threads=False)
-        return by_domain.aggregate([("value", name) for name in ("count", "mean", "variance")]).to_pylist()
+        found = by_domain.aggregate([("value", name) for name in ("count", "mean", "variance")])
+        return found.to_pylist()  # type: ignore[no-any-return]
 
     moments: dict[str, tuple[int, float, float]] = {}
     for of_unit_domains in over_units(store, ["domain", "influence", *ranking.columns], of_unit):
