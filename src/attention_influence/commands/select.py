@@ -7,6 +7,7 @@ from attention_influence.commands.result import Result, some, table_of_largest
 from attention_influence.config import SelectConfig
 from attention_influence.progress import stage
 from attention_influence.selection.repetition import SAMPLE, Repetition
+from attention_influence.selection.result import HEADINGS
 from attention_influence.selection.rule import parse_limits
 from attention_influence.selection.select import select
 
@@ -16,11 +17,10 @@ def select_command(config: SelectConfig) -> Result:
     options = asdict(config)
     caps, floors = (parse_limits(f"--{name}", options.pop(name)) for name in ("cap", "floor"))
     selection = select(**options, caps=caps, floors=floors)
-    headings = ("domain", "documents", "ranked", "chosen", "tokens", "tokens chosen", "threshold")
-    rows = [
-        (t.domain, t.documents, t.ranked, t.chosen, t.tokens, t.tokens_chosen, t.value) for t in selection.thresholds
+    lines = [
+        table_of_largest(HEADINGS, selection.rows()),
+        f"{selection.documents:,} documents, {selection.tokens:,} tokens",
     ]
-    lines = [table_of_largest(headings, rows), f"{selection.documents:,} documents, {selection.tokens:,} tokens"]
     if "control" in selection.ranking:
         domains = selection.ranking["control"]["domains"]
         fitted = [(name, *domain.values()) for name, domain in domains.items()]

@@ -14,6 +14,11 @@ from attention_influence.errors import CorpusError, CorruptFile, NoDocuments
 from attention_influence.storage.filesystems import open_bytes, open_filesystem
 
 CHUNK_BYTES = 1 << 20
+_DECOMPRESSORS: dict[Compression, Callable[[], Any]] = {
+    "gzip": lambda: zlib.decompressobj(wbits=31),
+    # 2 GiB windows: what `zstd --long=31` writes, usual for large text archives.
+    "zstd": lambda: zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj(),
+}
 # Decompressors get this much at a time: 4 KiB cannot grow beyond 4 MiB in gzip or 128 MiB in zstd, whatever it holds,
 # and what was readable before a break is lost by at most this much.
 _SLICE_BYTES = 4 << 10
@@ -94,18 +99,6 @@ def _corrupt(source: Source, position: int, what: str) -> CorruptFile:
         f"{source.url}: {what} near byte {position:,} of the stored file. "
         "Fetch or write the file again; the other files are unaffected."
     )
-
-
-def _begin_gzip() -> Any:
-    return zlib.decompressobj(wbits=31)
-
-
-def _begin_zstd() -> Any:
-    # 2 GiB windows: what `zstd --long=31` writes, usual for large text archives.
-    return zstandard.ZstdDecompressor(max_window_size=1 << 31).decompressobj()
-
-
-_DECOMPRESSORS: dict[Compression, Callable[[], Any]] = {"gzip": _begin_gzip, "zstd": _begin_zstd}
 
 
 def expansion(source: Source) -> float:

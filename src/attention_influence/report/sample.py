@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from attention_influence.evidence.agreement import Overlap, overlap
 from attention_influence.selection.ranking.controlled import COLUMNS, DomainControl, fit_samples, observed
-from attention_influence.selection.ranking.keys import salted, tie_hashes
+from attention_influence.selection.ranking.keys import as_float64, salted, tie_hashes
 from attention_influence.selection.ranking.ranking import Ranking, open_ranking
 from attention_influence.selection.record import SelectionRecord
 from attention_influence.shares import count_in
@@ -98,8 +98,7 @@ def draw_sample(
     bounds = {name: min(1.0, share / count) if (count := ranked[name]) else 0.0 for name in largest}
     own = [name for name in (*_FIGURES, *ranking.columns) if name in store.schema.names]
     columns = list(dict.fromkeys(["source", "row", "id", "domain", "influence", "flag", *own]))
-    held = [pa.table({name: pa.array([], store.schema.field(name).type) for name in columns})]
-    held_kept: list[Mask] = [np.zeros(0, dtype=np.bool_)]
+    held = [pa.schema([*(store.schema.field(name) for name in columns), ("kept", pa.bool_())]).empty_table()]
     for batch in store.batches(columns):
         batch = batch.select(columns)
         values = influence.values(batch)
@@ -109,10 +108,10 @@ def draw_sample(
         bound = np.array([bounds.get(name, 0.0) for name in names.dictionary.to_pylist()])
         near = (places < bound[names.indices.to_numpy()]) & influence.ranked(batch, values)
         batch = batch.filter(pa.array(near))
-        held.append(pa.Table.from_batches([batch]))
-        held_kept.append(cut.inside(batch) if cut else np.zeros(batch.num_rows, dtype=np.bool_))
+        kept = cut.inside(batch) if cut else np.zeros(batch.num_rows, dtype=np.bool_)
+        held.append(pa.Table.from_batches([batch.append_column("kept", pa.array(kept))]))
     rows = pa.concat_tables([table.cast(held[0].schema) for table in held]).combine_chunks()
-    sample = _sample(store, rows, np.concatenate(held_kept), ranking, selected is None, sum(ranked.values()), seed)
+    sample = _sample(store, rows, ranking, selected is None, sum(ranked.values()), seed)
     if selected is None:
         sample.kept[:] = sample.chosen_by("influence", TOP)
         return sample
@@ -125,16 +124,13 @@ def draw_sample(
     return sample
 
 
-def _sample(
-    store: ScoreStore, rows: pa.Table, kept: Mask, ranking: Ranking, is_preview: bool, ranked: int, seed: int
-) -> Sample:
+def _sample(store: ScoreStore, rows: pa.Table, ranking: Ranking, is_preview: bool, ranked: int, seed: int) -> Sample:
     ties = tie_hashes(rows["source"].combine_chunks(), rows["row"].to_numpy())
     domains = np.array(rows["domain"].to_pylist(), dtype=np.str_)
     order = np.lexsort((salted(ties, f"report {seed}"), domains))
-    rows, kept, ties, domains = rows.take(pa.array(order)), kept[order], ties[order], domains[order]
-    batches = rows.combine_chunks().to_batches()
-    batch = batches[0] if batches else pa.RecordBatch.from_pylist([], schema=rows.schema)
-    figures = {name: _numbers(rows[name]) for name in ("influence", *_FIGURES) if name in rows.column_names}
+    rows, ties, domains = rows.take(pa.array(order)), ties[order], domains[order]
+    batch = pa.RecordBatch.from_arrays([column.combine_chunks() for column in rows.columns], schema=rows.schema)
+    figures = {name: as_float64(rows[name]) for name in ("influence", *_FIGURES) if name in rows.column_names}
     heights = {"influence": figures["influence"]}
     for name in BASELINES:
         if name != "controlled":
@@ -150,7 +146,7 @@ def _sample(
         figures=figures,
         heights={name: height for name, height in heights.items() if name == "influence" or not np.isnan(height).all()},
         ties=ties,
-        kept=kept,
+        kept=np.array(rows["kept"], dtype=np.bool_),
         margin=margin,
         controls=controls,
         is_all=len(rows) == ranked,
@@ -160,7 +156,7 @@ def _sample(
 
 def _heights(ranking: Ranking, batch: pa.RecordBatch) -> Array:
     values = ranking.values(batch)
-    numbers = np.where(ranking.ranked(batch, values), _numbers(values), np.nan)
+    numbers = np.where(ranking.ranked(batch, values), as_float64(values), np.nan)
     return -numbers if ranking.lowest_first else numbers
 
 
@@ -176,7 +172,7 @@ def _controlled(rows: pa.Table, domains: npt.NDArray[np.str_], seed: int) -> tup
     samples = {name: part.filter(pa.array(known[parts[name]])) for name, part in of_domain.items()}
     control = fit_samples(samples, seed)
     for name, part in of_domain.items():
-        values[parts[name]] = _numbers(control.values(part))
+        values[parts[name]] = as_float64(control.values(part))
     return values, control.domains
 
 
@@ -191,8 +187,3 @@ def _first(
 ) -> npt.NDArray[np.int64]:
     """Of the places `here`, the `count` highest."""
     return here[np.lexsort((ties[here], -heights[here]))[:count]]
-
-
-def _numbers(values: pa.Array | pa.ChunkedArray) -> Array:
-    flat = values.combine_chunks() if isinstance(values, pa.ChunkedArray) else values
-    return np.asarray(flat.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)

@@ -10,6 +10,8 @@ from attention_influence.selection.record import Threshold
 from attention_influence.selection.repetition import Repetition
 from attention_influence.selection.rule import Rule
 
+HEADINGS = ("domain", "documents", "ranked", "chosen", "tokens", "tokens chosen", "threshold")
+
 
 @dataclass(frozen=True)
 class Selection:
@@ -44,12 +46,14 @@ class Selection:
     def tokens(self) -> int:
         return sum(threshold.tokens_chosen for threshold in self.thresholds)
 
-    def _repr_html_(self) -> str:
-        headings = ("domain", "documents", "ranked", "chosen", "tokens", "tokens chosen", "threshold")
-        rows = [
+    def rows(self) -> list[tuple[Any, ...]]:
+        """HEADINGS of each domain."""
+        return [
             (t.domain, t.documents, t.ranked, t.chosen, t.tokens, t.tokens_chosen, t.value) for t in self.thresholds
         ]
-        return html_table(headings, rows, f"{self.documents:,} documents, {self.tokens:,} tokens in {self.out}")
+
+    def _repr_html_(self) -> str:
+        return html_table(HEADINGS, self.rows(), f"{self.documents:,} documents, {self.tokens:,} tokens in {self.out}")
 
     def to_json(self) -> dict[str, Any]:
         unranked: Counter[str] = Counter()

@@ -90,7 +90,7 @@ def _writing(file: Path) -> Iterator[None]:
 
 def _convert(file: Path, out: Path) -> None:
     import torch
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
     place: dict[str, Any] = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
     try:
@@ -106,7 +106,7 @@ def _convert(file: Path, out: Path) -> None:
             attn_implementation="eager",
             output_loading_info=True,
             ignore_mismatched_sizes=True,
-            **_unpacked(),
+            quantization_config=GgufConfig(dequantize=True),
         )
         packed, report = loaded
         tokenizer = AutoTokenizer.from_pretrained(**place)
@@ -146,15 +146,6 @@ def _read(file: Path) -> tuple[dict[str, Any], dict[str, list[float]], dict[str,
     return {name: field.contents() for name, field in fields.items()}, rope, sizes
 
 
-def _unpacked() -> dict[str, Any]:
-    """Asks for dense weights, where transformers may keep them packed."""
-    try:
-        from transformers import GgufConfig
-    except ImportError:
-        return {}
-    return {"quantization_config": GgufConfig(dequantize=True)}
-
-
 def _unused(tensors: set[str], weights: set[str], architecture: str, config: Any) -> set[str]:
     """Tensors of the file that no weight of the network is read from."""
     from gguf import MODEL_ARCH_NAMES, get_tensor_name_map
@@ -176,6 +167,7 @@ def _refuse_without_room(file: Path, out: Path, size: int) -> None:
 def _complete(file: Path, metadata: dict[str, Any], tokenizer: Any) -> None:
     """Gives the tokenizer what the file says by the name of its pre-tokenizer alone."""
     from tokenizers import pre_tokenizers
+    from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
 
     kind, split = metadata.get("tokenizer.ggml.model"), metadata.get("tokenizer.ggml.pre", "default")
     backend = tokenizer.backend_tokenizer
@@ -186,13 +178,5 @@ def _complete(file: Path, metadata: dict[str, Any], tokenizer: Any) -> None:
     elif split in _WHOLE_WORDS_FIRST:
         backend.model.ignore_merges = True
         tokenizer.add_bos_token = bool(metadata.get("tokenizer.ggml.add_bos_token", True))
-    elif kind == "gpt2" and split not in _BYTE_LEVEL and split not in _known_splits():
+    elif kind == "gpt2" and split not in _BYTE_LEVEL and split not in GGUF_PRE_TOKENIZER_SPLITS:
         _log.warning("%s: unknown pre-tokenizer %r; text may split differently from the original model", file, split)
-
-
-def _known_splits() -> set[str]:
-    try:
-        from transformers.integrations.gguf.gguf_tokenizer_mapping import GGUF_PRE_TOKENIZER_SPLITS
-    except ImportError:  # older than the table
-        return set()
-    return set(GGUF_PRE_TOKENIZER_SPLITS)

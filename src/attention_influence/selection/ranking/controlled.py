@@ -25,7 +25,7 @@ from threadpoolctl import ThreadpoolController
 from attention_influence.errors import UsageError
 from attention_influence.progress import progress
 from attention_influence.selection.key_sample import KeySample
-from attention_influence.selection.ranking.keys import Keys, salted, tie_hashes
+from attention_influence.selection.ranking.keys import Keys, as_float64, salted, tie_hashes
 from attention_influence.store.reader import ScoreStore
 
 CONTROLS = ("n_tokens", "loss_base", "copy_share", "repeat_share", "compression", "unigram_surprisal")
@@ -158,12 +158,12 @@ def observed(rows: pa.RecordBatch | pa.Table) -> tuple[Array, Array, npt.NDArray
 
     Documents too short for a share of repetition repeat nothing.
     """
-    base, ref, tokens = (_numbers(rows, name) for name in ("loss_base", "loss_ref", "n_tokens"))
+    base, ref, tokens = (as_float64(rows.column(name)) for name in ("loss_base", "loss_ref", "n_tokens"))
     known = (base > 0) & (ref > 0) & (tokens > 0) & np.isfinite(base) & np.isfinite(ref)
-    known &= np.isfinite(_numbers(rows, "influence"))
+    known &= np.isfinite(as_float64(rows.column("influence")))
     columns = [np.log(np.where(known, tokens, 1.0)), base]
-    columns += [np.nan_to_num(_numbers(rows, name), nan=0.0) for name in ("copy_share", "repeat_share")]
-    columns += [_numbers(rows, name) for name in ("compression", "unigram_surprisal")]
+    columns += [np.nan_to_num(as_float64(rows.column(name)), nan=0.0) for name in ("copy_share", "repeat_share")]
+    columns += [as_float64(rows.column(name)) for name in ("compression", "unigram_surprisal")]
     controls = np.column_stack(columns)
     known &= np.isfinite(controls).all(axis=1)
     log_ratio = np.log(np.where(known, ref, 1.0) / np.where(known, base, 1.0))
@@ -243,11 +243,6 @@ def _threads() -> ThreadpoolController:
 def _folds(rows: pa.RecordBatch | pa.Table, seed: int) -> npt.NDArray[np.int64]:
     hashes = tie_hashes(_flat(rows, "source"), _flat(rows, "row").to_numpy())
     return (salted(hashes, f"fold {seed}") % np.uint64(_FOLDS)).astype(np.int64)
-
-
-def _numbers(rows: pa.RecordBatch | pa.Table, name: str) -> Array:
-    """A column as float64, NaN for null."""
-    return np.asarray(_flat(rows, name).cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
 def _flat(rows: pa.RecordBatch | pa.Table, name: str) -> pa.Array:

@@ -46,6 +46,11 @@ def order_keys(values: pa.Array) -> Keys:
     return np.where(wide >> np.uint64(63), ~wide, wide | np.uint64(1 << 63))
 
 
+def as_float64(values: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.float64]:
+    """The values, NaN for null."""
+    return np.asarray(values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
 def tie_hashes(sources: pa.Array, rows: npt.NDArray[np.int64]) -> Keys:
     """64 bits for each (source, row), the same in every version and on every machine.
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from attention_influence.selection.ranking.keys import salted, tie_hashes
+from attention_influence.selection.ranking.keys import as_float64, salted, tie_hashes
 from attention_influence.selection.ranking.ranking import Ranking
 from attention_influence.store.passes import over_units
 from attention_influence.store.reader import ScoreStore
@@ -54,7 +54,7 @@ def drawn(ranking: Ranking, draw: Draw) -> Ranking:
         domains = batch.column("domain").dictionary_encode()
         spreads = np.array([draw.standard_deviations.get(name, 0.0) for name in domains.dictionary.to_pylist()])
         scale = spreads[domains.indices.to_numpy()] * draw.temperature
-        numbers = _numbers(own) * (-1 if ranking.lowest_first else 1)
+        numbers = as_float64(own) * (-1 if ranking.lowest_first else 1)
         leaning = np.divide(numbers, scale, out=np.zeros_like(numbers), where=scale > 0)
         hashes = salted(tie_hashes(batch.column("source"), batch.column("row").to_numpy()), f"draw {draw.seed}")
         uniform = ((hashes >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
@@ -73,7 +73,7 @@ def standard_deviations(store: ScoreStore, ranking: Ranking) -> dict[str, float]
     def of_batch(batch: pa.RecordBatch) -> list[dict[str, Any]]:
         values = ranking.values(batch)
         ranked = pa.array(ranking.ranked(batch, values))
-        columns = [batch.column("domain").cast(pa.string()), np.clip(_numbers(values), -_LARGEST, _LARGEST)]
+        columns = [batch.column("domain").cast(pa.string()), np.clip(as_float64(values), -_LARGEST, _LARGEST)]
         by_domain = pa.table(columns, ["domain", "value"]).filter(ranked).group_by("domain", use_threads=False)
         found = by_domain.aggregate([("value", name) for name in ("count", "mean", "variance")])
         return found.to_pylist()  # type: ignore[no-any-return]
@@ -97,8 +97,3 @@ def _deviation(count: int, mean: float, squares: float) -> float:
     deviation = math.sqrt(squares / count)
     # Values that are all the same have a mean that is rounded.
     return deviation if deviation > _ROUNDING * abs(mean) else 0.0
-
-
-def _numbers(values: pa.Array) -> Array:
-    """As float64, 0 for null."""
-    return np.asarray(values.fill_null(0).to_numpy(zero_copy_only=False), dtype=np.float64)
