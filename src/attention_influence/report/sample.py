@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from attention_influence.evidence.agreement import Overlap, overlap
 from attention_influence.selection.ranking.controlled import COLUMNS, DomainControl, fit_samples, observed
-from attention_influence.selection.ranking.keys import as_float64, salted, tie_hashes
+from attention_influence.selection.ranking.keys import as_float64, coded, salted, tie_hashes
 from attention_influence.selection.ranking.ranking import Ranking, open_ranking
 from attention_influence.selection.record import SelectionRecord
 from attention_influence.shares import count_in
@@ -104,9 +104,9 @@ def draw_sample(
         values = influence.values(batch)
         hashes = tie_hashes(batch.column("source"), batch.column("row").to_numpy())
         places = salted(hashes, f"report {seed}").astype(np.float64) / 2.0**64
-        names = batch.column("domain").dictionary_encode()
-        bound = np.array([bounds.get(name, 0.0) for name in names.dictionary.to_pylist()])
-        near = (places < bound[names.indices.to_numpy()]) & influence.ranked(batch, values)
+        names, codes = coded(batch.column("domain"))
+        bound = np.array([bounds.get(name, 0.0) for name in names])
+        near = (places < bound[codes]) & influence.ranked(batch, values)
         batch = batch.filter(pa.array(near))
         kept = cut.inside(batch) if cut else np.zeros(batch.num_rows, dtype=np.bool_)
         held.append(pa.Table.from_batches([batch.append_column("kept", pa.array(kept))]))
@@ -125,7 +125,7 @@ def draw_sample(
 
 
 def _sample(store: ScoreStore, rows: pa.Table, ranking: Ranking, is_preview: bool, ranked: int, seed: int) -> Sample:
-    ties = tie_hashes(rows["source"].combine_chunks(), rows["row"].to_numpy())
+    ties = tie_hashes(rows["source"], rows["row"].to_numpy())
     domains = np.array(rows["domain"].to_pylist(), dtype=np.str_)
     order = np.lexsort((salted(ties, f"report {seed}"), domains))
     rows, ties, domains = rows.take(pa.array(order)), ties[order], domains[order]

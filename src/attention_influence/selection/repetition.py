@@ -17,7 +17,7 @@ from attention_influence.selection.cutting.chosen import ChosenRows
 from attention_influence.selection.cutting.cut import Cut
 from attention_influence.selection.key_sample import KeySample
 from attention_influence.selection.ranking.controlled import COLUMNS, Control, Method, add_by_domain, fit_samples
-from attention_influence.selection.ranking.keys import salted, tie_hashes
+from attention_influence.selection.ranking.keys import coded, salted, tie_hashes
 from attention_influence.selection.record import Threshold
 from attention_influence.store.passes import over_units
 from attention_influence.store.reader import ScoreStore
@@ -144,11 +144,10 @@ class _Pass:
     def _near(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The rows that may belong to a sample, with their hashes and whether they are chosen."""
         hashes = salted(tie_hashes(batch.column("source"), batch.column("row").to_numpy()), self._salt)
-        domains = batch.column("domain").dictionary_encode()
-        bounds = [self.samples[name].bound if name in self.samples else -1 for name in domains.dictionary.to_pylist()]
+        names, codes = coded(batch.column("domain"))
+        bounds = [self.samples[name].bound if name in self.samples else -1 for name in names]
         sampled = np.array([bound >= 0 for bound in bounds], dtype=np.bool_)
         bound = np.array([max(bound, 0) for bound in bounds], dtype=np.uint64)
-        codes = domains.indices.to_numpy()
         near = sampled[codes] & (hashes <= bound[codes])
         rows = batch.filter(pa.array(near))
         chosen = self._cut.inside(rows, self._cut.ranking.values(rows))

@@ -18,7 +18,7 @@ from attention_influence.concurrency import in_threads
 from attention_influence.errors import StoreError
 from attention_influence.selection.cutting.count import Counts, tokens_of
 from attention_influence.selection.cutting.histogram import Integers
-from attention_influence.selection.ranking.keys import Keys, hashes_of_rows, source_seeds, value_digits
+from attention_influence.selection.ranking.keys import Keys, coded, hashes_of_rows, source_seeds, value_digits
 from attention_influence.selection.ranking.ranking import Ranking
 from attention_influence.store.passes import over_units
 from attention_influence.store.reader import ScoreStore
@@ -153,15 +153,14 @@ def _of_batch(
 ) -> tuple[list[str], _Columns]:
     """The names of a batch's sources, and the columns of its candidates; `source` counts in the names."""
     values = order.values(batch)
-    encoded = batch.column("domain").dictionary_encode()
-    of_names = np.array([numbers[name] for name in encoded.dictionary.to_pylist()], np.int64)
-    domain = of_names[encoded.indices.to_numpy()]
+    names, codes = coded(batch.column("domain"))
+    domain = np.array([numbers[name] for name in names], np.int64)[codes]
     near = order.ranked(batch, values) & (counts.histogram.places(order.buckets(values)) <= lowest[domain])
     mask = pa.array(near)
     batch, values = batch.filter(mask), values.filter(mask)
-    sources = batch.column("source").dictionary_encode()
+    sources, source = coded(batch.column("source"))
     columns: _Columns = {
-        "source": sources.indices.to_numpy(),
+        "source": source,
         "row": batch.column("row").to_numpy(),
         "domain": domain[near],
         "tokens": tokens_of(batch),
@@ -170,4 +169,4 @@ def _of_batch(
     }
     if shown.column != "influence":
         columns["value"] = shown.values(batch).to_numpy(zero_copy_only=False)
-    return sources.dictionary.to_pylist(), columns
+    return sources, columns

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from attention_influence.errors import StoreError
 from attention_influence.selection.cutting.histogram import Histogram, Integers
+from attention_influence.selection.ranking.keys import coded
 from attention_influence.selection.ranking.ranking import Ranking
 from attention_influence.store.passes import over_units
 from attention_influence.store.reader import ScoreStore
@@ -41,11 +42,10 @@ def count(store: ScoreStore, ranking: Ranking) -> Counts:
             ranked = ranking.ranked(batch, values)
             buckets, tokens = ranking.buckets(values), tokens_of(batch)
             reasons = _reasons(batch, values, ~ranked)
-            encoded = batch.column("domain").dictionary_encode()
-            names = encoded.dictionary.to_pylist()
+            names, codes = coded(batch.column("domain"))
             with lock:
                 domains = np.array([numbers.setdefault(name, len(numbers)) for name in names], dtype=np.int64)
-                domain = domains[encoded.indices.to_numpy()]
+                domain = domains[codes]
                 histogram.add(domain[ranked], buckets[ranked], tokens[ranked])
                 for name, reason, documents in reasons:
                     unranked[name][reason] += documents

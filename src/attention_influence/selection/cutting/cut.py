@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from attention_influence.selection.ranking.keys import Keys, tie_hashes
+from attention_influence.selection.ranking.keys import Keys, coded, tie_hashes
 from attention_influence.selection.ranking.ranking import Ranking
 
 Places = npt.NDArray[np.int64]
@@ -24,17 +24,13 @@ class Cut:
     def inside(self, batch: pa.RecordBatch, values: pa.Array | None = None) -> npt.NDArray[np.bool_]:
         """Which rows of a batch of the store are chosen; `values` are the ranking's, computed here when not given."""
         values = self.ranking.values(batch) if values is None else values
-        encoded = batch.column("domain").dictionary_encode()
+        names, codes = coded(batch.column("domain"))
 
         def hashes(at: Places) -> Keys:
             tied = batch.select(["source", "row"]).take(pa.array(at))
             return tie_hashes(tied.column("source"), tied.column("row").to_numpy())
 
-        inside = self.inside_keys(
-            encoded.dictionary.to_pylist(), encoded.indices.to_numpy(), self.ranking.keys(values), hashes
-        )
-        inside &= self.ranking.ranked(batch, values)
-        return inside
+        return self.inside_keys(names, codes, self.ranking.keys(values), hashes) & self.ranking.ranked(batch, values)
 
     def inside_keys(
         self, domains: Sequence[str], domain: npt.NDArray[np.integer], keys: Keys, hashes: Callable[[Places], Keys]

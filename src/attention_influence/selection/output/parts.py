@@ -19,6 +19,7 @@ from attention_influence.corpus.slices import BYTES_PER_TOKEN
 from attention_influence.corpus.sources import Source
 from attention_influence.selection.cutting.chosen import ChosenRows
 from attention_influence.selection.output.staging import StagedFolder
+from attention_influence.selection.ranking.keys import coded
 from attention_influence.storage.atomic_files import write_result
 from attention_influence.storage.filesystems import open_filesystem
 
@@ -95,7 +96,7 @@ def parts_of(chosen: ChosenRows, sources: Mapping[str, Source], output: Output, 
     number = rows = size = 0
     last = None
     for batch in chosen.batches():
-        names, codes = batch.column("source").dictionary.to_pylist(), batch.column("source").indices.to_numpy()
+        names, codes = coded(batch.column("source"))
         # A compressed file is read from its beginning by every part that holds rows of it, so it is kept whole.
         may_end = np.array([sources[name].compression is None for name in names])[codes]
         may_end |= np.diff(codes, prepend=codes[0] if names[codes[0]] == last else -1) != 0
@@ -121,10 +122,8 @@ def _part(number: int, held: list[pa.RecordBatch], sources: Mapping[str, Source]
     names = list(dict.fromkeys(name for batch in held for name in _in_order(batch.column("source"))))
     place = {name: at for at, name in enumerate(names)}
     indices = [
-        np.array([place.get(name, 0) for name in batch.column("source").dictionary.to_pylist()], np.int32)[
-            batch.column("source").indices.to_numpy()
-        ]
-        for batch in held
+        np.array([place.get(name, 0) for name in some], np.int32)[codes]
+        for some, codes in (coded(batch.column("source")) for batch in held)
     ]
     columns = {name: np.concatenate([batch.column(name).to_numpy() for batch in held]) for name in _COLUMNS}
     columns = {"source": np.concatenate(indices)} | columns

@@ -25,7 +25,7 @@ from threadpoolctl import ThreadpoolController
 from attention_influence.errors import UsageError
 from attention_influence.progress import progress
 from attention_influence.selection.key_sample import KeySample
-from attention_influence.selection.ranking.keys import Keys, as_float64, salted, tie_hashes
+from attention_influence.selection.ranking.keys import Keys, as_float64, coded, salted, tie_hashes
 from attention_influence.store.reader import ScoreStore
 
 CONTROLS = ("n_tokens", "loss_base", "copy_share", "repeat_share", "compression", "unigram_surprisal")
@@ -72,9 +72,8 @@ class Control:
         controls, log_ratio, known = observed(rows)
         folds = _folds(rows, self.seed)
         expected = np.zeros(len(log_ratio))
-        names = _flat(rows, "domain").dictionary_encode()
-        codes = names.indices.to_numpy()
-        for code, name in enumerate(names.dictionary.to_pylist()):
+        names, codes = coded(rows.column("domain"))
+        for code, name in enumerate(names):
             for fold in range(_FOLDS):
                 here = np.flatnonzero(known & (codes == code) & (folds == fold))
                 if len(here):
@@ -131,9 +130,8 @@ def fit_control(store: ScoreStore, seed: int) -> Control:
 def add_by_domain(samples: Mapping[str, KeySample], batch: pa.RecordBatch, hashes: Keys) -> None:
     """Adds the rows that have all figures to the samples of their domains; rows of other domains are passed over."""
     _, _, known = observed(batch)
-    names = batch.column("domain").dictionary_encode()
-    codes = names.indices.to_numpy()
-    for code, name in enumerate(names.dictionary.to_pylist()):
+    names, codes = coded(batch.column("domain"))
+    for code, name in enumerate(names):
         if name in samples:
             here = known & (codes == code)
             samples[name].add(pa.Table.from_batches([batch.filter(pa.array(here))]), hashes[here])
@@ -241,10 +239,5 @@ def _threads() -> ThreadpoolController:
 
 
 def _folds(rows: pa.RecordBatch | pa.Table, seed: int) -> npt.NDArray[np.int64]:
-    hashes = tie_hashes(_flat(rows, "source"), _flat(rows, "row").to_numpy())
+    hashes = tie_hashes(rows.column("source"), rows.column("row").to_numpy())
     return (salted(hashes, f"fold {seed}") % np.uint64(_FOLDS)).astype(np.int64)
-
-
-def _flat(rows: pa.RecordBatch | pa.Table, name: str) -> pa.Array:
-    column = rows.column(name)
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column

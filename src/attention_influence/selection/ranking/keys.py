@@ -46,19 +46,26 @@ def order_keys(values: pa.Array) -> Keys:
     return np.where(wide >> np.uint64(63), ~wide, wide | np.uint64(1 << 63))
 
 
+def coded(strings: pa.Array | pa.ChunkedArray) -> tuple[list[str], npt.NDArray[np.int32]]:
+    """The distinct strings, and for each row the place of its own among them."""
+    flat = strings.combine_chunks() if isinstance(strings, pa.ChunkedArray) else strings
+    encoded = flat.dictionary_encode()
+    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
+
+
 def as_float64(values: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.float64]:
     """The values, NaN for null."""
     return np.asarray(values.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)
 
 
-def tie_hashes(sources: pa.Array, rows: npt.NDArray[np.int64]) -> Keys:
+def tie_hashes(sources: pa.Array | pa.ChunkedArray, rows: npt.NDArray[np.int64]) -> Keys:
     """64 bits for each (source, row), the same in every version and on every machine.
 
     splitmix64 (Steele, Lea and Flood 2014) at place `row` of the stream seeded with the first 8 bytes, little-endian,
     of blake2b(source); one to one in `row` for each source.
     """
-    encoded = sources.dictionary_encode()
-    return hashes_of_rows(source_seeds(encoded.dictionary.to_pylist())[encoded.indices.to_numpy()], rows)
+    names, codes = coded(sources)
+    return hashes_of_rows(source_seeds(names)[codes], rows)
 
 
 def source_seeds(names: Iterable[str]) -> Keys:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from attention_influence.selection.ranking.keys import Keys
+from attention_influence.selection.ranking.keys import Keys, coded
 from attention_influence.storage.disk_tables import disk_tables, fill
 from attention_influence.storage.temporary_folders import temporary_room
 
@@ -35,9 +35,8 @@ class Percentiles:
         Only for documents that `percentiles` was given.
         """
         found = np.zeros(len(keys))
-        encoded = domains.dictionary_encode()
-        codes = encoded.indices.to_numpy()
-        for code, name in enumerate(encoded.dictionary.to_pylist()):
+        names, codes = coded(domains)
+        for code, name in enumerate(names):
             here = codes == code
             start, end = self.spans[name]
             found[here] = self.shares[start + np.searchsorted(self.keys[start:end], keys[here])]

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from attention_influence.selection.ranking.keys import as_float64, salted, tie_hashes
+from attention_influence.selection.ranking.keys import as_float64, coded, salted, tie_hashes
 from attention_influence.selection.ranking.ranking import Ranking
 from attention_influence.store.passes import over_units
 from attention_influence.store.reader import ScoreStore
@@ -51,9 +51,9 @@ def drawn(ranking: Ranking, draw: Draw) -> Ranking:
 
     def values(batch: pa.RecordBatch) -> pa.Array:
         own = ranking.values(batch)
-        domains = batch.column("domain").dictionary_encode()
-        spreads = np.array([draw.standard_deviations.get(name, 0.0) for name in domains.dictionary.to_pylist()])
-        scale = spreads[domains.indices.to_numpy()] * draw.temperature
+        names, codes = coded(batch.column("domain"))
+        spreads = np.array([draw.standard_deviations.get(name, 0.0) for name in names])
+        scale = spreads[codes] * draw.temperature
         numbers = as_float64(own) * (-1 if ranking.lowest_first else 1)
         leaning = np.divide(numbers, scale, out=np.zeros_like(numbers), where=scale > 0)
         hashes = salted(tie_hashes(batch.column("source"), batch.column("row").to_numpy()), f"draw {draw.seed}")
