@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from attention_influence.evidence.intervals import mean_interval
+from attention_influence.evidence.statistics import mean_interval
 
 
 def test_the_interval_of_many_items_is_the_normal_one() -> None:

@@ -14,7 +14,7 @@ from store_files import score_row, write_store
 from attention_influence.selection import Rule
 from attention_influence.selection.cutting import candidates, chosen, histogram
 from attention_influence.selection.cutting.histogram import Histogram
-from attention_influence.store import passes
+from attention_influence.store import reader
 
 values = st.one_of(st.sampled_from([0.5, 0.5, 0.25]), st.floats(-1, 1, width=32))
 rows = st.lists(st.tuples(values, st.integers(0, 3), st.sampled_from("ab")), min_size=1, max_size=60)
@@ -30,7 +30,7 @@ def test_the_smallest_batches_give_what_sorting_everything_does(rows, data, toke
         tempfile.TemporaryDirectory() as name,
         patch.object(candidates, "_ROWS_AT_A_TIME", 2),
         patch.object(chosen, "_BATCH_ROWS", 3),
-        patch.object(passes, "_BATCH_ROWS", 7),
+        patch.object(reader, "_LARGE_BATCH_ROWS", 7),
         patch.object(histogram, "_MOST_CELLS", 16),
     ):
         store = write_store(Path(name), [shuffled[:9], shuffled[9:20], shuffled[20:]])

@@ -18,7 +18,7 @@ from attention_influence.config import EstimateConfig
 from attention_influence.corpus import Columns
 from attention_influence.corpus.sample import draw_slices, drawn_rows
 from attention_influence.errors import CorpusError
-from attention_influence.evidence.intervals import middle
+from attention_influence.evidence.statistics import middle
 from attention_influence.progress import progress
 from attention_influence.scoring.lots import in_lots
 from attention_influence.shares import count_in

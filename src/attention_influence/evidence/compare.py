@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from scipy.stats import rankdata
 
 from attention_influence.errors import StoreError
-from attention_influence.evidence.agreement import Overlap, in_top, overlap, spearman
+from attention_influence.evidence.statistics import Overlap, in_top, overlap, spearman
 from attention_influence.selection.key_sample import KeySample
 from attention_influence.selection.ranking.keys import salted, tie_hashes
 from attention_influence.selection.ranking.ranking import Ranking

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits
 
 from attention_influence.evidence.embedding import Embeddings
-from attention_influence.evidence.intervals import middle
+from attention_influence.evidence.statistics import middle
 from attention_influence.evidence.words import Counts
 
 CLUSTERS = 100

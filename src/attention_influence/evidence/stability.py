@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_influence.evidence.agreement import Overlap, overlap, spearman
-from attention_influence.evidence.intervals import middle
+from attention_influence.evidence.statistics import Overlap, middle, overlap, spearman
 from attention_influence.heads.detect import Detection, Texts, find_sentences, probe_scores
 from attention_influence.heads.head_set import Head, as_matrix, rank_heads, top_heads
 from attention_influence.model.language_model import LanguageModel

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attention_influence.evidence.answers import answers
-from attention_influence.evidence.intervals import mean_interval
 from attention_influence.evidence.masking import Condition, Kind
+from attention_influence.evidence.statistics import mean_interval
 from attention_influence.heads.head_set import HeadSet
 from attention_influence.model.self_test import self_test
 from attention_influence.scoring.scorer import Scorer

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from attention_influence.evidence.agreement import Overlap, overlap
+from attention_influence.evidence.statistics import Overlap, overlap
 from attention_influence.selection.ranking.controlled import COLUMNS, DomainControl, fit_samples, observed
 from attention_influence.selection.ranking.keys import as_float64, coded, salted, tie_hashes
 from attention_influence.selection.ranking.ranking import Ranking, open_ranking

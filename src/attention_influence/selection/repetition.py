@@ -19,7 +19,6 @@ from attention_influence.selection.key_sample import KeySample
 from attention_influence.selection.ranking.controlled import COLUMNS, Control, Method, add_by_domain, fit_samples
 from attention_influence.selection.ranking.keys import coded, salted, tie_hashes
 from attention_influence.selection.record import Threshold
-from attention_influence.store.passes import over_units
 from attention_influence.store.reader import ScoreStore
 
 MOSTLY = 0.5
@@ -90,7 +89,7 @@ def repetition_of(store: ScoreStore, chosen: ChosenRows, seed: int) -> tuple[Rep
     largest = sorted(chosen.thresholds, key=lambda domain: (-domain.ranked, domain.domain))[:_MOST_DOMAINS]
     passing = _Pass(chosen.cut, largest if controlled else [], seed)
     columns = ["source", "row", "domain", "influence", "n_tokens", "copy_share", "flag", *chosen.cut.ranking.columns]
-    for _ in over_units(store, [*columns, *(COLUMNS if controlled else ())], passing.add):
+    for _ in store.over_units([*columns, *(COLUMNS if controlled else ())], passing.add):
         pass
     rows_of = {name: sample.rows() for name, sample in passing.samples.items() if sample.has_rows}
     control = fit_samples(rows_of, seed, trees=[domain.domain for domain in largest[:_MOST_WITH_TREES]])

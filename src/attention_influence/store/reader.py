@@ -2,12 +2,13 @@
 
 import functools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from attention_influence.concurrency import in_threads
 from attention_influence.corpus.sources import Source
 from attention_influence.errors import StoreError
 from attention_influence.store.columns.added import AddedColumn, added_columns
@@ -15,6 +16,12 @@ from attention_influence.store.run import open_run, scores_in
 from attention_influence.store.unit_files import UnitObjects
 
 _BATCH_ROWS = 1 << 16
+# Of a pass by several threads: Python's own time vanishes, and a batch fits a processor's cache.
+_LARGE_BATCH_ROWS = 1 << 17
+# Columns of few different strings, which lie as dictionaries on disk: decoding them would take most of a pass.
+_ENCODED = ("source", "domain", "flag", "reason")
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,17 @@ class ScoreStore:
         self.check_added_columns(columns)
         for unit in self.units:
             yield from self.unit_batches(unit, columns)
+
+    def over_units(
+        self, columns: Sequence[str], work: Callable[[Iterator[pa.RecordBatch]], Result]
+    ) -> Iterator[Result]:
+        """What `work` makes of each unit's batches, several units at a time, in the order of the units.
+
+        `source`, `domain`, `flag` and `reason` come as dictionaries. Errors are those of `batches`.
+        """
+        names = list(dict.fromkeys(columns))
+        self.check_added_columns(names)
+        return in_threads(lambda unit: work(self.unit_batches(unit, names, _LARGE_BATCH_ROWS, _ENCODED)), self.units)
 
     def check_added_columns(self, columns: Sequence[str]) -> None:
         """Raises StoreError naming an added column among those that not all finished units have."""

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from attention_influence.evidence.agreement import Overlap, spearman
+from attention_influence.evidence.statistics import Overlap, spearman
 from attention_influence.report.figures.plots import histogram_svg
 from attention_influence.report.figures.scatter import scatter_svg
 from attention_influence.report.sample import BASELINES, Sample

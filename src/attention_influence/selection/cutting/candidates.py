@@ -20,7 +20,6 @@ from attention_influence.selection.cutting.count import Counts, tokens_of
 from attention_influence.selection.cutting.histogram import Integers
 from attention_influence.selection.ranking.keys import Keys, coded, hashes_of_rows, source_seeds, value_digits
 from attention_influence.selection.ranking.ranking import Ranking
-from attention_influence.store.passes import over_units
 from attention_influence.store.reader import ScoreStore
 
 # Domains are sorted together until they have so many rows.
@@ -97,7 +96,7 @@ def find_candidates(store: ScoreStore, order: Ranking, shown: Ranking, counts: C
 
     sources: dict[str, int] = {}
     filled = 0
-    for parts in over_units(store, needed, of_unit):
+    for parts in store.over_units(needed, of_unit):
         for names, part in parts:
             part["source"] = np.array([sources.setdefault(name, len(sources)) for name in names], np.uint32)[
                 part["source"]

@@ -14,7 +14,6 @@ from attention_influence.errors import StoreError
 from attention_influence.selection.cutting.histogram import Histogram, Integers
 from attention_influence.selection.ranking.keys import coded
 from attention_influence.selection.ranking.ranking import Ranking
-from attention_influence.store.passes import over_units
 from attention_influence.store.reader import ScoreStore
 
 
@@ -51,7 +50,7 @@ def count(store: ScoreStore, ranking: Ranking) -> Counts:
                     unranked[name][reason] += documents
 
     columns = ["domain", "n_tokens", "influence", "flag", "reason", *ranking.columns]
-    for _ in over_units(store, columns, add):
+    for _ in store.over_units(columns, add):
         pass
     if histogram.is_empty:
         reasons = sum(unranked.values(), Counter[str]())

@@ -17,7 +17,6 @@ import pyarrow as pa
 
 from attention_influence.selection.ranking.keys import as_float64, coded, salted, tie_hashes
 from attention_influence.selection.ranking.ranking import Ranking
-from attention_influence.store.passes import over_units
 from attention_influence.store.reader import ScoreStore
 
 # Of a mean of float64 values, relative to it.
@@ -79,7 +78,7 @@ def standard_deviations(store: ScoreStore, ranking: Ranking) -> dict[str, float]
         return found.to_pylist()  # type: ignore[no-any-return]
 
     moments: dict[str, tuple[int, float, float]] = {}
-    for of_unit_domains in over_units(store, ["domain", "influence", *ranking.columns], of_unit):
+    for of_unit_domains in store.over_units(["domain", "influence", *ranking.columns], of_unit):
         for found in of_unit_domains:
             count, mean, variance = (found[f"value_{name}"] for name in ("count", "mean", "variance"))
             before = moments.get(found["domain"], (0, 0.0, 0.0))
