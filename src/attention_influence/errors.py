@@ -1,5 +1,14 @@
 """The exceptions that users meet: each message says what happened, where, and what to do next."""
 
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(name: str, names: Iterable[str], otherwise: str) -> str:
+    """For the end of a message about a name that there is not: the nearest one that there is, if one is near."""
+    nearest = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {nearest[0]!r}?" if nearest else otherwise
+
 
 class AttentionInfluenceError(Exception):
     """Anything that this library refuses or could not finish; `exit_code` is the command line's."""

@@ -6,7 +6,7 @@ import torch
 from attention_influence.evidence.answers import answers
 from attention_influence.evidence.documents import of_document
 from attention_influence.evidence.masking import conditions
-from attention_influence.evidence.validity import TaskFigures, validate_heads
+from attention_influence.evidence.validity import TaskResult, validate_heads
 from attention_influence.heads.detect import find_sentences, make_probes
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.scoring.scorer import Scorer
@@ -68,7 +68,7 @@ def test_the_copying_model_loses_retrieval_without_its_copying_head_only() -> No
     masked = [one for one in masked if (0, 0) not in one.heads]
     assert {one.kind for one in masked} == {"chosen", "random", "matched"}
     found = validate_heads(scorer, masked, {"retrieval": [next(probes).question() for _ in range(10)]}, seed=0)[0]
-    assert isinstance(found, TaskFigures)
+    assert isinstance(found, TaskResult)
     assert found.accuracy > 0.8
     assert found.accuracy_changes["chosen"].worse > 0.5
     assert found.accuracy_changes["matched"].worse == pytest.approx(0, abs=0.01)

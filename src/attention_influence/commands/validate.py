@@ -13,7 +13,7 @@ from attention_influence.corpus.texts import draw_documents, draw_texts
 from attention_influence.errors import UsageError
 from attention_influence.evidence.documents import of_document
 from attention_influence.evidence.masking import conditions
-from attention_influence.evidence.validity import KINDS, Change, Excess, TaskFigures, validate_heads
+from attention_influence.evidence.validity import KINDS, Change, Excess, TaskResult, validate_heads
 from attention_influence.heads.detect import find_sentences
 from attention_influence.heads.head_set import load_heads
 from attention_influence.heads.questions import IN_CONTEXT, RETRIEVAL, Questions
@@ -63,12 +63,12 @@ def validate(config: ValidateConfig) -> Result:
         "window": scorer.window,
         "tokens": tokens,
         "left_out": dict(questions.left_out),
-        "tasks": [_to_json(figures) for figures in found],
+        "tasks": [_to_json(result) for result in found],
         "warnings": warnings,
     }
     write_json(config.out, data)
     save_changes(
-        [figures.task for figures in found],
+        [result.task for result in found],
         {
             "rise of the loss (nats/token)": [_bars(f.loss_changes) for f in found],
             "fall of the accuracy": [_bars(f.accuracy_changes) for f in found],
@@ -97,8 +97,8 @@ def _questions(
     return questions
 
 
-def _warnings(found: Sequence[TaskFigures]) -> Iterator[str]:
-    retrieval = next(figures for figures in found if figures.task == RETRIEVAL)
+def _warnings(found: Sequence[TaskResult]) -> Iterator[str]:
+    retrieval = next(result for result in found if result.task == RETRIEVAL)
     bounds = retrieval.loss_excess.interval
     if bounds is not None and bounds[0] <= 0:
         yield (
@@ -107,12 +107,12 @@ def _warnings(found: Sequence[TaskFigures]) -> Iterator[str]:
         )
 
 
-def _text(found: Sequence[TaskFigures], notes: Sequence[str], warnings: Sequence[str], written: str) -> Iterator[str]:
+def _text(found: Sequence[TaskResult], notes: Sequence[str], warnings: Sequence[str], written: str) -> Iterator[str]:
     rows: list[tuple[object, ...]] = []
-    for figures in found:
-        rows.append((figures.task, "none", figures.loss, None, None, None, figures.accuracy, None, None, None))
+    for result in found:
+        rows.append((result.task, "none", result.loss, None, None, None, result.accuracy, None, None, None))
         for kind in KINDS:
-            loss, accuracy = figures.loss_changes[kind], figures.accuracy_changes[kind]
+            loss, accuracy = result.loss_changes[kind], result.accuracy_changes[kind]
             rows.append(("", _NAMES[kind], *_cells(loss), *_cells(accuracy)))
     spread = ("95% interval", "of draws")
     headings = ("task", "masked", "loss", "rise", *spread, "accuracy", "fall", *spread)
@@ -147,9 +147,9 @@ def _bars(changes: Mapping[Any, Change]) -> dict[str, tuple[float, tuple[float, 
     return {_NAMES[kind]: (change.worse, change.interval) for kind, change in changes.items()}
 
 
-def _to_json(figures: TaskFigures) -> dict[str, Any]:
-    record = asdict(figures)
+def _to_json(result: TaskResult) -> dict[str, Any]:
+    record = asdict(result)
     for name in ("loss_excess", "accuracy_excess"):
-        excess: Excess = getattr(figures, name)
+        excess: Excess = getattr(result, name)
         record[name]["verdict"] = excess.verdict
     return record

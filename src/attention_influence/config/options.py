@@ -5,7 +5,6 @@ Precedence: defaults, then the file, then --set, then options.
 """
 
 import dataclasses
-import difflib
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -17,7 +16,7 @@ from typing import Any, TypeVar
 import yaml
 
 from attention_influence.config.yaml_values import Null, parse_yaml
-from attention_influence.errors import UsageError
+from attention_influence.errors import UsageError, did_you_mean
 
 Config = TypeVar("Config")
 
@@ -49,12 +48,8 @@ def from_arguments(config: type[Config], arguments: Mapping[str, Any]) -> Config
     kinds = typing.get_type_hints(config)
     for key in values:
         if key not in kinds:
-            near = difflib.get_close_matches(key, kinds, n=1)
-            hint = (
-                f"did you mean {near[0]!r}?"
-                if near
-                else f"known keys: {', '.join(field.name for field in shown_fields(config))}"
-            )
+            known = ", ".join(field.name for field in shown_fields(config))
+            hint = did_you_mean(key, kinds, f"known keys: {known}")
             raise UsageError(f"unknown configuration key {key!r}; {hint}")
     values |= {key: value for key, value in arguments.items() if key in kinds and value != []}
     fields = shown_fields(config)

@@ -135,8 +135,8 @@ def _gather(store: ScoreStore, rankings: Sequence[Ranking], side: str, sample: K
     for batch in store.batches(list(dict.fromkeys(needed))):
         hashes = tie_hashes(batch.column("source"), batch.column("row").to_numpy())
         places = salted(hashes, _SALT)
-        near = places <= np.uint64(sample.bound)
-        batch, hashes, places = batch.filter(pa.array(near)), hashes[near], places[near]
+        kept = places <= np.uint64(sample.bound)
+        batch, hashes, places = batch.filter(pa.array(kept)), hashes[kept], places[kept]
         columns = {"source": batch.column("source"), "row": batch.column("row"), f"hash {side}": pa.array(hashes)}
         columns |= {f"{name} {side}": batch.column(name) for name in figures}
         for number, ranking in enumerate(rankings):

@@ -56,7 +56,7 @@ class Excess:
 
 
 @dataclass(frozen=True)
-class TaskFigures:
+class TaskResult:
     """One task in all conditions."""
 
     task: str
@@ -79,7 +79,7 @@ def validate_heads(
     tasks: Mapping[str, Sequence[Question]],
     seed: int,
     advance: Callable[[int], None] = lambda tokens: None,
-) -> list[TaskFigures]:
+) -> list[TaskResult]:
     """Figures of each task, those first that lean most on the chosen heads, `conditions[0]`, by loss.
 
     The scorer has tested its own heads; here all random ones, masked together, are tested once against the oracle:
@@ -97,18 +97,18 @@ def validate_heads(
     for name, of_task in tasks.items():
         items = slice(start, start + len(of_task))
         start = items.stop
-        found.append(_figures(name, of_task, losses[:, items], accuracies[:, items], kinds, seed))
-    return sorted(found, key=lambda figures: -figures.loss_excess.mean)
+        found.append(_results(name, of_task, losses[:, items], accuracies[:, items], kinds, seed))
+    return sorted(found, key=lambda result: -result.loss_excess.mean)
 
 
-def _figures(
+def _results(
     name: str, questions: Sequence[Question], losses: Values, accuracies: Values, kinds: NDArray[np.str_], seed: int
-) -> TaskFigures:
+) -> TaskResult:
     """Of losses and accuracies [1 + conditions, I]."""
     rise = losses[1:] - losses[0]
     fall = accuracies[0] - accuracies[1:]
     guesses = [1 / question.n_choices for question in questions]
-    return TaskFigures(
+    return TaskResult(
         task=name,
         items=len(questions),
         loss=float(losses[0].mean()),

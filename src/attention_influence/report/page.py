@@ -93,31 +93,31 @@ def write_report(out: str | Path, store: str | Path, inputs: Inputs) -> None:
     scores = open_store(str(store))
     run = open_run(scores.url)
     records = run.records() if run else {}
-    figures = read_store(scores, _cuts(selected))
-    ranked = {domain.name: domain.ranked for domain in figures.domains}
+    statistics = read_store(scores, _cuts(selected))
+    ranked = {domain.name: domain.ranked for domain in statistics.domains}
     sample = draw_sample(scores, ranked, selected, DOCUMENTS, inputs.seed)
-    examples = choose_examples(figures.domains, sample)
+    examples = choose_examples(statistics.domains, sample)
     members = _members(sample, inputs.texts)
     text_of, unread = _texts(scores, inputs.text_of, [*_keys(examples), *(sample.keys[place] for place in members)])
     read = _read(sample, members, text_of)
     rises = (lambda texts: token_rises(inputs.scorer, texts)) if inputs.scorer else None  # type: ignore[arg-type]
-    told = checks(scores, figures, sample, selected, heads, stability, validity)
+    answered = checks(scores, statistics, sample, selected, heads, stability, validity)
     sections = [
-        Section("summary", "Summary", summary_section(scores, figures, selected, records, told)),
+        Section("summary", "Summary", summary_section(scores, statistics, selected, records, answered)),
         Section("heads", "Heads", heads_section(heads, stability, validity) if heads else None),
-        Section("score", "Score", score_section(figures.domains, selected, sample)),
-        Section("reading", "Reading", reading(examples, len(figures.domains) - len(examples), text_of, rises)),
+        Section("score", "Score", score_section(statistics.domains, selected, sample)),
+        Section("reading", "Reading", reading(examples, len(statistics.domains) - len(examples), text_of, rises)),
         Section(
             "diversity",
             "Diversity",
             diversity_section(sample, read, inputs.embed, inputs.seed) if inputs.embed else None,
         ),
         Section("words", "Words", words_section(sample, read) if read.texts else None),
-        Section("provenance", "Provenance", provenance_section(scores, figures, selected, heads, records)),
+        Section("provenance", "Provenance", provenance_section(scores, statistics, selected, heads, records)),
     ]
     warnings = [
         *inputs.warnings,
-        *_own_warnings(scores, figures, selected),
+        *_own_warnings(scores, statistics, selected),
         *((selected.content.get("warnings") or ()) if selected else ()),
         *((validity or {}).get("warnings", ())),
         *_of_another_model(scores, inputs.scorer),
@@ -176,7 +176,7 @@ def _read(sample: Sample, members: Sequence[int], text_of: TextOf) -> Texts:
     return Texts(np.array(list(texts), dtype=np.int64), tuple(texts.values()), counts, words)
 
 
-def _own_warnings(scores: ScoreStore, figures: StoreStatistics, selected: SelectionRecord | None) -> Iterator[str]:
+def _own_warnings(scores: ScoreStore, statistics: StoreStatistics, selected: SelectionRecord | None) -> Iterator[str]:
     planned, done = scores.n_planned, len(scores.units)
     if done < planned:
         yield f"Scoring is not finished: the statistics cover {done} of {planned} units; resume it."
@@ -189,7 +189,7 @@ def _own_warnings(scores: ScoreStore, figures: StoreStatistics, selected: Select
             f"The selection does not record which documents of {', '.join(selected.undecided)} it drew: "
             "below, as many of the top stand for them."
         )
-    missing = sorted(set(selected.thresholds) - {domain.name for domain in figures.domains})
+    missing = sorted(set(selected.thresholds) - {domain.name for domain in statistics.domains})
     if missing:
         yield f"The selection was made from another store: it has domains that this one lacks: {', '.join(missing)}."
 
@@ -197,9 +197,9 @@ def _own_warnings(scores: ScoreStore, figures: StoreStatistics, selected: Select
 def _of_another_model(store: ScoreStore, scorer: "Scorer | None") -> Iterator[str]:
     if scorer is None:
         return
-    theirs = store.run.get("fingerprint") or {}
-    ours = {"weights": scorer.model.identity.weights, "heads": sorted(list(head) for head in scorer.heads)}
-    different = [name for name, value in ours.items() if theirs.get(name) != value]
+    recorded = store.run.get("fingerprint") or {}
+    current = {"weights": scorer.model.identity.weights, "heads": sorted(list(head) for head in scorer.heads)}
+    different = [name for name, value in current.items() if recorded.get(name) != value]
     if different:
         yield (
             f"Tokens are coloured by a model whose {' and '.join(different)} differ from those that scored the store: "

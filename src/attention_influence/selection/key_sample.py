@@ -25,10 +25,10 @@ class KeySample:
 
     def add(self, rows: pa.Table, hashes: Keys) -> None:
         """Adds rows of one schema, each with the hash of its key."""
-        near = hashes <= np.uint64(self.bound)
-        self._held.append(rows.filter(pa.array(near)))
-        self._hashes.append(hashes[near])
-        self._count += int(near.sum())
+        kept = hashes <= np.uint64(self.bound)
+        self._held.append(rows.filter(pa.array(kept)))
+        self._hashes.append(hashes[kept])
+        self._count += int(kept.sum())
         if self._count > 2 * self._most:
             self._trim()
 
@@ -42,6 +42,6 @@ class KeySample:
         if len(hashes) > self._most:
             self.is_full = True
             self.bound = int(np.partition(hashes, self._most - 1)[self._most - 1])
-            near = hashes <= np.uint64(self.bound)
-            rows, hashes = rows.filter(pa.array(near)), hashes[near]
+            kept = hashes <= np.uint64(self.bound)
+            rows, hashes = rows.filter(pa.array(kept)), hashes[kept]
         self._held, self._hashes, self._count = [rows.combine_chunks()], [hashes], len(hashes)

@@ -77,8 +77,10 @@ def paint(figure: Figure, axes: Any, ink: str) -> None:
 def _titled(svg: str, titles: Sequence[str]) -> str:
     start = svg.index('<g id="titled">')
     end = svg.index("</g>", start)
-    told = iter(titles)
+    left = iter(titles)
     marks = re.sub(
-        r"(<path[^>]*)/>", lambda match: f"{match[1]}><title>{html.escape(next(told))}</title></path>", svg[start:end]
+        r"(<path[^>]*)/>",
+        lambda match: f"{match[1]}><title>{html.escape(next(left))}</title></path>",
+        svg[start:end],
     )
     return svg[:start] + marks + svg[end:]

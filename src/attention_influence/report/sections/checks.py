@@ -32,7 +32,7 @@ class Check:
 
 def checks(
     store: ScoreStore,
-    figures: StoreStatistics,
+    statistics: StoreStatistics,
     sample: Sample,
     selected: SelectionRecord | None,
     heads: HeadSet | None,
@@ -40,15 +40,15 @@ def checks(
     validity: Mapping[str, Any] | None,
 ) -> list[Check]:
     """All of them, those that need a look first."""
-    found = [_scored(store, figures)]
+    found = [_scored(store, statistics)]
     if selected is not None:
         found.append(_same_scores(store, selected))
     found += [_does_the_task(heads), _stable(stability), _matters(validity), *_means_more(sample, selected)]
     return sorted(found, key=lambda check: VERDICTS.index(check.verdict))
 
 
-def _scored(store: ScoreStore, figures: StoreStatistics) -> Check:
-    documents, ranked = (sum(getattr(d, name) for d in figures.domains) for name in ("documents", "ranked"))
+def _scored(store: ScoreStore, statistics: StoreStatistics) -> Check:
+    documents, ranked = (sum(getattr(d, name) for d in statistics.domains) for name in ("documents", "ranked"))
     share = ranked / documents if documents else 0.0
     answer = f"{ranked:,} of {documents:,} rows have a score"
     if not store.is_complete:

@@ -1,4 +1,4 @@
-"""The section on where the figures come from: the commands that made them, versions, the fingerprint, bad rows."""
+"""The section on where the statistics come from: the commands that made them, versions, the fingerprint, bad rows."""
 
 import json
 import shlex
@@ -38,7 +38,7 @@ class Provenance:
 
 def provenance_section(
     store: ScoreStore,
-    figures: StoreStatistics,
+    statistics: StoreStatistics,
     selected: SelectionRecord | None,
     heads: HeadSet | None,
     records: Mapping[str, Mapping[str, Any]],
@@ -51,8 +51,8 @@ def provenance_section(
         tuple(_commands(store, selected, heads)),
         tuple((str(name), str(version)) for name, version in versions.items()),
         tuple(islice(_settings("", settings), _SETTINGS)),
-        figures.unscored,
-        figures.flagged,
+        statistics.unscored,
+        statistics.flagged,
         tuple(sorted(failed.items())),
     )
 

@@ -71,7 +71,7 @@ class Summary:
 
 def summary_section(
     store: ScoreStore,
-    figures: StoreStatistics,
+    statistics: StoreStatistics,
     selected: SelectionRecord | None,
     records: Mapping[str, Mapping[str, Any]],
     checks: Sequence[Check],
@@ -79,7 +79,7 @@ def summary_section(
     """The section; `records` are those of the store's units."""
     fingerprint = store.run.get("fingerprint") or {}
     configuration = store.run.get("configuration") or {}
-    largest = sorted(figures.domains, key=lambda domain: (-domain.documents, domain.name))
+    largest = sorted(statistics.domains, key=lambda domain: (-domain.documents, domain.name))
     shown = sorted(largest[:MOST_DOMAINS], key=lambda domain: domain.name)
     parts = list(selected.thresholds.values()) if selected else None
     return Summary(
@@ -87,8 +87,8 @@ def summary_section(
         precision=str(fingerprint.get("precision", "unknown")),
         corpus=tuple(configuration.get("corpus") or sorted({name.partition("/")[0] for name in store.sources})),
         heads=len(fingerprint.get("heads") or ()),
-        documents=sum(domain.documents for domain in figures.domains),
-        tokens=sum(domain.tokens for domain in figures.domains),
+        documents=sum(domain.documents for domain in statistics.domains),
+        tokens=sum(domain.tokens for domain in statistics.domains),
         chosen=sum(part.chosen for part in parts) if parts is not None else None,
         tokens_chosen=sum(part.tokens_chosen for part in parts) if parts is not None else None,
         rule=_rule(selected) if selected else "",

@@ -1,13 +1,12 @@
 """How much each domain may give: a share of it or its part of a number of tokens, within its cap and floor."""
 
-import difflib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from attention_influence.errors import UsageError
+from attention_influence.errors import UsageError, did_you_mean
 from attention_influence.selection.cutting.candidates import ByRank, Candidates
 from attention_influence.selection.cutting.count import Counts
 from attention_influence.selection.cutting.histogram import Integers
@@ -94,9 +93,8 @@ class Budget:
         for option, limits in (("--floor", rule.floors), ("--cap", rule.caps)):
             for name in limits:
                 if name not in self._domains:
-                    near = difflib.get_close_matches(name, self._domains, n=1)
-                    there = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(self._domains)}"
-                    raise UsageError(f"{option} {name}={limits[name]}: there is no such domain; {there}")
+                    hint = did_you_mean(name, self._domains, f"there are {', '.join(self._domains)}")
+                    raise UsageError(f"{option} {name}={limits[name]}: there is no such domain; {hint}")
         for name, tokens in zip(self._domains, self._tokens, strict=True):
             if rule.floors.get(name, 0) > max(tokens, 1):
                 raise UsageError(

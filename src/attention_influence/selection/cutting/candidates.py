@@ -154,14 +154,14 @@ def _of_batch(
     values = order.values(batch)
     names, codes = coded(batch.column("domain"))
     domain = np.array([numbers[name] for name in names], np.int64)[codes]
-    near = order.ranked(batch, values) & (counts.histogram.places(order.buckets(values)) <= lowest[domain])
-    mask = pa.array(near)
+    chosen = order.ranked(batch, values) & (counts.histogram.places(order.buckets(values)) <= lowest[domain])
+    mask = pa.array(chosen)
     batch, values = batch.filter(mask), values.filter(mask)
     sources, source = coded(batch.column("source"))
     columns: _Columns = {
         "source": source,
         "row": batch.column("row").to_numpy(),
-        "domain": domain[near],
+        "domain": domain[chosen],
         "tokens": tokens_of(batch),
         "influence": batch.column("influence").to_numpy(),
         "key": order.keys(values),

@@ -116,9 +116,9 @@ def _cut_after(candidates: Candidates, by_rank: ByRank, taken: Integers, counts:
     """
     last: dict[str, tuple[int, int]] = {}
     for number in np.flatnonzero(taken).tolist():
-        near = by_rank.of(number)[taken[number] - 1 : taken[number] + 1]
-        keys, hashes = candidates.key[near].tolist(), candidates.tie_hashes(near).tolist()
-        if len(near) == 2 and (keys[0], hashes[0]) == (keys[1], hashes[1]):
+        ends = by_rank.of(number)[taken[number] - 1 : taken[number] + 1]
+        keys, hashes = candidates.key[ends].tolist(), candidates.tie_hashes(ends).tolist()
+        if len(ends) == 2 and (keys[0], hashes[0]) == (keys[1], hashes[1]):
             raise StoreError(
                 f"domain {counts.domains[number]!r} holds the same (source, row) more than once, at the threshold. "
                 "Two units overlap: score into a new folder."

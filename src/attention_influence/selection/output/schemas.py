@@ -20,8 +20,8 @@ def merged(one: pa.Schema, two: pa.Schema) -> pa.Schema | None:
     fields = _merged_fields(list(one), list(two))
     if fields is None:
         return None
-    theirs = two.metadata or {}
-    return pa.schema(fields, {key: value for key, value in (one.metadata or {}).items() if theirs.get(key) == value})
+    metadata = dict((one.metadata or {}).items() & (two.metadata or {}).items())
+    return pa.schema(fields, metadata)
 
 
 def conflict(one: pa.Schema, two: pa.Schema) -> tuple[str, pa.DataType, pa.DataType] | None:

@@ -5,7 +5,6 @@ ensemble, such as `influence*0.7+edu*0.3`, is the weighted mean of the percentil
 within its domain, among the documents that all of them rank.
 """
 
-import difflib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from attention_influence.errors import UsageError
+from attention_influence.errors import UsageError, did_you_mean
 from attention_influence.selection.ranking.controlled import Control, fit_control
 from attention_influence.selection.ranking.keys import Keys, is_ranked, order_keys, salted, tie_hashes, value_digits
 from attention_influence.selection.ranking.percentiles import percentiles
@@ -106,9 +105,9 @@ def open_ranking(store: ScoreStore, name: str, seed: int = 0) -> Ranking:
     column = "n_tokens" if bare == "length" else bare
     numeric = [field.name for field in store.schema if field.name != "row" and value_digits(field.type) is not None]
     if column not in numeric:
-        near = difflib.get_close_matches(bare, [*numeric, *COMPUTED], n=1)
+        hint = did_you_mean(bare, [*numeric, *COMPUTED], "")
         raise UsageError(
-            f"There is no ranking {name!r} of {store.url}{f'; did you mean {near[0]!r}?' if near else '.'} There are "
+            f"There is no ranking {name!r} of {store.url}{f'; {hint}' if hint else '.'} There are "
             f"its numeric columns: {', '.join(numeric)}; and {', '.join(COMPUTED)}. A leading '-' reverses the order."
         )
     return Ranking(name, bare, (column,), store.schema.field(column).type, lambda batch: batch.column(column), reverse)
