@@ -97,11 +97,11 @@ def validate_heads(
     for name, of_task in tasks.items():
         items = slice(start, start + len(of_task))
         start = items.stop
-        found.append(_results(name, of_task, losses[:, items], accuracies[:, items], kinds, seed))
+        found.append(_result_of(name, of_task, losses[:, items], accuracies[:, items], kinds, seed))
     return sorted(found, key=lambda result: -result.loss_excess.mean)
 
 
-def _results(
+def _result_of(
     name: str, questions: Sequence[Question], losses: Values, accuracies: Values, kinds: NDArray[np.str_], seed: int
 ) -> TaskResult:
     """Of losses and accuracies [1 + conditions, I]."""

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 
@@ -10,14 +11,17 @@ def strict_json(value: Any, **options: Any) -> str:
     try:
         return json.dumps(value, allow_nan=False, **options)
     except ValueError:
-        return json.dumps(_finite(value), allow_nan=False, **options)
+        return json.dumps(changed(value, _finite), allow_nan=False, **options)
+
+
+def changed(value: Any, change: Callable[[Any], Any]) -> Any:
+    """The value of JSON with `change` made to all that is in it, keys too, and then to itself."""
+    if isinstance(value, dict):
+        value = {change(key): changed(entry, change) for key, entry in value.items()}
+    elif isinstance(value, list | tuple):
+        value = [changed(entry, change) for entry in value]
+    return change(value)
 
 
 def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(entry) for entry in value]
-    return value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -13,7 +13,7 @@ from attention_influence.corpus.sources import Source
 from attention_influence.errors import StoreError
 from attention_influence.store.columns.added import AddedColumn, added_columns
 from attention_influence.store.run import open_run, scores_in
-from attention_influence.store.unit_files import UnitObjects
+from attention_influence.store.unit_files import UnitFiles
 
 _BATCH_ROWS = 1 << 16
 # Of a pass by several threads: Python's own time vanishes, and a batch fits a processor's cache.
@@ -42,8 +42,8 @@ class ScoreStore:
     """Added columns by name."""
 
     @functools.cached_property
-    def scores(self) -> UnitObjects:
-        """The objects of its units."""
+    def scores(self) -> UnitFiles:
+        """The files of its units."""
         return scores_in(self.url)
 
     @property

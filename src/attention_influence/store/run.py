@@ -23,7 +23,7 @@ from attention_influence.storage.filesystems import open_filesystem
 from attention_influence.storage.strict_json import strict_json
 from attention_influence.store.plan import Unit, plan_from_bytes, plan_to_bytes
 from attention_influence.store.unigrams import Unigrams, digest, unigrams_from_bytes
-from attention_influence.store.unit_files import UnitObjects
+from attention_influence.store.unit_files import UnitFiles
 
 # Time between a plan and its record, at most, in a run that is alive (seconds).
 _RECORD_FOLLOWS = 1.0
@@ -52,8 +52,8 @@ class RunStore:
             raise StoreError(f"{url} cannot be read ({error}); restore it, or use a new --out") from error
 
     @functools.cached_property
-    def scores(self) -> UnitObjects:
-        """The objects of its units."""
+    def scores(self) -> UnitFiles:
+        """The files of its units."""
         return scores_in(self.url)
 
     def published(self) -> set[str]:
@@ -73,9 +73,9 @@ class RunStore:
         return self.scores.has(unit.name)
 
 
-def scores_in(url: str) -> UnitObjects:
-    """The objects with the scores of a store's units."""
-    return UnitObjects(f"{url}/scores", "resume scoring")
+def scores_in(url: str) -> UnitFiles:
+    """The files with the scores of a store's units."""
+    return UnitFiles(f"{url}/scores", "resume scoring")
 
 
 def create(url: str, run: Mapping[str, Any], units: list[Unit], unigrams: Unigrams | None = None) -> RunStore:

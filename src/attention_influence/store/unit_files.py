@@ -28,8 +28,8 @@ _EQUAL_IN_MOST = {"fingerprint", "versions"}
 
 
 @dataclass(frozen=True)
-class UnitFile:
-    """An open file with a unit's rows."""
+class OpenUnitFile:
+    """A unit's rows."""
 
     path: str
     file: pq.ParquetFile
@@ -51,7 +51,7 @@ class UnitFile:
 
 
 @dataclass(frozen=True)
-class UnitObjects:
+class UnitFiles:
     """The files in a folder."""
 
     folder: str
@@ -76,7 +76,7 @@ class UnitObjects:
         with_retries(lambda: write_atomically(self._url(unit), sink.getvalue()), f"write unit {unit} in {self.folder}")
 
     @contextmanager
-    def open(self, unit: str, **how: Any) -> Iterator[UnitFile]:
+    def open(self, unit: str, **how: Any) -> Iterator[OpenUnitFile]:
         """A unit's rows, as pyarrow's ParquetFile reads them with those options.
 
         Raises StoreError naming the file that cannot be read.
@@ -84,7 +84,7 @@ class UnitObjects:
         filesystem, path = open_filesystem(self._url(unit))
         with self._errors_named(path), _opened(filesystem, path) as raw:
             threads = isinstance(raw, pa.OSFile)
-            yield UnitFile(path, pq.ParquetFile(raw, pre_buffer=threads, **how), threads)
+            yield OpenUnitFile(path, pq.ParquetFile(raw, pre_buffer=threads, **how), threads)
 
     def records(self, units: Iterable[str]) -> dict[str, dict[str, Any]]:
         """Unit → what was recorded with its rows. Raises StoreError naming a file that cannot be read."""
@@ -106,7 +106,7 @@ class UnitObjects:
                     records[unit] = about
         return records
 
-    def about(self, found: UnitFile) -> dict[str, Any]:
+    def about(self, found: OpenUnitFile) -> dict[str, Any]:
         """What was recorded with the rows of an open file."""
         return self._about(found.path, found.file.schema_arrow.metadata)
 

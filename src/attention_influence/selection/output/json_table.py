@@ -12,7 +12,7 @@ import pyarrow.types as types
 from attention_influence.corpus.json_lines import parse_object
 from attention_influence.corpus.plain_types import changed_type
 from attention_influence.errors import CorpusError
-from attention_influence.storage.strict_json import strict_json
+from attention_influence.storage.strict_json import changed, strict_json
 
 # What a line holds that other readers than Python's may refuse: control characters, NaN, half of a surrogate pair.
 _SUSPECT = re.compile(rb"[\x00-\x1f]|NaN|Infinity|\\u[dD][89a-fA-F]")
@@ -30,7 +30,7 @@ def strict_line(line: bytes) -> bytes:
         json.dumps(json.loads(line, parse_constant=_refused), ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         record, _ = parse_object(line)
-        return line if record is None else strict_json(_whole(record), ensure_ascii=False).encode("utf-8")
+        return line if record is None else strict_json(changed(record, _encodable), ensure_ascii=False).encode("utf-8")
     return line
 
 
@@ -45,7 +45,7 @@ def table_of(lines: Sequence[bytes], where: str) -> pa.Table:
         if record is None:
             raise CorpusError(f"{where}: a chosen line is {reason}. Score the file again.")
         is_odd = _SUSPECT.search(line) or _EMPTY_OBJECT.search(line)
-        objects.append(_without_empty(_whole(record)) if is_odd else record)
+        objects.append(changed(changed(record, _encodable), _not_empty) if is_odd else record)
     keys = list(dict.fromkeys(key for record in objects for key in record))
     columns = []
     for key in keys:
@@ -114,17 +114,11 @@ def _refused(constant: str) -> Any:
     raise ValueError(f"{constant} is no JSON")
 
 
-def _whole(value: Any) -> Any:
-    """The value with strings that UTF-8 can hold."""
-    if isinstance(value, str):
-        return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(value, dict):
-        return {_whole(key): _whole(entry) for key, entry in value.items()}
-    return [_whole(entry) for entry in value] if isinstance(value, list) else value
+def _encodable(value: Any) -> Any:
+    """A string as one that UTF-8 can hold."""
+    return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace") if isinstance(value, str) else value
 
 
-def _without_empty(value: Any) -> Any:
-    """The value with null in place of empty objects, which Parquet cannot hold."""
-    if isinstance(value, dict):
-        return {key: _without_empty(entry) for key, entry in value.items()} or None
-    return [_without_empty(entry) for entry in value] if isinstance(value, list) else value
+def _not_empty(value: Any) -> Any:
+    """Null in place of an empty object, which Parquet cannot hold."""
+    return value or None if isinstance(value, dict) else value

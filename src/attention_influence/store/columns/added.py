@@ -21,7 +21,7 @@ from attention_influence.storage.atomic_files import remove, with_retries, write
 from attention_influence.storage.errors import refused
 from attention_influence.storage.filesystems import open_filesystem, url_of
 from attention_influence.store.schema import SCORE_SCHEMA
-from attention_influence.store.unit_files import UnitObjects
+from attention_influence.store.unit_files import UnitFiles
 
 _DEFINITION = "column.json"
 
@@ -45,18 +45,18 @@ class AddedColumn:
         return side_field(self.name)
 
     @functools.cached_property
-    def objects(self) -> UnitObjects:
+    def files(self) -> UnitFiles:
         """Its numbers by unit."""
-        return _objects(self.store, self.name)
+        return _unit_files(self.store, self.name)
 
     def publish(self, unit: str, values: pa.Array, about: Mapping[str, Any]) -> None:
         """Makes a unit's numbers visible, whole; `about` is recorded with them."""
-        self.objects.publish(unit, pa.table([values], pa.schema([self.field])), {"unit": unit, **about})
+        self.files.publish(unit, pa.table([values], pa.schema([self.field])), {"unit": unit, **about})
 
     def values(self, unit: str, rows: int) -> pa.Array:
         """The unit's numbers, one for each of the `rows` of its scores. Raises StoreError naming what does not fit."""
-        with self.objects.open(unit) as found:
-            table, path, about = found.read(), found.path, self.objects.about(found)
+        with self.files.open(unit) as found:
+            table, path, about = found.read(), found.path, self.files.about(found)
         if about.get("unit") != unit or table.num_rows != rows or table.schema.names != [self.name]:
             raise StoreError(
                 f"{path} does not belong to the {rows:,} rows of unit {unit}. Delete it and run "
@@ -66,7 +66,7 @@ class AddedColumn:
 
     def records(self) -> dict[str, dict[str, Any]]:
         """Unit → what was recorded with its numbers."""
-        return self.objects.records(self.units)
+        return self.files.records(self.units)
 
     def missing(self, units: Iterable[str]) -> list[str]:
         """Those of the units that do not have the column yet."""
@@ -114,15 +114,15 @@ def added_columns(store: str) -> dict[str, AddedColumn]:
             store,
             name,
             _definition(filesystem, f"{root}/{name}/{_DEFINITION}"),
-            frozenset(_objects(store, name).names()),
+            frozenset(_unit_files(store, name).names()),
         )
         for name in sorted(names)
         if filesystem.exists(f"{root}/{name}/{_DEFINITION}")
     }
 
 
-def _objects(store: str, name: str) -> UnitObjects:
-    return UnitObjects(f"{store}/columns/{name}", f"run `annotate {store} {name}`")
+def _unit_files(store: str, name: str) -> UnitFiles:
+    return UnitFiles(f"{store}/columns/{name}", f"run `annotate {store} {name}`")
 
 
 def _definition(filesystem: fsspec.AbstractFileSystem, path: str) -> dict[str, Any]:
