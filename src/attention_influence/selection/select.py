@@ -20,8 +20,8 @@ from attention_influence.selection.output.columns import added_names
 from attention_influence.selection.output.dataset import check_format, write_dataset, write_part
 from attention_influence.selection.output.layout import Layout, lay_out
 from attention_influence.selection.output.manifest import MANIFEST, write_manifest
-from attention_influence.selection.output.parts import Output, OutputFormat, Part, WrittenPart, parts_of
-from attention_influence.selection.output.staging import DONE_MARK, StagedFolder, Staging, check_target, staged
+from attention_influence.selection.output.parts import Output, OutputFormat, Part, parts_of
+from attention_influence.selection.output.staging import DONE_MARK, Staging, check_target, staged
 from attention_influence.selection.ranking.ranking import Ranking, open_ranking
 from attention_influence.selection.ranking.temperature import Draw, drawn, standard_deviations
 from attention_influence.selection.record import SelectionRecord, Threshold, read_selection
@@ -132,15 +132,18 @@ def select(
         ranked = _rank(scores, rule, seed, earlier)
         found = _trusted(scores, ranked.chosen.sources, sources, needed=not manifest)
         output = Output((*added_names(ranked.ranking.column, column_prefix),), format, shard_bytes)
-        layout = None
+        write = None
+        layout = Layout(output, (), ())
         if not manifest:
             inputs = [found[name] for name in ranked.chosen.sources]
             text_column = Columns.from_json(scores.run.get("columns") or {"text": None}).text
             layout = lay_out(inputs, output, text_column, lambda: parts_of(ranked.chosen, found, output, ""), spread)
             for warning in layout.warnings:
                 _log.warning(warning)
+            parts = parts_of(ranked.chosen, found, layout.output, staging.parts)
+            write = partial(write_dataset, spread(write_part, parts), layout.kinds)
         repetition = repetition_of(scores, ranked.chosen, seed) if rank_by == "influence" else ()
-        return _write(staging, scores, rule, ranked, repetition, found, layout, partial(spread, write_part), overwrite)
+        return _write(staging, scores, rule, ranked, repetition, layout, write, overwrite)
 
 
 @dataclass(frozen=True)
@@ -199,31 +202,25 @@ def _write(
     rule: Rule,
     ranked: _Ranked,
     repetition: tuple[Repetition, ...],
-    sources: Mapping[str, Source],
-    layout: Layout | None,
-    spread: Callable[[Iterator[Part]], Iterator[WrittenPart]],
+    layout: Layout,
+    write: Callable[[Callable[[float], None]], dict[str, dict[str, str]]] | None,
     overwrite: bool,
 ) -> Selection:
-    """The selection, published: a dataset as `layout` says, or without it a manifest."""
+    """The selection, published: a dataset, which `write` writes (see `write_dataset`), or without it a manifest."""
     ranking, chosen = ranked.ranking, ranked.chosen
     warnings = [warning for of_domain in repetition if (warning := of_domain.warning())]
-    warnings += ranked.warnings
-    documents = sum(t.chosen for t in chosen.thresholds)
-    with progress("selected", documents, "documents") as selected:
-        sets: dict[str, dict[str, str]] = {}
-        if layout is not None:
-            parts = parts_of(chosen, sources, layout.output, staging.parts)
-            sets = write_dataset(spread(parts), layout.kinds, selected)
-            warnings += [*layout.warnings, *layout.unexpected(sets)]
+    with progress("selected", sum(t.chosen for t in chosen.thresholds), "documents") as selected:
+        sets = write(selected) if write else {}
+        warnings += [*ranked.warnings, *layout.warnings, *layout.unexpected(sets)]
         moved = {file: name for files in sets.values() for file, name in files.items()}
         whole = staging.whole(moved)
-        if layout is None:
+        if write is None:
             write_manifest(chosen, whole, ranking.column, rule.weight, selected)
         selection = Selection(
             out=staging.out,
             rule=rule,
             thresholds=chosen.thresholds,
-            files=(MANIFEST,) if layout is None else (*moved.values(),),
+            files=(*moved.values(),) if write else (MANIFEST,),
             store=scores.url,
             fingerprint=scores.run.get("fingerprint"),
             complete=scores.is_complete,
@@ -231,7 +228,7 @@ def _write(
             draw=ranked.draw,
             repetition=repetition,
             warnings=tuple(warnings),
-            columns=(*added_names(ranking.column),) if layout is None else layout.output.added,
+            columns=layout.output.added,
         )
         about = card(
             rule,
@@ -243,8 +240,10 @@ def _write(
             warnings,
             scores.run,
         )
-        _write_text(whole, "README.md", about)
-        _write_text(whole, DONE_MARK, strict_json(selection.to_json(), indent=2, ensure_ascii=False) + "\n")
+        record = strict_json(selection.to_json(), indent=2, ensure_ascii=False) + "\n"
+        for name, text in (("README.md", about), (DONE_MARK, record)):
+            with whole.open(name) as file:
+                file.write(text.encode())
         staging.publish(moved, overwrite)
     return selection
 
@@ -274,8 +273,3 @@ def _trusted(
                 "Restore the file, or score it again."
             )
     return chosen
-
-
-def _write_text(folder: StagedFolder, name: str, text: str) -> None:
-    with folder.open(name) as file:
-        file.write(text.encode("utf-8"))
