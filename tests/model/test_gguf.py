@@ -2,13 +2,13 @@
 
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from transformers import AutoModelForCausalLM
 
 import attention_influence.model.loading.gguf as conversion
 from attention_influence.errors import ModelError
@@ -229,16 +229,17 @@ def test_the_vocabulary_is_looked_up_before_merges_where_the_split_says_so(
     assert len(load_model(str(file), device="cpu").tokens.encode(["xyz"])[0]) == count
 
 
-# Versions of transformers, and the cache folder
+# What transformers is asked for, and the cache folder
 
 
-def test_weights_are_asked_for_dense() -> None:
-    assert conversion._unpacked()["quantization_config"].dequantize
-
-
-def test_a_transformers_without_the_table_of_splits_is_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(sys.modules, "transformers.integrations.gguf.gguf_tokenizer_mapping", None)
-    assert conversion._known_splits() == set()
+def test_weights_are_asked_for_dense(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+    load = AutoModelForCausalLM.from_pretrained
+    monkeypatch.setattr(
+        AutoModelForCausalLM, "from_pretrained", lambda **options: asked.append(options) or load(**options)
+    )
+    conversion.dense_copy(write_gguf(tmp_path / "model.gguf", untouched("llama")))
+    assert asked[0]["quantization_config"].dequantize
 
 
 def test_a_cache_folder_that_cannot_be_made_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
