@@ -163,7 +163,7 @@ def _histograms(database: Any, cuts: Mapping[str, tuple[float, int]]) -> dict[st
 def _domain(total: Any, histogram: Histogram | None, highest: Sequence[Document], lowest: Sequence[Document]) -> Domain:
     keys = {(document.source, document.row) for document in highest}
     others = [document for document in lowest if (document.source, document.row) not in keys]
-    return Domain(*total, histogram, tuple(highest), tuple(others[:EXAMPLES]))
+    return Domain(*total, histogram=histogram, highest=tuple(highest), lowest=tuple(others[:EXAMPLES]))
 
 
 def _documents(database: Any, end: str, beyond: str, order: str, limit: int) -> dict[str, list[Document]]:
