@@ -101,14 +101,14 @@ def read_store(store: ScoreStore, cuts: Mapping[str, tuple[float, int]]) -> Stor
             fill(database, "scores", schema, (pa.Table.from_batches([rows]) for rows in store.batches(_COLUMNS)))
             database.execute("CREATE VIEW ranked AS SELECT * FROM scores WHERE isfinite(influence)")
             totals = _totals(database, cuts)
-            largest = sorted((-ranked, name) for name, _, _, ranked, *_ in totals if ranked)[:DETAILED]
+            largest = sorted((-total["ranked"], name) for name, total in totals.items() if total["ranked"])[:DETAILED]
             database.register("shown", pa.table({"domain": pa.array([name for _, name in largest], pa.string())}))
             histograms = _histograms(database, cuts)
             highest = _documents(database, "max", ">=", "DESC", EXAMPLES)
             lowest = _documents(database, "min", "<=", "ASC", 2 * EXAMPLES)
             domains = tuple(
                 _domain(total, histograms.get(name), highest.get(name, ()), lowest.get(name, ()))
-                for name, total in ((total[0], total) for total in totals)
+                for name, total in totals.items()
             )
             unscored = database.execute(
                 "SELECT domain, coalesce(reason, flag, 'no finite influence') AS why, count(*) AS rows FROM scores"
@@ -126,8 +126,8 @@ def read_store(store: ScoreStore, cuts: Mapping[str, tuple[float, int]]) -> Stor
     return StoreStatistics(domains, tuple(unscored), tuple(flagged))
 
 
-def _totals(database: Any, cuts: Mapping[str, tuple[float, int]]) -> list[tuple[Any, ...]]:
-    """(name, documents, tokens, ranked, mean, mean of the kept, mean of the dropped) of each domain."""
+def _totals(database: Any, cuts: Mapping[str, tuple[float, int]]) -> dict[str, dict[str, Any]]:
+    """Name → counts and means of each domain, as in `Domain`."""
     table = {
         "domain": pa.array(cuts, pa.string()),
         "threshold": pa.array([threshold for threshold, _ in cuts.values()], pa.float32()),
@@ -135,17 +135,18 @@ def _totals(database: Any, cuts: Mapping[str, tuple[float, int]]) -> list[tuple[
     }
     database.register("cuts", pa.table(table))
     # Of several documents exactly at the threshold only some may be chosen; all of them have the same influence.
-    rows: list[tuple[Any, ...]] = database.execute(
+    rows = database.sql(
         "WITH totals AS (SELECT domain, count(*) AS documents, coalesce(sum(n_tokens), 0)::BIGINT AS tokens,"
         " count(*) FILTER (isfinite(influence)) AS ranked, sum(influence) FILTER (isfinite(influence)) AS summed,"
         " count(*) FILTER (isfinite(influence) AND influence > threshold) AS above,"
         " coalesce(sum(influence) FILTER (isfinite(influence) AND influence > threshold), 0.0) AS summed_above,"
         " threshold::DOUBLE AS threshold, chosen FROM scores LEFT JOIN cuts USING (domain) GROUP BY ALL)"
-        " SELECT domain, documents, tokens, ranked, summed / nullif(ranked, 0), kept / nullif(chosen, 0),"
-        " CASE WHEN ranked > chosen THEN (summed - kept) / (ranked - chosen) END"
+        " SELECT domain AS name, documents, tokens, ranked, summed / nullif(ranked, 0) AS mean,"
+        " kept / nullif(chosen, 0) AS mean_kept,"
+        " CASE WHEN ranked > chosen THEN (summed - kept) / (ranked - chosen) END AS mean_dropped"
         " FROM (SELECT *, summed_above + (chosen - above) * threshold AS kept FROM totals) ORDER BY domain"
-    ).fetchall()
-    return rows
+    )
+    return {row["name"]: row for row in rows.to_arrow_table().to_pylist()}
 
 
 def _histograms(database: Any, cuts: Mapping[str, tuple[float, int]]) -> dict[str, Histogram]:
@@ -160,10 +161,12 @@ def _histograms(database: Any, cuts: Mapping[str, tuple[float, int]]) -> dict[st
     return {name: _histogram(of_domain, cuts[name][0] if name in cuts else None) for name, of_domain in steps.items()}
 
 
-def _domain(total: Any, histogram: Histogram | None, highest: Sequence[Document], lowest: Sequence[Document]) -> Domain:
+def _domain(
+    total: Mapping[str, Any], histogram: Histogram | None, highest: Sequence[Document], lowest: Sequence[Document]
+) -> Domain:
     keys = {(document.source, document.row) for document in highest}
     others = [document for document in lowest if (document.source, document.row) not in keys]
-    return Domain(*total, histogram=histogram, highest=tuple(highest), lowest=tuple(others[:EXAMPLES]))
+    return Domain(**total, histogram=histogram, highest=tuple(highest), lowest=tuple(others[:EXAMPLES]))
 
 
 def _documents(database: Any, end: str, beyond: str, order: str, limit: int) -> dict[str, list[Document]]:
