@@ -39,7 +39,7 @@ def in_threads(do: Callable[[Item], Result], items: Iterable[Item], threads: int
 
 
 def ahead(items: Iterable[Item]) -> Iterator[Item]:
-    """The same items, the next ones made by a thread while one is used; an error is raised where it was met."""
+    """The same items, the next ones made by a thread while one is used; errors come in the place of their items."""
     source = iter(items)
     for item in in_threads(lambda _: next(source, _END), repeat(None), threads=1):
         if item is _END:

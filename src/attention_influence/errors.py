@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 
 def did_you_mean(name: str, names: Iterable[str], otherwise: str) -> str:
-    """For the end of a message about a name that there is not: the nearest one that there is, if one is near."""
+    """For the end of a message about an unknown name: the closest known name, if one is close."""
     nearest = difflib.get_close_matches(name, names, n=1)
     return f"did you mean {nearest[0]!r}?" if nearest else otherwise
 

@@ -68,7 +68,7 @@ class _Job:
         return f"{self.what}: {count} in {_time(self.seconds())}, {_rate(self.speed(), self.unit)}"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """One line, never more than fits: the bar and the count give way first."""
+        """One line that fits the terminal: the bar and the count are dropped first."""
         what, percent, count, speed, left = self.parts()
         room = options.max_width - 1
         numbers = list(filter(None, [percent, count, speed, left]))
@@ -211,7 +211,7 @@ def _working(job: _Job) -> Iterator[None]:
 
 
 def _say(line: str) -> None:
-    with suppress(OSError, ValueError):  # nobody listens: no reason to stop the work
+    with suppress(OSError, ValueError):  # stderr is closed: no reason to stop the work
         print(line, file=sys.stderr, flush=True)
 
 

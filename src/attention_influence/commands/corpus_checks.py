@@ -8,7 +8,7 @@ from typing import Any
 from attention_influence.corpus import Columns, Listing, list_sources, read_rows
 from attention_influence.errors import CorpusError, CorruptFile, NoDocuments, TooManyBadRows
 
-# Without a named column in any of so many files, its name is taken for wrong.
+# If none of the first files has a named column, its name is wrong.
 _FILES_LOOKED_AT = 20
 # Rows before the share of bad ones is judged by --max-bad-rate; of fewer, whether hardly one has a score.
 _JUDGED_AFTER = 1000
@@ -48,7 +48,7 @@ def listed(corpus: Iterable[str], domains: Iterable[str], columns: Columns, out:
 
 
 def check_scored(store: str, records: Mapping[str, Mapping[str, Any]], max_bad_rate: float) -> None:
-    """Raises TooManyBadRows when of the finished units' rows more than allowed have no score, or hardly one has one."""
+    """Raises TooManyBadRows when more of the finished units' rows than allowed have no score, or almost all."""
     rows = sum(about["rows"] for about in records.values())
     reasons: Counter[str] = Counter()
     for about in records.values():

@@ -1,4 +1,4 @@
-"""The bytes of a file from an offset on, decompressed, with a break noticed rather than taken for the end."""
+"""The decompressed bytes of a file from an offset on; a truncated or damaged stream is an error, not the end."""
 
 import zlib
 from collections.abc import Callable, Iterator

@@ -73,7 +73,7 @@ def spread(head: bytes) -> str | None:
 
 
 def is_metadata(head: bytes, size: int, needed: str) -> bool:
-    """Whether a .json file beside data is no data: JSON over several lines, or one object that has no needed key."""
+    """Whether a .json file beside data is metadata: JSON over several lines, or one object without the needed key."""
     if spread(head) is not None:
         return True
     line = head.removeprefix(_BOM).strip()

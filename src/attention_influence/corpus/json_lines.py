@@ -14,7 +14,7 @@ from attention_influence.corpus.sources import Source
 from attention_influence.errors import CorpusError, CorruptFile, NoDocuments
 
 MAX_LINE_BYTES = 64 << 20
-# A named column may be absent from some rows; absent from all of the first 100 objects, the name is taken for wrong.
+# A named column may be absent from some rows; if none of the first 100 objects has it, the name is wrong.
 _OBJECTS_LOOKED_AT = 100
 # Lines further apart than this are sought, nearer ones read through.
 _SEEK_BYTES = 1 << 20

@@ -1,4 +1,4 @@
-"""Which of the files that an input reaches are corpus: by name, by what lies beside them, stray JSON by content."""
+"""Which of the files of an input are corpus: by name, by neighbouring files, and for stray JSON by content."""
 
 import functools
 import os
@@ -56,7 +56,7 @@ def corpus_files(found: Found, text: str, needed: str, without: str | None, left
         check_readable(list(kept))
     stray = [path for path in kept if path.endswith(".json") and _is_stray(found, path, needed)]
     if len(stray) == len(kept):
-        # Of nothing but objects without the key, the key is taken for wrong, and that is said when they are read.
+        # If no object has the key, the key is probably wrong: the error comes when the files are read.
         stray = [path for path in stray if spread(head_of(url_of(found.filesystem, path))) or _is_metadata_name(path)]
     for path in stray:
         left_out.add("JSON beside the data", relative(path, found.root))

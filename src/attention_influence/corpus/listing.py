@@ -1,4 +1,4 @@
-"""The files that one input reaches, with what was passed over on the way: links followed, each file once."""
+"""The files that one input reaches, and what was skipped: links are followed, each file counts once."""
 
 import os
 import posixpath

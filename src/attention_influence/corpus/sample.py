@@ -95,7 +95,7 @@ def sample_rows(
 
     All sources whole where they hold no more than `size`. Else draws that are even over the stored bytes, so that
     how a corpus is cut into files does not matter; only files that are drawn are opened. When by chance the draws hold
-    hardly a row, as where documents are huge, larger ones are made, up to 16 times `size`. A slice that cannot be read
+    almost no row, as where documents are huge, larger ones are made, up to 16 times `size`. A slice that cannot be read
     to its end is not among the slices; its CorpusError is raised when there are no rows at all.
     """
     whole = sum(source.size for source in sources) <= size

@@ -38,7 +38,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Listing:
-    """The sources by name, the URL of each root that their names start with, and what was passed over."""
+    """The sources by name, the URL of each root that their names start with, and what was skipped."""
 
     sources: tuple[Source, ...]
     roots: dict[str, str]
@@ -46,12 +46,12 @@ class Listing:
     """Reason → `count` of files or folders that are not read, and the first `names` of them."""
 
     def left_out_line(self) -> str | None:
-        """What was passed over, in one line; None when nothing was."""
+        """What was skipped, in one line; None when nothing was."""
         return left_out_line(self.left_out)
 
 
 def left_out_line(left_out: Mapping[str, Any]) -> str | None:
-    """What a listing passed over, in one line; None when nothing was."""
+    """What a listing skipped, in one line; None when nothing was."""
     parts = []
     for reason, about in left_out.items():
         names = [*about["names"], *["…"][: about["count"] - len(about["names"])]]

@@ -1,7 +1,7 @@
 """How far two rankings agree, of one store or of two stores of a corpus, and what only one of them picks.
 
-Documents are joined by key. Figures and domains are those of the first store; rankings are compared within each domain,
-among the documents that both can rank.
+Documents are joined by key. Statistics and domains are those of the first store; rankings are compared within each
+domain, among the documents that both can rank.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ _SALT = "compare"
 
 @dataclass(frozen=True)
 class Picked:
-    """Some documents, and the means of their figures; None where no document has the figure."""
+    """Some documents, and the means of their statistics; None where no document has the statistic."""
 
     documents: int
     means: dict[str, float | None]

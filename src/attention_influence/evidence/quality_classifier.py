@@ -1,4 +1,4 @@
-"""A quality classifier in the manner of fastText: hashed words and word pairs, and one linear layer.
+"""A quality classifier like fastText: hashed words and word pairs, and one linear layer.
 
 Words are runs of letters and digits, and single marks; texts without spaces between words give it little to go by. The
 counts of words and of pairs of neighbours are hashed into 2^18 places and scaled to length 1; logistic regression, both

@@ -43,7 +43,7 @@ class ProbeRun:
 
 @dataclass(frozen=True)
 class Variation:
-    """One detection beside the reference run."""
+    """One detection compared with the reference run."""
 
     kind: str
     """seed, probe corpus or context."""
@@ -98,7 +98,7 @@ def run_probes(
 
 
 def compare_runs(kind: str, name: str, run: ProbeRun, reference: ProbeRun, share: float) -> Variation:
-    """A run beside the reference run."""
+    """A run compared with the reference run."""
     here, there = run.chosen(share), reference.chosen(share)
     return Variation(
         kind,

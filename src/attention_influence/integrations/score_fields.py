@@ -1,4 +1,4 @@
-"""What other tools are told of a document's score."""
+"""The fields of a document's score for other tools."""
 
 import math
 

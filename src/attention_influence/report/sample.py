@@ -1,4 +1,4 @@
-"""A random sample of a store's ranked documents: their figures, how each ranking places them, and what was kept.
+"""A random sample of a store's ranked documents: their statistics, how each ranking orders them, and what was kept.
 
 The sample depends on keys alone. One pass over the store; memory is that of the sample and one batch.
 """

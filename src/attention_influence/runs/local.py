@@ -29,7 +29,7 @@ from attention_influence.store.run import RunStore
 
 _log = logging.getLogger(__name__)
 
-# Given to workers that were told to stop, before they are killed (seconds).
+# Seconds that workers have to stop before they are killed.
 _PATIENCE = 15.0
 
 

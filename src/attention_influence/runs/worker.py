@@ -1,4 +1,4 @@
-"""A worker's life: take a unit that nobody has, score it, publish it, until none is left."""
+"""A worker takes a free unit, scores it and publishes it, until none is left."""
 
 import time
 from collections.abc import Iterable, Mapping

@@ -73,7 +73,7 @@ class DocumentScore:
         return html_table(("", "document"), list(record.items()))
 
     def describe(self, content: bytes, tokens: list[int]) -> None:
-        """Fills in the figures of repetition."""
+        """Fills in the repetition metrics."""
         self.copy_share, self.repeat_share = copy_share(tokens), repeat_share(tokens)
         self.compression = compression_ratio(content)
 

@@ -1,4 +1,4 @@
-"""How much a document repeats itself: figures that influence follows, for readers and controls."""
+"""How much a document repeats itself: metrics that influence follows, for readers and controls."""
 
 import zlib
 from collections.abc import Sequence

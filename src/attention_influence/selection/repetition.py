@@ -108,7 +108,7 @@ class _Pass:
     """What one pass over the store collects; threads add to it."""
 
     def __init__(self, cut: Cut, domains: Sequence[Threshold], seed: int) -> None:
-        # Twice as many as are wanted, for some lack a figure; all others are passed over by their hash alone.
+        # Twice as many as needed, because some lack a statistic; all others are skipped by their hash alone.
         self.samples = {
             domain.domain: KeySample(SAMPLE, min(2**65 * SAMPLE // max(domain.ranked, 1), 2**64 - 1))
             for domain in domains

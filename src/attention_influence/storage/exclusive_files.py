@@ -19,9 +19,9 @@ _NO_LINKS = {
     *(errno.EOPNOTSUPP, errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EINVAL, errno.EMLINK),
     *(errno.EXDEV, errno.ENOTTY),
 }
-# A lock that stands still for so long was left by a writer that died; a live one holds it for milliseconds (seconds).
+# Seconds after which an unchanged lock is stale: a live writer holds it for milliseconds.
 _DEAD_LOCK = 10.0
-# Where a store has no conditional put: after so long the last of several writers has written (seconds).
+# Seconds after which the last of several writers has written, on a store without conditional puts.
 _SETTLED = 0.5
 
 

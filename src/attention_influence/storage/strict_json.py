@@ -1,4 +1,4 @@
-"""JSON by the letter: it has no NaN and no infinity, and most readers refuse a file that holds them."""
+"""Strict JSON: no NaN and no infinity, which most readers refuse."""
 
 import json
 import math

@@ -19,9 +19,9 @@ from attention_influence.storage.atomic_files import remove, write_atomically
 from attention_influence.storage.exclusive_files import create_exclusively
 from attention_influence.storage.filesystems import names_in, open_filesystem
 
-# A lease that was not renewed for so long is dead (seconds); renewed four times as often.
+# Seconds without renewal after which a lease is dead; it is renewed four times as often.
 EXPIRY = 120.0
-# Several workers may find a lease dead at the same moment: after so long the last of them has written (seconds).
+# Seconds after which the last of several workers that found a lease dead at the same moment has written.
 _SETTLED = 0.5
 
 
@@ -92,7 +92,7 @@ class Leases:
     def kept(self, unit: str) -> Iterator[None]:
         """Renews the lease from a thread for as long as the context lasts, and removes it at the end.
 
-        A store that fails it is none of the unit's business: a lease that cannot be renewed or removed expires.
+        Failures of storage are ignored: a lease that cannot be renewed or removed expires.
         """
         finished = threading.Event()
 

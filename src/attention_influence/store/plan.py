@@ -31,7 +31,7 @@ class Unit:
     """What one worker scores and publishes as one object; a unit done twice is harmless."""
 
     name: str
-    """A number, and a digest of the slices: an object can never be taken for a unit of another plan."""
+    """A number, and a digest of the slices: a file can never be confused with a unit of another plan."""
     slices: tuple[Slice, ...]
 
 

@@ -90,7 +90,7 @@ class ScoreStore:
             missing = [name for name in own if name not in found.file.schema_arrow.names]
             if missing:
                 raise StoreError(f"{found.path}: no column {missing[0]!r}, which other units have. Score it again.")
-            # One number for each row of a unit is little, beside the batches of the others.
+            # A unit's numbers are held whole: they are small compared with its batches.
             values = {column.field: column.values(unit, found.rows) for column in beside}
             first = 0
             for batch in found.batches(own, batch_rows):

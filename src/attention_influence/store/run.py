@@ -82,7 +82,7 @@ def create(url: str, run: Mapping[str, Any], units: list[Unit], unigrams: Unigra
     """A new store with its run record and plan; the record comes last, and makes it a store.
 
     When several runs begin one store at the same moment, all get the plan and the record of the first. The token counts
-    are named by their content, so that those of another run are never taken for them.
+    are named by their content, so that those of another run are never confused with them.
     """
     url = url.rstrip("/")
     plan = plan_to_bytes(units)

@@ -39,7 +39,7 @@ def inline(figure: Figure, described: str, titles: Sequence[str] = ()) -> str:
     # numbered ids would stand twice in a page of several pictures.
     svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>|font-family: [^;]*; ", "", svg, flags=re.DOTALL)
     svg = re.sub(r' (?:xmlns(?::\w+)?="[^"]*"|id="(?:titled|[\w.]+_\d+)")', "", svg)
-    # A thousandth of a point is seen by nobody, and thousands of them are megabytes.
+    # A thousandth of a point is invisible, and thousands of them take megabytes.
     svg = re.sub(r' d="[^"]*"', lambda match: re.sub(r"(\.\d\d)\d+", r"\1", match.group()), svg)
     for stand_in, colour in _INLINED.items():
         svg = svg.replace(stand_in, colour)

@@ -1,4 +1,4 @@
-"""The section on the score: its distribution in each domain, what goes along with it, kept against dropped."""
+"""The section on the score: its distribution in each domain, what correlates with it, kept against dropped."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

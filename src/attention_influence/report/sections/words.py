@@ -20,7 +20,7 @@ _CLEAR = 1.96
 
 @dataclass(frozen=True)
 class WordOverlap:
-    """One baseline beside influence: for each of `SHARES`, the overlap by TF and by TF-IDF."""
+    """One baseline compared with influence: for each of `SHARES`, the overlap by TF and by TF-IDF."""
 
     ranking: str
     shares: tuple[tuple[float, float], ...]

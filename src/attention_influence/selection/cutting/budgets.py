@@ -27,7 +27,7 @@ class Budget:
     """What a rule lets each domain give of what it has; all lists are in the order of `counts.domains`."""
 
     def __init__(self, counts: Counts, rule: Rule) -> None:
-        """Raises UsageError for a limit of a domain that there is not, and for floors that cannot be reached."""
+        """Raises UsageError for a limit of an unknown domain, and for floors that cannot be reached."""
         self._rule = rule
         self._domains = counts.domains
         self._documents, self._tokens = (totals.tolist() for totals in counts.histogram.totals())
@@ -158,10 +158,10 @@ def largest_remainder(total: int, weights: Sequence[int]) -> list[int]:
 
 
 def _within(running: Integers, limit: int) -> int:
-    """The most documents with at most so many tokens together; `running`: tokens up to each document."""
+    """The largest number of documents with at most `limit` tokens together; `running`: tokens up to each document."""
     return int(np.searchsorted(running, limit, side="right"))
 
 
 def _reaching(running: Integers, floor: int) -> int:
-    """The fewest documents with at least so many tokens together."""
+    """The smallest number of documents with at least `floor` tokens together."""
     return int(np.searchsorted(running, floor, side="left")) + 1 if floor else 0

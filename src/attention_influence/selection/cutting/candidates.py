@@ -22,7 +22,7 @@ from attention_influence.selection.ranking.keys import Keys, coded, hashes_of_ro
 from attention_influence.selection.ranking.ranking import Ranking
 from attention_influence.store.reader import ScoreStore
 
-# Domains are sorted together until they have so many rows.
+# Domains are sorted together up to this many rows.
 _ROWS_AT_A_TIME = 1 << 16
 
 _Columns = dict[str, npt.NDArray[Any]]
@@ -141,7 +141,7 @@ def _descending(candidates: Candidates, places: Integers) -> Integers:
     tied = np.zeros(len(order), dtype=np.bool_)
     tied[1:] |= equal
     tied[:-1] |= equal
-    # Most values are nobody else's, and sorting by one column is several times faster than by two.
+    # Most values are unique, and sorting by one column is several times faster than by two.
     at = order[tied]
     order[tied] = at[np.lexsort((candidates.tie_hashes(places[at]), descending[at]))]
     return order

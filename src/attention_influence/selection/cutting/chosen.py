@@ -109,7 +109,7 @@ def _lowest(counts: Counts, earlier: SelectionRecord, ranking: Ranking) -> Integ
 
 
 def _cut_after(candidates: Candidates, by_rank: ByRank, taken: Integers, counts: Counts, order: Ranking) -> Cut:
-    """The cut after so many documents of each domain.
+    """The cut after the first `taken` documents of each domain.
 
     Raises StoreError when the first one left out equals the last one chosen: only a (source, row) that comes twice
     does, for tie hashes are one to one.

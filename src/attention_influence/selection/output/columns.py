@@ -41,7 +41,7 @@ def check_free(source: Source, present: Iterable[str], added: Sequence[str]) -> 
 
 
 def warnings_of_columns(sources: Sequence[Source]) -> list[str]:
-    """What a selection by influence will stumble over, found while there is time to think: of 1,000 files at most."""
+    """Warnings of column names that a later selection by influence cannot use as they are; of at most 1,000 files."""
     some = sources[:: -(-len(sources) // _FILES_LOOKED_AT) or 1]
     with ThreadPoolExecutor(16) as pool:
         found = list(pool.map(_names, some))

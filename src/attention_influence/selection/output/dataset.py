@@ -93,7 +93,7 @@ def write_dataset(
 ) -> dict[str, dict[str, str]]:
     """For each kind of shards, its files: name under the folder of the parts → name in the dataset.
 
-    `kinds` come first; `progress` is told of the documents written.
+    `kinds` come first; `progress` is called with the documents written.
     """
     sets: dict[str, dict[str, str]] = {kind: {} for kind in kinds}
     for part in parts:

@@ -20,7 +20,7 @@ _EMPTY_OBJECT = re.compile(rb"\{\s*\}")
 
 
 def strict_line(line: bytes) -> bytes:
-    """The line of a JSON object as it is if it is JSON by the letter, else one of the same keys and values that is.
+    """The line of a JSON object, unchanged if it is strict JSON, else strict JSON with the same keys and values.
 
     Numbers that are not finite become null, and half a surrogate pair the sign for what cannot be shown (U+FFFD).
     """

@@ -33,7 +33,7 @@ def write_manifest(
                 f"{value_name}_rank": batch.column("rank"),
             }
             table = pa.table(columns)
-            # Without Arrow's own schema beside it, source and domain read back as the strings that they are.
+            # Without Arrow's own schema, source and domain read back as strings, not dictionaries.
             writer = writer or pq.ParquetWriter(
                 sink,
                 table.schema,

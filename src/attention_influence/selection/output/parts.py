@@ -25,7 +25,7 @@ from attention_influence.storage.filesystems import open_filesystem
 
 OutputFormat = Literal["parquet", "jsonl", "jsonl.gz", "jsonl.zst"]
 
-# Texts of so many shards make a part, so that its last, smaller shard is one of a few.
+# Shards of text in a part: enough that its last, smaller shard matters little.
 _SHARDS = 4
 # Memory: more rows than this are never held, nor looked up in one reading of a file.
 _MOST_ROWS = 4 << 20
@@ -136,6 +136,6 @@ def _part(number: int, held: list[pa.RecordBatch], sources: Mapping[str, Source]
 
 
 def _in_order(encoded: pa.DictionaryArray) -> list[str]:
-    """The dictionary's entries that are used, as they are first met."""
+    """The used entries of the dictionary, in order of first use."""
     used = pa.DictionaryArray.from_arrays(encoded.indices.unique(), encoded.dictionary)
     return used.to_pylist()  # type: ignore[no-any-return]

@@ -128,7 +128,7 @@ def _number_or_time(one: pa.DataType, two: pa.DataType) -> pa.DataType | None:
         return None
     if all(map(types.is_date, pair)):
         return pa.date32()
-    # A column of integers is one of floats wherever pandas met a gap. The few that no float holds do not conform.
+    # pandas makes floats of an integer column with gaps. The few integers that no float holds do not conform.
     schemas = [pa.schema([("", type_)]) for type_ in pair]
     both = pa.unify_schemas(schemas, promote_options="permissive").field(0).type
     if types.is_signed_integer(both) and pa.uint64() in pair:

@@ -33,7 +33,7 @@ CONTROLS = ("n_tokens", "loss_base", "copy_share", "repeat_share", "compression"
 COLUMNS = ("source", "row", "domain", "influence", "loss_ref", *CONTROLS)
 """Of the store, what controlled influence needs."""
 FEWEST = 50
-"""Documents of a domain, with all figures, below which nothing is fitted."""
+"""Documents of a domain, with all statistics, below which nothing is fitted."""
 
 _FOLDS = 5
 _MOST_OF_A_DOMAIN = 50_000
@@ -68,7 +68,7 @@ class Control:
     columns: tuple[str, ...] = COLUMNS
 
     def values(self, rows: pa.RecordBatch | pa.Table) -> pa.Array:
-        """Controlled influence of rows of the store, float32; null where a figure is missing or a loss is 0 or less."""
+        """Controlled influence of rows, float32; null where a statistic is missing or a loss is 0 or less."""
         controls, log_ratio, known = observed(rows)
         folds = _folds(rows, self.seed)
         expected = np.zeros(len(log_ratio))
@@ -128,7 +128,7 @@ def fit_control(store: ScoreStore, seed: int) -> Control:
 
 
 def add_by_domain(samples: Mapping[str, KeySample], batch: pa.RecordBatch, hashes: Keys) -> None:
-    """Adds the rows that have all figures to the samples of their domains; rows of other domains are passed over."""
+    """Adds the rows with all statistics to the samples of their domains; rows of other domains are skipped."""
     _, _, known = observed(batch)
     names, codes = coded(batch.column("domain"))
     for code, name in enumerate(names):
@@ -138,7 +138,7 @@ def add_by_domain(samples: Mapping[str, KeySample], batch: pa.RecordBatch, hashe
 
 
 def fit_samples(samples: Mapping[str, pa.Table], seed: int, trees: Container[str] | None = None) -> Control:
-    """The control fitted on the rows of each domain's sample, all of which have all figures.
+    """The control fitted on the rows of each domain's sample, all of which have all statistics.
 
     `trees`: the domains in which trees are tried; by default all.
     """

@@ -1,4 +1,4 @@
-"""What ranks documents: a column of the store, a figure made of several, a draw, controlled influence, or an ensemble.
+"""What ranks documents: a column of the store, a value made of several, a draw, controlled influence, or an ensemble.
 
 All rankings choose among the same documents: those whose influence is finite, where the ranking's own value is. An
 ensemble, such as `influence*0.7+edu*0.3`, is the weighted mean of the percentiles that its members give a document
@@ -32,7 +32,7 @@ class Ranking:
     name: str
     """As it is asked for: a leading '-' reverses the order."""
     column: str
-    """What a selection calls the value that it writes beside each chosen document."""
+    """The name of the value that a selection writes with each chosen document."""
     columns: tuple[str, ...]
     """Of the store, what `values` needs."""
     type: pa.DataType

@@ -29,7 +29,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Draw:
-    """What decides a draw, beside the values."""
+    """What decides a draw, apart from the values."""
 
     temperature: float
     seed: int
