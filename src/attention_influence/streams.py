@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TextIO
 
@@ -46,14 +46,22 @@ def interrupts_noted() -> Iterator[list[int]]:
         noted.append(number)
         raise KeyboardInterrupt
 
+    with handled_by(note, signal.SIGINT):
+        yield noted
+
+
+@contextmanager
+def handled_by(handler: Callable[[int, object], None], *signals: signal.Signals) -> Iterator[None]:
+    """Signals call a handler until the block ends; in another thread than the main one, which gets none, nothing."""
     if threading.current_thread() is not threading.main_thread():
-        yield noted
+        yield
         return
-    before = signal.signal(signal.SIGINT, note)
+    before = {number: signal.signal(number, handler) for number in signals}
     try:
-        yield noted
+        yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, previous in before.items():
+            signal.signal(number, previous)
 
 
 class LogHandler(logging.Handler):

@@ -7,7 +7,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import Any
@@ -26,6 +26,7 @@ from attention_influence.storage.atomic_files import write_atomically
 from attention_influence.store.leases import worker_name
 from attention_influence.store.plan import Unit
 from attention_influence.store.run import RunStore
+from attention_influence.streams import handled_by
 
 _log = logging.getLogger(__name__)
 
@@ -199,18 +200,9 @@ def _stop(children: Sequence[Any]) -> None:
             child.join()
 
 
-@contextmanager
-def terminated_like_interrupted() -> Iterator[None]:
+def terminated_like_interrupted() -> AbstractContextManager[None]:
     """SIGTERM raises KeyboardInterrupt in the main thread; a second signal of either kind ends the process at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, _raise_interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    return handled_by(_raise_interrupt, signal.SIGTERM, signal.SIGINT)
 
 
 def _raise_interrupt(number: int, frame: object) -> None:
