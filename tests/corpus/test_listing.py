@@ -11,6 +11,7 @@ import pytest
 from corpus_files import json_lines, rows
 
 from attention_influence.corpus import is_unchanged, list_sources
+from attention_influence.corpus.sources import left_out_line
 from attention_influence.errors import CorpusError, NoDocuments
 from attention_influence.storage.filesystems import open_filesystem
 
@@ -220,7 +221,8 @@ def test_json_beside_the_data_is_left_out_and_counted(tmp_path):
     assert listing.left_out["JSON beside the data"]["count"] == len(STRAY) + 1
     assert listing.left_out["of another kind"] == {"count": 1, "names": ["notes.txt"]}
     assert listing.left_out["hidden"] == {"count": 1, "names": [".git"]}
-    assert "7 JSON beside the data (array.json, dataset_info.json, dataset_infos.json, …)" in listing.left_out_line()
+    line = left_out_line(listing.left_out)
+    assert "7 JSON beside the data (array.json, dataset_info.json, dataset_infos.json, …)" in line
 
 
 def test_a_folder_of_nothing_but_json_that_holds_no_lines_says_what_it_is(tmp_path):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attention_influence.corpus import Columns, Listing, list_sources, read_rows
+from attention_influence.corpus.sources import left_out_line
 from attention_influence.errors import CorpusError, CorruptFile, NoDocuments, TooManyBadRows
 
 # If none of the first files has a named column, its name is wrong.
@@ -29,7 +30,7 @@ def listed(corpus: Iterable[str], domains: Iterable[str], columns: Columns, out:
     Raises what `list_sources` does, and CorpusError when the first files hold no documents, or all lack a column.
     """
     listing = list_sources(tuple(corpus), tuple(domains), columns.text, without=out)
-    if (line := listing.left_out_line()) is not None:
+    if (line := left_out_line(listing.left_out)) is not None:
         print(line, file=sys.stderr, flush=True)
     refused: list[CorpusError] = []
     for source in listing.sources:

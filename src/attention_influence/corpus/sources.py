@@ -45,10 +45,6 @@ class Listing:
     left_out: Mapping[str, Any] = field(default_factory=dict)
     """Reason → `count` of files or folders that are not read, and the first `names` of them."""
 
-    def left_out_line(self) -> str | None:
-        """What was skipped, in one line; None when nothing was."""
-        return left_out_line(self.left_out)
-
 
 def left_out_line(left_out: Mapping[str, Any]) -> str | None:
     """What a listing skipped, in one line; None when nothing was."""

@@ -3,9 +3,8 @@
 One pass over the store: the shares of tokens are exact; the comparison is made on a random sample of each domain.
 """
 
-import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +17,6 @@ from attention_influence.selection.cutting.cut import Cut
 from attention_influence.selection.key_sample import KeySample
 from attention_influence.selection.ranking.controlled import COLUMNS, Control, Method, add_by_domain, fit_samples
 from attention_influence.selection.ranking.keys import coded, salted, tie_hashes
-from attention_influence.selection.record import Threshold
 from attention_influence.store.reader import ScoreStore
 
 MOSTLY = 0.5
@@ -87,72 +85,66 @@ def repetition_of(store: ScoreStore, chosen: ChosenRows, seed: int) -> tuple[Rep
     """
     controlled = set(COLUMNS) <= set(store.schema.names)
     largest = sorted(chosen.thresholds, key=lambda domain: (-domain.ranked, domain.domain))[:_MOST_DOMAINS]
-    passing = _Pass(chosen.cut, largest if controlled else [], seed)
-    columns = ["source", "row", "domain", "influence", "n_tokens", "copy_share", "flag", *chosen.cut.ranking.columns]
-    for _ in store.over_units([*columns, *(COLUMNS if controlled else ())], passing.add):
-        pass
-    rows_of = {name: sample.rows() for name, sample in passing.samples.items() if sample.has_rows}
+    samples = {
+        # Twice as many as needed, because some lack a statistic; all others are skipped by their hash alone.
+        domain.domain: KeySample(SAMPLE, min(2**65 * SAMPLE // max(domain.ranked, 1), 2**64 - 1))
+        for domain in (largest if controlled else ())
+    }
+    ranked, chosen_tokens = _tokens(store, chosen.cut, samples, f"repetition {seed}")
+    rows_of = {name: sample.rows() for name, sample in samples.items() if sample.has_rows}
     control = fit_samples(rows_of, seed, trees=[domain.domain for domain in largest[:_MOST_WITH_TREES]])
     return tuple(
         Repetition(
             domain.domain,
-            chosen=_share(passing.repeated["chosen"][domain.domain], domain.tokens_chosen),
-            ranked=_share(passing.repeated["ranked"][domain.domain], domain.tokens),
+            chosen=_share(chosen_tokens[domain.domain], domain.tokens_chosen),
+            ranked=_share(ranked[domain.domain], domain.tokens),
             instead=_instead(control, domain.domain, rows_of[domain.domain]) if domain.domain in rows_of else None,
         )
         for domain in chosen.thresholds
     )
 
 
-class _Pass:
-    """What one pass over the store collects; threads add to it."""
+def _tokens(
+    store: ScoreStore, cut: Cut, samples: Mapping[str, KeySample], salt: str
+) -> tuple[Counter[str], Counter[str]]:
+    """Domain → tokens of ranked, and of chosen documents that repeat themselves; fills the samples in the same pass."""
+    own = ("source", "row", "domain", "influence", "n_tokens")
+    needed = list(dict.fromkeys([*own, *cut.ranking.columns]))
 
-    def __init__(self, cut: Cut, domains: Sequence[Threshold], seed: int) -> None:
-        # Twice as many as needed, because some lack a statistic; all others are skipped by their hash alone.
-        self.samples = {
-            domain.domain: KeySample(SAMPLE, min(2**65 * SAMPLE // max(domain.ranked, 1), 2**64 - 1))
-            for domain in domains
-        }
-        self.repeated: dict[str, Counter[str]] = {"ranked": Counter(), "chosen": Counter()}
-        """Domain → tokens in documents that repeat themselves."""
-        self._cut = cut
-        own = ("source", "row", "domain", "influence", "n_tokens")
-        self._needed = [*dict.fromkeys([*own, *cut.ranking.columns])]
-        self._salt = f"repetition {seed}"
-        self._lock = threading.Lock()
-
-    def add(self, batches: Iterator[pa.RecordBatch]) -> None:
-        """Adds a unit."""
-        near: list[pa.RecordBatch] = []
+    def of_unit(batches: Iterator[pa.RecordBatch]) -> tuple[Counter[str], Counter[str], list[pa.RecordBatch]]:
+        ranked, chosen, sampled = Counter[str](), Counter[str](), []
         for batch in batches:
-            self._add_repeated(batch)
-            if self.samples:
-                near.append(self._near(batch))
-        for rows in pa.Table.from_batches(near).combine_chunks().to_batches() if near else ():
-            with self._lock:
-                add_by_domain(self.samples, rows, rows.column("hash").to_numpy())
+            repeats = batch.select(needed).filter(_repeats_itself(batch))
+            values = cut.ranking.values(repeats)
+            ranked += _tokens_by_domain(repeats, cut.ranking.ranked(repeats, values))
+            chosen += _tokens_by_domain(repeats, cut.inside(repeats, values))
+            if samples:
+                sampled.append(_sampled(batch, cut, samples, salt))
+        return ranked, chosen, sampled
 
-    def _add_repeated(self, batch: pa.RecordBatch) -> None:
-        repeats = batch.select(self._needed).filter(_repeats_itself(batch))
-        values = self._cut.ranking.values(repeats)
-        ranked, chosen = self._cut.ranking.ranked(repeats, values), self._cut.inside(repeats, values)
-        with self._lock:
-            for name, rows in (("ranked", ranked), ("chosen", chosen)):
-                _add_tokens(self.repeated[name], repeats, rows)
+    ranked, chosen = Counter[str](), Counter[str]()
+    columns = [*needed, "copy_share", "flag", *(COLUMNS if samples else ())]
+    for of_ranked, of_chosen, sampled in store.over_units(columns, of_unit):
+        ranked += of_ranked
+        chosen += of_chosen
+        for rows in pa.Table.from_batches(sampled).combine_chunks().to_batches() if sampled else ():
+            add_by_domain(samples, rows, rows.column("hash").to_numpy())
+    return ranked, chosen
 
-    def _near(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows that may belong to a sample, with their hashes and whether they are chosen."""
-        hashes = salted(tie_hashes(batch.column("source"), batch.column("row").to_numpy()), self._salt)
-        names, codes = coded(batch.column("domain"))
-        bounds = [self.samples[name].bound if name in self.samples else -1 for name in names]
-        sampled = np.array([bound >= 0 for bound in bounds], dtype=np.bool_)
-        bound = np.array([max(bound, 0) for bound in bounds], dtype=np.uint64)
-        near = sampled[codes] & (hashes <= bound[codes])
-        rows = batch.filter(pa.array(near))
-        chosen = self._cut.inside(rows, self._cut.ranking.values(rows))
-        columns = {name: rows.column(name) for name in rows.schema.names}
-        columns |= {name: columns[name].cast(pa.string()) for name in ("source", "domain", "flag")}
-        return pa.RecordBatch.from_pydict(columns | {"hash": pa.array(hashes[near]), "chosen": pa.array(chosen)})
+
+def _sampled(batch: pa.RecordBatch, cut: Cut, samples: Mapping[str, KeySample], salt: str) -> pa.RecordBatch:
+    """The rows that may belong to a sample, with their hashes and whether they are chosen."""
+    hashes = salted(tie_hashes(batch.column("source"), batch.column("row").to_numpy()), salt)
+    names, codes = coded(batch.column("domain"))
+    bounds = [samples[name].bound if name in samples else -1 for name in names]
+    has_sample = np.array([bound >= 0 for bound in bounds], dtype=np.bool_)
+    bound = np.array([max(bound, 0) for bound in bounds], dtype=np.uint64)
+    kept = has_sample[codes] & (hashes <= bound[codes])
+    rows = batch.filter(pa.array(kept))
+    columns = {name: rows.column(name) for name in rows.schema.names}
+    columns |= {name: columns[name].cast(pa.string()) for name in ("source", "domain", "flag")}
+    columns |= {"hash": pa.array(hashes[kept]), "chosen": pa.array(cut.inside(rows, cut.ranking.values(rows)))}
+    return pa.RecordBatch.from_pydict(columns)
 
 
 def _repeats_itself(batch: pa.RecordBatch) -> pa.Array:
@@ -161,10 +153,10 @@ def _repeats_itself(batch: pa.RecordBatch) -> pa.Array:
     return pc.or_(flagged, pc.greater(batch.column("copy_share"), MOSTLY).fill_null(False))
 
 
-def _add_tokens(counter: Counter[str], batch: pa.RecordBatch, rows: npt.NDArray[np.bool_]) -> None:
+def _tokens_by_domain(batch: pa.RecordBatch, rows: npt.NDArray[np.bool_]) -> Counter[str]:
     counted = pa.table({"domain": batch.column("domain"), "tokens": batch.column("n_tokens")}).filter(pa.array(rows))
-    for row in counted.group_by("domain").aggregate([("tokens", "sum")]).to_pylist():
-        counter[row["domain"]] += row["tokens_sum"] or 0
+    sums = counted.group_by("domain").aggregate([("tokens", "sum")]).to_pylist()
+    return Counter({row["domain"]: row["tokens_sum"] or 0 for row in sums})
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -4,11 +4,11 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal, TypeVar
 
+from attention_influence.concurrency import in_threads
 from attention_influence.corpus.rows import Columns
 from attention_influence.corpus.sources import Source, is_unchanged
 from attention_influence.errors import StoreError, UsageError
@@ -264,8 +264,7 @@ def _trusted(
             "Name the sources, or select with --manifest."
         )
     chosen = {name: found[name] for name in names if name in found}
-    with ThreadPoolExecutor(16) as pool:
-        unchanged = list(pool.map(is_unchanged, chosen.values()))
+    unchanged = in_threads(is_unchanged, chosen.values(), threads=16)
     for (name, source), same in zip(chosen.items(), unchanged, strict=True):
         if not same or (name in recorded and source.size != recorded[name].size):
             raise StoreError(

@@ -3,7 +3,6 @@
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 
+from attention_influence.concurrency import in_threads
 from attention_influence.errors import StoreError
 from attention_influence.storage.atomic_files import remove, with_retries, write_atomically
 from attention_influence.storage.errors import refused
@@ -22,7 +22,6 @@ from attention_influence.storage.strict_json import strict_json
 _METADATA = b"attention_influence"
 # The footer of a unit's file is smaller, but for thousands of failed files.
 _FOOTER_BYTES = 1 << 16
-_ASKED_AT_ONCE = 4096
 # Parts of a record that are held once in memory for all units.
 _EQUAL_IN_MOST = {"fingerprint", "versions"}
 
@@ -97,13 +96,10 @@ class UnitFiles:
         ordered = sorted(units)
         records: dict[str, dict[str, Any]] = {}
         equal: dict[str, Any] = {}
-        with ThreadPoolExecutor(16) as pool:
-            for first in range(0, len(ordered), _ASKED_AT_ONCE):
-                some = ordered[first : first + _ASKED_AT_ONCE]
-                for unit, about in zip(some, pool.map(record, some), strict=True):
-                    for name in _EQUAL_IN_MOST.intersection(about):
-                        about[name] = equal.setdefault(json.dumps(about[name]), about[name])
-                    records[unit] = about
+        for unit, about in zip(ordered, in_threads(record, ordered, threads=16), strict=True):
+            for name in _EQUAL_IN_MOST.intersection(about):
+                about[name] = equal.setdefault(json.dumps(about[name]), about[name])
+            records[unit] = about
         return records
 
     def about(self, found: OpenUnitFile) -> dict[str, Any]:

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pyarrow as pa
 
+from attention_influence.concurrency import in_threads
 from attention_influence.corpus.json_lines import parse_object
 from attention_influence.corpus.read import column_names
 from attention_influence.corpus.sources import Source
@@ -43,11 +43,9 @@ def check_free(source: Source, present: Iterable[str], added: Sequence[str]) -> 
 def warnings_of_columns(sources: Sequence[Source]) -> list[str]:
     """Warnings of column names that a later selection by influence cannot use as they are; of at most 1,000 files."""
     some = sources[:: -(-len(sources) // _FILES_LOOKED_AT) or 1]
-    with ThreadPoolExecutor(16) as pool:
-        found = list(pool.map(_names, some))
     adds = added_names("influence")
     warnings: dict[str, str] = {}
-    for source, names in zip(some, found, strict=True):
+    for source, names in zip(some, in_threads(_names, some, 16), strict=True):
         if (name := taken(names, adds)) is not None:
             warnings.setdefault(
                 name, f"{source.url}: there is a column {name!r}, and `select` adds one: it will need --column-prefix"

@@ -1,11 +1,11 @@
 """How the chosen rows are written, settled before the first of them is: in one schema if one holds all columns."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
+from attention_influence.concurrency import in_threads
 from attention_influence.corpus.json_lines import first_keys
 from attention_influence.corpus.parquet import parquet_schema
 from attention_influence.corpus.sources import Source
@@ -51,9 +51,8 @@ def lay_out(
     """
     tables = [source for source in sources if source.format == "parquet"]
     lines = [source for source in sources if source.format != "parquet"]
-    with ThreadPoolExecutor(16) as pool:
-        schemas = dict(zip((source.url for source in tables), pool.map(parquet_schema, tables), strict=True))
-        keys = list(pool.map(first_keys, lines))
+    schemas = dict(zip((source.url for source in tables), in_threads(parquet_schema, tables, 16), strict=True))
+    keys = list(in_threads(first_keys, lines, 16))
     warnings = []
     for source, names in (*((source, schemas[source.url].names) for source in tables), *zip(lines, keys, strict=True)):
         check_free(source, names, output.added)

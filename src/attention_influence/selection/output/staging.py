@@ -196,21 +196,17 @@ def _moving(filesystem: fsspec.AbstractFileSystem, path: str) -> str | None:
 
 
 def _rename(whole: str, path: str) -> None:
-    parent = os.path.dirname(path)
+    replaced = f"{whole}.old"
     if os.path.isdir(path) and os.listdir(path):
-        replaced = f"{whole}.old"
         try:
             os.rename(path, replaced)
         except OSError as error:
             if error.errno != errno.EXDEV:  # a folder of a container's image
                 raise
             shutil.rmtree(path)
-        os.rename(whole, path)
-        flush(parent)
-        shutil.rmtree(replaced, ignore_errors=True)
-    else:
-        os.rename(whole, path)
-        flush(parent)
+    os.rename(whole, path)
+    flush(os.path.dirname(path))
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _clear(filesystem: fsspec.AbstractFileSystem, path: str) -> None:
