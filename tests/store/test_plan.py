@@ -17,7 +17,6 @@ from attention_influence.store import plan as plans
 from attention_influence.store.plan import (
     Unit,
     default_unit_tokens,
-    make_growing_plan,
     make_plan,
     plan_from_bytes,
     plan_to_bytes,
@@ -140,8 +139,8 @@ def test_units_grow_where_there_would_be_too_many_and_that_is_said(
 ) -> None:
     monkeypatch.setattr(plans, "MOST_UNITS", 20)
     source = Source("c.jsonl", "file:///c.jsonl", "jsonl", None, 4 * 1000, "")
-    assert len(make_growing_plan([source], 100)) == 10
+    assert len(make_plan([source], 100, may_grow=True)) == 10
     assert not caplog.records
-    grown = make_growing_plan([source], 10)
+    grown = make_plan([source], 10, may_grow=True)
     assert len(grown) == 13
     assert "units are of 80 tokens: of 10, the usual size, there would be more than 20" in caplog.text

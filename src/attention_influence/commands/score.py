@@ -33,7 +33,7 @@ from attention_influence.selection.output.columns import warnings_of_columns
 from attention_influence.storage.preflight import check_writable_folder
 from attention_influence.store.begin import SCORING_VERSION, Changes, begin_or_resume, library_versions
 from attention_influence.store.failures import forget_failures, quarantined, read_failures
-from attention_influence.store.plan import Unit, default_unit_tokens, make_growing_plan, make_plan
+from attention_influence.store.plan import Unit, default_unit_tokens, make_plan
 from attention_influence.store.run import RunStore, open_run
 
 _log = logging.getLogger(__name__)
@@ -61,7 +61,7 @@ def score(config: ScoreConfig) -> Result:
         record,
         changes,
         lambda: count_unigrams(scorer, listing.sources, columns),
-        partial(make_growing_plan if config.unit_tokens is None else make_plan, ends=part.ends if part else {}),
+        partial(make_plan, ends=part.ends if part else {}, may_grow=config.unit_tokens is None),
     )
     if config.retry_failed:
         for unit in quarantined(read_failures(store.url)):

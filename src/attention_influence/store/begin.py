@@ -44,7 +44,7 @@ def begin_or_resume(
     """The store under `url`, new with `record` and a plan of the listed files, or the one that is there.
 
     `count` is called for a new store only: a run is scored to its end by the counts that it began with. `plan`:
-    `make_plan`, or `make_growing_plan` where nobody asked for `unit_tokens`.
+    `make_plan`, perhaps with options.
     Raises StoreError when the store was begun with another fingerprint, or inputs differ in a way that `changes` does
     not allow, naming the field or a file.
     """

@@ -56,10 +56,6 @@ class _Piece:
     bytes: int
 
 
-class TooManyUnits(UsageError):
-    """A plan of more units than listings and leases are made for."""
-
-
 def default_unit_tokens(device: str, parameters: int) -> int:
     """Tokens of one unit where nothing else is asked for; depends on the kind of device and the model's size only.
 
@@ -70,50 +66,49 @@ def default_unit_tokens(device: str, parameters: int) -> int:
     return min(max(_CPU_UNIT_WORK // max(parameters, 1), 2_000), 100_000)
 
 
-def make_growing_plan(
-    sources: Sequence[Source], unit_tokens: int, first: int = 0, ends: Mapping[str, int] = _NO_ENDS
-) -> list[Unit]:
-    """As `make_plan`; where that would be too many units they are made larger, and a warning says so."""
-    tokens = unit_tokens
-    while True:
-        try:
-            units = make_plan(sources, tokens, first, ends)
-        except TooManyUnits:
-            tokens *= 2
-            continue
-        if tokens != unit_tokens:
-            _log.warning(
-                "units are of %s tokens: of %s, the usual size, there would be more than %s",
-                *(f"{number:,}" for number in (tokens, unit_tokens, MOST_UNITS)),
-            )
-        return units
-
-
 def make_plan(
-    sources: Iterable[Source], unit_tokens: int, first: int = 0, ends: Mapping[str, int] = _NO_ENDS
+    sources: Sequence[Source],
+    unit_tokens: int,
+    first: int = 0,
+    ends: Mapping[str, int] = _NO_ENDS,
+    *,
+    may_grow: bool = False,
 ) -> list[Unit]:
     """Units of about `unit_tokens` tokens (estimated from bytes), the biggest first, numbered from `first`.
 
     Larger files are cut (Parquet between row groups, and inside a row group only where it alone is too large; JSON
     lines by bytes of the decompressed stream), smaller ones share a unit. `ends`: source → the key before which its
-    rows are taken (default: all). Raises TooManyUnits above 200,000 units.
+    rows are taken (default: all). Above 200,000 units raises UsageError, or if they `may_grow` makes larger ones, with
+    a warning.
     """
-    unit_bytes = unit_tokens * BYTES_PER_TOKEN
+    tokens = unit_tokens
+    while (groups := _groups(sources, tokens * BYTES_PER_TOKEN, ends)) is None:
+        if not may_grow:
+            raise UsageError(f"more than {MOST_UNITS:,} units of {unit_tokens:,} tokens; give a larger --unit-tokens")
+        tokens *= 2
+    if tokens != unit_tokens:
+        _log.warning(
+            "units are of %s tokens: of %s, the usual size, there would be more than %s",
+            *(f"{number:,}" for number in (tokens, unit_tokens, MOST_UNITS)),
+        )
+    groups.sort(key=lambda group: -sum(piece.bytes for piece in group))
+    return [make_unit(number, [piece.slice for piece in group]) for number, group in enumerate(groups, start=first)]
+
+
+def _groups(sources: Sequence[Source], unit_bytes: int, ends: Mapping[str, int]) -> list[list[_Piece]] | None:
+    """The pieces of each unit; None where there are too many units."""
     groups: list[list[_Piece]] = []
     room = 0
     for source in sources:
         for piece in _before(ends.get(source.name), _pieces(source, unit_bytes)):
             if not groups or piece.bytes > room:
+                if len(groups) == MOST_UNITS:
+                    return None
                 groups.append([])
                 room = unit_bytes
             groups[-1].append(piece)
             room -= piece.bytes
-            if len(groups) > MOST_UNITS:
-                raise TooManyUnits(
-                    f"more than {MOST_UNITS:,} units of {unit_tokens:,} tokens; give a larger --unit-tokens"
-                )
-    groups.sort(key=lambda group: -sum(piece.bytes for piece in group))
-    return [make_unit(number, [piece.slice for piece in group]) for number, group in enumerate(groups, start=first)]
+    return groups
 
 
 def _before(end: int | None, pieces: Iterable[_Piece]) -> Iterator[_Piece]:
