@@ -4,11 +4,13 @@ The measure is the effective number of clusters, the exponential of the entropy 
 k clusters are filled alike. It grows with the number of documents, so choices are compared at equal numbers of them.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.stats import entropy
 from threadpoolctl import threadpool_limits
 
 from attention_influence.evidence.embedding import Embeddings
@@ -72,8 +74,7 @@ def spreads(labels: Labels, choices: Mapping[str, Mask], seed: int) -> dict[str,
 def effective_clusters(labels: Labels) -> float:
     """exp(entropy) of the documents' distribution over the clusters."""
     _, counts = np.unique(labels, return_counts=True)
-    shares = counts / counts.sum()
-    return float(np.exp(-(shares * np.log(shares)).sum()))
+    return float(np.exp(entropy(counts)))
 
 
 def describe_clusters(labels: Labels, kept: Mask, counts: Counts, words: Sequence[str]) -> list[Cluster]:
@@ -97,10 +98,10 @@ def describe_clusters(labels: Labels, kept: Mask, counts: Counts, words: Sequenc
 
 def on_a_plane(embeddings: Embeddings) -> tuple[npt.NDArray[np.float64], float]:
     """(first two principal components [documents, 2], share of the variance that they hold)."""
-    centred = embeddings.astype(np.float64) - embeddings.mean(0, dtype=np.float64)
-    with threadpool_limits(1):
-        left, sizes, right = np.linalg.svd(centred, full_matrices=False)
-    # A component may as well point the other way; its largest weight is made positive, so that pictures stay.
-    signs = np.sign(right[np.arange(2), np.abs(right[:2]).argmax(1)])
-    total = float((sizes**2).sum())
-    return left[:, :2] * sizes[:2] * signs, float((sizes[:2] ** 2).sum()) / total if total else 0.0
+    from sklearn.decomposition import PCA
+
+    components = PCA(2, svd_solver="full")
+    with threadpool_limits(1), np.errstate(invalid="ignore"):  # equal embeddings have no variance to share
+        places = np.asarray(components.fit_transform(embeddings.astype(np.float64)))
+    share = float(components.explained_variance_ratio_.sum())
+    return places, 0.0 if math.isnan(share) else share
