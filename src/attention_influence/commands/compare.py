@@ -55,10 +55,10 @@ def compare_command(config: CompareConfig) -> Result:
 
 
 def _counts(found: Comparison, sample: int, two_stores: bool) -> Iterator[str]:
-    said = f"{found.documents:,} documents"
+    text = f"{found.documents:,} documents"
     if two_stores:
-        said += f" in both stores; {found.only_a:,} only in A, {found.only_b:,} only in B"
-    yield said + (f" (of a random sample by key, at most {sample:,})" if found.is_sample else "")
+        text += f" in both stores; {found.only_a:,} only in A, {found.only_b:,} only in B"
+    yield text + (f" (of a random sample by key, at most {sample:,})" if found.is_sample else "")
     if found.moved:
         yield f"{found.moved:,} are in another domain in B; they count in that of A"
 

