@@ -39,7 +39,7 @@ from attention_influence.commands.result import table
 from attention_influence.demo.assets import fetch
 from attention_influence.demo.corpus import definitions, passages, worked_answers
 from attention_influence.model.loading.gguf import dense_copy
-from attention_influence.model.precision import DTYPES, product_dtype
+from attention_influence.model.precision import DTYPES, matmul_dtype
 from attention_influence.model.tokens import Tokens
 from limit import operations_a_second, useful_operations
 from memory import peak_bytes
@@ -93,7 +93,7 @@ def make_way(name: str, heads_path: str) -> Callable[[list[str]], Any]:
     if name.startswith("A"):
         return Scorer(load_model(str(fetch().model), dtype=dtype), heads).score
     folder, _ = dense_copy(fetch().model)
-    computed = product_dtype(DTYPES[dtype], torch.device("cpu"))
+    computed = matmul_dtype(DTYPES[dtype], torch.device("cpu"))
     network = AutoModelForCausalLM.from_pretrained(folder, dtype=computed, attn_implementation="sdpa")
     peer = Peer(network, AutoTokenizer.from_pretrained(folder), heads.by_layer())
     if name.startswith("B"):

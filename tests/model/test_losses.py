@@ -125,7 +125,7 @@ def test_the_vocabulary_in_blocks_gives_the_same_losses(name: str, monkeypatch: 
     model, tokens = tiny(split(name), **LOGITS[name]).model, random_tokens(100)
     whole = losses(model, [tokens], {1: [0]})[0]
     monkeypatch.setattr(loss, "_BLOCK_ROWS", 7)
-    monkeypatch.setattr(loss, "_BLOCK_WORDS", 77)
+    monkeypatch.setattr(loss, "_BLOCK_ENTRIES", 77)
     with patch.object(model.output, "logits", wraps=model.output.logits) as logits:
         torch.testing.assert_close(losses(model, [tokens], {1: [0]})[0], whole, rtol=1e-6, atol=1e-6)
     assert {call.args[2].stop - call.args[2].start for call in logits.call_args_list[-2:]} == {77, vocabulary() % 77}
@@ -142,7 +142,7 @@ def test_a_vocabulary_whose_words_are_not_independent_is_not_cut(monkeypatch: py
 
     monkeypatch.setattr(type(model.network), "forward", centred)
     whole = losses(model, [tokens], {1: [0]})[0]
-    monkeypatch.setattr(loss, "_BLOCK_WORDS", 77)
+    monkeypatch.setattr(loss, "_BLOCK_ENTRIES", 77)
     monkeypatch.setattr(loss, "_CHUNK_LOGITS", {"cpu": 7 * vocabulary()})
     torch.testing.assert_close(losses(model, [tokens], {1: [0]})[0], whole, rtol=1e-6, atol=1e-6)
 

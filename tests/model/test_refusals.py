@@ -51,7 +51,7 @@ def test_layers_that_cannot_become_two_rows_are_refused() -> None:
 
 def test_a_network_without_an_output_layer_is_refused() -> None:
     body = untouched("llama").model
-    with pytest.raises(ModelError, match="no output layer"):
+    with pytest.raises(ModelError, match="no LM head"):
         from_network(body, tokenizer(), "a body")
 
 
@@ -126,7 +126,7 @@ def test_heads_at_the_wrong_layer_are_refused() -> None:
 def test_an_output_layer_that_is_not_the_networks_is_refused() -> None:
     model = tiny("cohere").model
     model.output._network.logit_scale = 1.0
-    with pytest.raises(ModelError, match="special output layer"):
+    with pytest.raises(ModelError, match="special LM head"):
         self_test(model, {1: [0]}, CONTEXT)
 
 

@@ -50,7 +50,7 @@ class ScoreConfig(ScorerOptions):
     worker_cpus: float = field(default=1.0, metadata=RARELY)
     """CPUs that Ray reserves for a worker"""
     worker_gpus: float | None = field(default=None, metadata=RARELY)
-    """cards, or a part of one, that Ray reserves for a worker (default: 1 where this machine has one, else 0)"""
+    """GPUs, or a part of one, that Ray reserves for a worker (default: 1 where this machine has one, else 0)"""
     shard: str | None = None
     """i/n: begin with every n-th unit from the i-th on, then steal others (default: from Slurm's array variables)"""
     extend: bool = False

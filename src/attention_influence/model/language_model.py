@@ -1,4 +1,4 @@
-"""A causal language model, taken apart as far as scoring needs: layers, attention heads, output layer, tokens."""
+"""A causal language model, taken apart as far as scoring needs: layers, attention heads, LM head, tokens."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -12,11 +12,11 @@ from torch import nn
 from attention_influence.errors import ModelError
 from attention_influence.model import attention
 from attention_influence.model.fork import forked_forward
-from attention_influence.model.loss import OutputLayer
+from attention_influence.model.loss import LMHead
 from attention_influence.model.memory import is_out_of_memory
 from attention_influence.model.pass_lock import PassLock
 from attention_influence.model.pass_state import Masked, Observed, Observer
-from attention_influence.model.precision import product_dtype
+from attention_influence.model.precision import matmul_dtype
 from attention_influence.model.residual import Float32Residual
 from attention_influence.model.tokens import Tokens
 from attention_influence.model.varlen_attention import why_not
@@ -57,10 +57,10 @@ class LanguageModel:
             getattr(network, "model", network) if network.base_model is network else network.base_model
         )
         if network.get_output_embeddings() is None or all(part is not self.body for part in network.children()):
-            raise ModelError(f"{name} has no output layer over a body of its own; a causal language model is needed")
+            raise ModelError(f"{name} has no LM head over a body of its own; a causal language model is needed")
         self.device: torch.device = network.get_input_embeddings().weight.device
         self.dtype: torch.dtype = network.dtype
-        """What its products are computed in."""
+        """What its matmuls are computed in."""
         self._weights_dtype = network.dtype
         self._castable = [weights for weights in network.parameters() if weights.dtype == network.dtype]
         config = network.config.get_text_config()
@@ -81,7 +81,7 @@ class LanguageModel:
         self._head_sizes: set[int] = set()
         self._try_residual()
         self.heads, self.layers = self._reach_attention()
-        self.output = OutputLayer(network, self.body, self.lock)
+        self.output = LMHead(network, self.body, self.lock)
 
     def forward(
         self,
@@ -97,15 +97,15 @@ class LanguageModel:
             return forked_forward(self.body, self.layers, windows, rows, fork_layer, observe)
 
     def on(self, device: str) -> "LanguageModel":
-        """This model, moved to a device, its weights held in the type that its products are computed in there."""
+        """This model, moved to a device, its weights held in the type that its matmuls are computed in there."""
         with self.lock:
             self.network.to(device)
             self.device = torch.device(device)
-            self.dtype = product_dtype(self._weights_dtype, self.device)
+            self.dtype = matmul_dtype(self._weights_dtype, self.device)
             for weights in self._castable:
                 weights.data = weights.data.to(self.dtype)
             self._try_residual()
-            self.output = OutputLayer(self.network, self.body, self.lock)
+            self.output = LMHead(self.network, self.body, self.lock)
         return self
 
     @contextmanager

@@ -1,13 +1,13 @@
 """Cross-entropy of every token without the [tokens × vocabulary] matrix.
 
-Hidden states go through the output layer some rows at a time, on a CPU some words of the vocabulary at a time as well,
+Hidden states go through the LM head some rows at a time, on a CPU some entries of the vocabulary at a time as well,
 so that the logits never leave the cache; log-sum-exp and the target's logit are taken in float32. What a family does to
 its logits (capping, scaling, a bias) is the model's own code, run on each block.
 
-A CPU rounds the logits of a 16-bit product to 16 bits, less than three digits. So the few that a loss hangs on, the
+A CPU rounds the logits of a 16-bit matmul to 16 bits, less than three digits. So the few that a loss hangs on, the
 target's and the largest of some blocks, are computed again in float32.
 
-Letters: B rows, N scored tokens, E hidden size, V vocabulary, W words of one block, R rows of a part, K words of a
+Letters: B rows, N scored tokens, E hidden size, V vocabulary, W entries of one block, R rows of a part, K entries of a
 token that are computed again.
 """
 
@@ -21,14 +21,14 @@ from torch import Tensor, nn
 
 from attention_influence.model.pass_lock import PassLock
 
-# Rows and words of a block on a CPU: enough for the product to run at full speed, few enough for the cache.
-_BLOCK_ROWS, _BLOCK_WORDS = 1024, 2048
+# Rows and entries of a block on a CPU: enough for the matmul to run at full speed, few enough for the cache.
+_BLOCK_ROWS, _BLOCK_ENTRIES = 1024, 2048
 # Logits of a chunk, in elements, where the vocabulary is not cut: some hundred megabytes on a CPU, and enough to fill
-# a card.
+# a GPU.
 _CHUNK_LOGITS = {"cpu": 2**25, "cuda": 2**29}
-# Float32 logits of which log-sum-exp is taken at once: a part of a core's cache, or all of a block on a card.
+# Float32 logits of which log-sum-exp is taken at once: a part of a core's cache, or all of a block on a GPU.
 _CACHED_LOGITS = {"cpu": 2**19, "cuda": 2**29}
-# Words of which the largest is taken at once: enough for vector registers, few enough to be searched.
+# Entries of which the largest is taken at once: enough for vector registers, few enough to be searched.
 _GROUP = 64
 # How many logits of a token are computed again, beside the target's: each the largest of a block.
 _SHARPENED = 4
@@ -36,7 +36,7 @@ _SHARPENED = 4
 _TRIED_ROWS = 4
 
 
-class OutputLayer:
+class LMHead:
     """The model's own way from final hidden states to logits, detached from its layers; one call at a time."""
 
     def __init__(self, network: Any, body: nn.Module, lock: PassLock) -> None:
@@ -48,26 +48,26 @@ class OutputLayer:
         self.vocabulary: int = network.config.get_text_config().vocab_size
         self._dtype = next(network.get_output_embeddings().parameters()).dtype
         # None where it is no plain linear layer of the network's own.
-        self._product: _Product | None = None
+        self._linear: _Linear | None = None
         for name, part in network.named_children():
             if part is network.get_output_embeddings() and type(part) is nn.Linear:
-                self._product = self._network._modules[name] = _Product(part)
+                self._linear = self._network._modules[name] = _Linear(part)
         self._cut_changes_nothing: bool | None = None
 
     @torch.inference_mode()
-    def logits(self, body_output: Any, hidden_NE: Tensor, words: slice | Tensor = slice(None)) -> Tensor:
+    def logits(self, body_output: Any, hidden_NE: Tensor, entries: slice | Tensor = slice(None)) -> Tensor:
         """Logits [N, V] of hidden states [N, E]; `body_output` is any output of the same body, for its other fields.
 
-        Of a part of the words, or in float32 of each token's own words [N, K], only where the vocabulary may be cut.
+        Of some entries, or in float32 of each token's own entries [N, K], only where the vocabulary may be cut.
         """
-        if not isinstance(words, Tensor):
+        if not isinstance(entries, Tensor):
             hidden_NE = hidden_NE.to(self._dtype)
         tokens = torch.zeros(1, len(hidden_NE), dtype=torch.long, device=hidden_NE.device)
         with self._lock:
             self._body.output = copy.copy(body_output)
             self._body.output.last_hidden_state = hidden_NE[None]
-            if self._product is not None:
-                self._product.words = words
+            if self._linear is not None:
+                self._linear.entries = entries
             return self._network(input_ids=tokens, use_cache=False).logits[0]  # type: ignore[no-any-return]
 
     def losses(self, body_output: Any, predicting_N: Tensor, target_N: Tensor) -> Tensor:
@@ -81,8 +81,8 @@ class OutputLayer:
         rows, kind = hidden_BTE.shape[0], hidden_BTE.device.type
         width, chunk = self.vocabulary, max(1, _CHUNK_LOGITS.get(kind, _CHUNK_LOGITS["cpu"]) // self.vocabulary)
         may_be_cut = kind == "cpu" and self._may_be_cut(body_output, hidden_BTE[0, :_TRIED_ROWS])
-        if may_be_cut and width > _BLOCK_WORDS:
-            width, chunk = _BLOCK_WORDS, _BLOCK_ROWS
+        if may_be_cut and width > _BLOCK_ENTRIES:
+            width, chunk = _BLOCK_ENTRIES, _BLOCK_ROWS
         sharpened = may_be_cut and self._dtype != torch.float32
         losses_BN = torch.empty(rows, len(target_N), dtype=torch.float32, device=hidden_BTE.device)
         first_BN = torch.empty_like(losses_BN, dtype=torch.bool)
@@ -92,8 +92,8 @@ class OutputLayer:
                 hidden_NE = hidden_BTE[row, predicting_N[part]]
                 rounded_NE = hidden_NE.to(self._dtype)  # once for all blocks
                 sums = LogSumExp(target_N[part], sharpened)
-                for words in self._blocks(width):
-                    sums.add(self.logits(body_output, rounded_NE, words), words.start)
+                for entries in self._blocks(width):
+                    sums.add(self.logits(body_output, rounded_NE, entries), entries.start)
                 if sharpened:
                     sums.sharpen(partial(self.logits, body_output, hidden_NE))
                 losses_BN[row, part], first_BN[row, part] = sums.losses(), sums.firsts()
@@ -103,14 +103,16 @@ class OutputLayer:
         return [slice(low, min(low + width, self.vocabulary)) for low in range(0, self.vocabulary, width)]
 
     def _may_be_cut(self, body_output: Any, hidden_NE: Tensor) -> bool:
-        """Whether the family treats each logit by itself, so that blocks of words give the same; tried once."""
+        """Whether the family treats each logit by itself, so that blocks of entries give the same; tried once."""
         if self._cut_changes_nothing is None:
             self._cut_changes_nothing = False
-            if self._product is not None:
+            if self._linear is not None:
                 whole_NV = self.logits(body_output, hidden_NE)
-                width = min(_BLOCK_WORDS, -(-self.vocabulary // 2))
-                cut_NV = torch.cat([self.logits(body_output, hidden_NE, words) for words in self._blocks(width)], dim=1)
-                # Far more than rounding, far less than what one word's logit does to another's anywhere.
+                width = min(_BLOCK_ENTRIES, -(-self.vocabulary // 2))
+                cut_NV = torch.cat(
+                    [self.logits(body_output, hidden_NE, entries) for entries in self._blocks(width)], dim=1
+                )
+                # Far more than rounding, far less than what one entry's logit does to another's anywhere.
                 allowed = 0.03 * whole_NV.abs().max()
                 self._cut_changes_nothing = cut_NV.shape == whole_NV.shape and bool(
                     ((cut_NV - whole_NV).abs() <= allowed).all()
@@ -129,13 +131,13 @@ class LogSumExp:
         self._sum_N = torch.zeros_like(self._at_target_N)
         """Of exp(logit − largest)."""
         self._of_blocks: list[tuple[Tensor, Tensor]] | None = [] if sharpened else None
-        """Of each block the largest logits [N], and their words [N]."""
+        """Of each block the largest logits [N], and their entries [N]."""
 
-    def add(self, logits_NW: Tensor, first_word: int) -> None:
+    def add(self, logits_NW: Tensor, first_entry: int) -> None:
         rows, width = logits_NW.shape
         few = max(1, _CACHED_LOGITS.get(logits_NW.device.type, _CACHED_LOGITS["cpu"]) // width)
         held = torch.empty(min(few, rows), width, dtype=torch.float32, device=logits_NW.device)
-        place_N = self._target_N - first_word
+        place_N = self._target_N - first_entry
         here_N = (place_N >= 0) & (place_N < width)
         at_place_N = logits_NW.gather(1, place_N.clamp(0, width - 1)[:, None])[:, 0].float()
         self._at_target_N = torch.where(here_N, at_place_N, self._at_target_N)
@@ -144,7 +146,7 @@ class LogSumExp:
             part = slice(low, min(low + few, rows))
             before_R = self._largest_N[part]
             largest_R = torch.maximum(before_R, logits_NW[part].amax(1).float())
-            # Words that are ruled out altogether, at −inf, have no largest to subtract.
+            # Entries that are ruled out altogether, at −inf, have no largest to subtract.
             shift_R = largest_R.masked_fill(largest_R == -torch.inf, 0)
             exp_RW = torch.sub(logits_NW[part], shift_R[:, None], out=held[: part.stop - low]).exp_()
             self._sum_N[part] = self._sum_N[part] * (before_R - shift_R).exp() + exp_RW.sum(1)
@@ -153,18 +155,18 @@ class LogSumExp:
                 places.append(_place_of_largest(exp_RW))
         if self._of_blocks is not None:
             at_N = torch.cat(places)
-            self._of_blocks.append((logits_NW.gather(1, at_N[:, None])[:, 0].float(), at_N + first_word))
+            self._of_blocks.append((logits_NW.gather(1, at_N[:, None])[:, 0].float(), at_N + first_entry))
 
     def sharpen(self, logits_of: Callable[[Tensor], Tensor]) -> None:
         """Puts exact logits in the place of rounded ones: the target's, and the largest of the blocks that have most.
 
-        `logits_of` gives those of each token's own words [N, K].
+        `logits_of` gives those of each token's own entries [N, K].
         """
         assert self._of_blocks is not None
-        rounded_NK, word_NK = (torch.stack(side, 1) for side in zip(*self._of_blocks, strict=True))
+        rounded_NK, entry_NK = (torch.stack(side, 1) for side in zip(*self._of_blocks, strict=True))
         rounded_NK, block_NK = rounded_NK.topk(min(_SHARPENED, rounded_NK.shape[1]), dim=1)
-        word_NK = torch.cat([self._target_N[:, None], word_NK.gather(1, block_NK)], 1)
-        logits_NK = logits_of(word_NK).float()
+        entry_NK = torch.cat([self._target_N[:, None], entry_NK.gather(1, block_NK)], 1)
+        logits_NK = logits_of(entry_NK).float()
         self._at_target_N, exact_NK = logits_NK[:, 0], logits_NK[:, 1:]
         largest_N = exact_NK.amax(1)
         shift_N = largest_N.masked_fill(largest_N == -torch.inf, 0)
@@ -188,29 +190,29 @@ def _place_of_largest(exp_RW: Tensor) -> Tensor:
     return group_R * _GROUP + exp_RGW[torch.arange(len(group_R)), group_R].argmax(1)
 
 
-class _Product(nn.Module):
-    """An output layer for a part of the words, or in float32 for each token's own words."""
+class _Linear(nn.Module):
+    """An LM head for a part of the entries, or in float32 for each token's own entries."""
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.weight, self.bias = linear.weight, linear.bias
-        self.words: slice | Tensor = slice(None)
+        self.entries: slice | Tensor = slice(None)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        if isinstance(self.words, Tensor):
-            return self._of_own_words(hidden[0], self.words)[None]
-        weight, bias = self.weight[self.words], None if self.bias is None else self.bias[self.words]
+        if isinstance(self.entries, Tensor):
+            return self._of_own_entries(hidden[0], self.entries)[None]
+        weight, bias = self.weight[self.entries], None if self.bias is None else self.bias[self.entries]
         if not weight.is_cuda or weight.dtype == torch.float32:
             return nn.functional.linear(hidden, weight, bias)
-        # A card delivers a 16-bit product in float32.
-        product = torch.mm(hidden.flatten(0, -2), weight.T, out_dtype=torch.float32)
-        return (product if bias is None else product + bias).view(*hidden.shape[:-1], -1)
+        # A GPU delivers a 16-bit matmul in float32.
+        logits = torch.mm(hidden.flatten(0, -2), weight.T, out_dtype=torch.float32)
+        return (logits if bias is None else logits + bias).view(*hidden.shape[:-1], -1)
 
-    def _of_own_words(self, hidden_NE: Tensor, word_NK: Tensor) -> Tensor:
-        product_NK = torch.stack(
-            [(hidden_NE.float() * self.weight[word_N].float()).sum(1) for word_N in word_NK.unbind(1)], 1
+    def _of_own_entries(self, hidden_NE: Tensor, entry_NK: Tensor) -> Tensor:
+        logits_NK = torch.stack(
+            [(hidden_NE.float() * self.weight[entry_N].float()).sum(1) for entry_N in entry_NK.unbind(1)], 1
         )
-        return product_NK if self.bias is None else product_NK + self.bias[word_NK].float()
+        return logits_NK if self.bias is None else logits_NK + self.bias[entry_NK].float()
 
 
 class _Given(nn.Module):

@@ -4,11 +4,11 @@ import torch
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
-# Of a CPU: what it must have for products of bfloat16 to be faster than those of float32.
+# Of a CPU: what it must have for bfloat16 matmuls to be faster than float32 ones.
 _BFLOAT16_PRODUCTS = ("amx_bf16", "avx512_bf16", "bf16")
 
 
-def product_dtype(weights: torch.dtype, device: torch.device) -> torch.dtype:
+def matmul_dtype(weights: torch.dtype, device: torch.device) -> torch.dtype:
     """The type that is fastest for weights of a type: theirs, but float32 for 16 bits on a CPU that must emulate them.
 
     Values do not change by it, so results come closer to what the weights mean.

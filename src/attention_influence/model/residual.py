@@ -1,6 +1,6 @@
-"""The sum of the layers (residual stream) in float32 beside products of 16-bit weights.
+"""The residual stream in float32 beside matmuls of 16-bit weights.
 
-Rounding the sum to 16 bits after every layer costs a document's loss more digits than rounding the inputs of products
+Rounding the sum to 16 bits after every layer costs a document's loss more digits than rounding the inputs of matmuls
 does. Mixed-precision training keeps it in float32, too. With float32 weights nothing changes.
 
 Letters: B rows, T tokens, E hidden size.

@@ -21,7 +21,7 @@ _SHORTEST_TEXT, _LONGEST_TEXT = 128, 2048
 # Positions at which masks are looked at: beyond any window, because a mask that is causal only so far is another mask.
 _FAR = 2**20
 _ALLOWED_SHARE = 0.05  # of |L_ref − L_base|
-# Nats a token that rounding alone explains, by type of the weights: a model whose heads matter less is let through.
+# Nats/token that rounding alone explains, by type of the weights: a model whose heads matter less is let through.
 _ROUNDING = {torch.float32: 2e-5, torch.float16: 5e-3, torch.bfloat16: 2e-2}
 # Of a head's output, as a share of the largest value.
 _HEAD_ROUNDING = {torch.float32: 1e-3, torch.float16: 5e-3, torch.bfloat16: 2e-2}
@@ -35,10 +35,10 @@ class SelfTest:
     """Whether windows may share a row: false where positions are mixed by more than attention, or RoPE looks at the
     longest position of the call."""
     loss_base: float
-    """Of the test's text, nats a token."""
+    """Of the test's text, nats/token."""
     loss_ref: float
     error: float
-    """|error of L_ref − L_base| against the oracle, nats a token."""
+    """|error of L_ref − L_base| against the oracle, nats/token."""
     noise: float
     """Noise floor: largest change of influence when the same text is scored in another pack, or by the slow way."""
 
@@ -120,7 +120,7 @@ class _SelfTest:
         if not torch.isfinite(theirs).all():
             raise ModelError(f"{self.name} gives logits that are not finite; check its weights and its precision")
         if ours.shape != theirs.shape or not self._close(ours, theirs):
-            raise ModelError(f"{self.name}: logits from its hidden states differ from its own (special output layer)")
+            raise ModelError(f"{self.name}: logits from its hidden states differ from its own (special LM head)")
 
     def packing_allowed(self) -> bool:
         """Whether a window's hidden states stay the same beside a longer one, and beside late positions."""
@@ -157,7 +157,7 @@ class _SelfTest:
             )
         if not error <= max(_ALLOWED_SHARE * abs(oracle_ref - oracle_base), rounding):
             raise ModelError(
-                f"{self.name}: the rise in loss is {ref - base:.6f} nats a token, by the slow way "
+                f"{self.name}: the rise in loss is {ref - base:.6f} nats/token, by the slow way "
                 f"{oracle_ref - oracle_base:.6f}: more than {_ALLOWED_SHARE:.0%} apart"
             )
         influence = (ref - base) / base
