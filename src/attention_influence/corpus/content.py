@@ -30,11 +30,11 @@ _SPREAD = "one JSON value over several lines, not JSON lines: convert it with `j
 _RETURNS = "lines that end with a carriage return alone: convert it with `tr '\\r' '\\n'`"
 
 
-def head_of(url: str, size: int = HEAD_BYTES) -> bytes:
+def head_of(url: str) -> bytes:
     """The first bytes of a file, as stored."""
     filesystem, path = open_filesystem(url)
     with closing(open_bytes(filesystem, path, sequential=False)) as raw:
-        return raw.read(size)
+        return raw.read(HEAD_BYTES)
 
 
 def other_than_lines(head: bytes) -> str | None:

@@ -10,8 +10,8 @@ from attention_influence.storage.temporary_folders import no_room, temporary_fol
 
 
 @contextmanager
-def disk_tables(memory_limit: str = "1GB") -> Iterator[duckdb.DuckDBPyConnection]:
-    """The database; it lies in TMPDIR, spills there above the limit, and is gone when the block ends.
+def disk_tables() -> Iterator[duckdb.DuckDBPyConnection]:
+    """The database; it lies in TMPDIR, spills there above 1 GB of memory, and is gone when the block ends.
 
     Ctrl-C within the block is KeyboardInterrupt, whatever DuckDB makes of it; too little room is StorageError.
     """
@@ -19,7 +19,7 @@ def disk_tables(memory_limit: str = "1GB") -> Iterator[duckdb.DuckDBPyConnection
         spill = str(folder / "spill").replace("'", "''")
         try:
             with duckdb.connect(str(folder / "tables.duckdb")) as database:
-                database.execute(f"SET memory_limit = '{memory_limit}'")
+                database.execute("SET memory_limit = '1GB'")
                 database.execute(f"SET temp_directory = '{spill}'")
                 database.execute("SET preserve_insertion_order = false")
                 yield database
