@@ -122,25 +122,22 @@ def shared_out(total: int, weights: Sequence[int], fewest: Sequence[int], most: 
     equal remainder going to the earlier one. Their sum is `total`, less where caps hold all of them. A `most` below its
     `fewest` counts as that. `fewest` must sum to at most `total`.
     """
-    caps = [None if cap is None else max(cap, floor) for cap, floor in zip(most, fewest, strict=True)]
+    caps = [max(total if cap is None else cap, floor) for cap, floor in zip(most, fewest, strict=True)]
     parts = [0] * len(weights)
     free = list(range(len(weights)))
-    rest = total
     while free:
-        whole = sum(weights[i] for i in free)
+        rest, whole = total - sum(parts), sum(weights[i] for i in free)
         # What each limit takes from the others, or leaves to them, in units of 1 / whole.
         short = {i: gap for i in free if (gap := fewest[i] * whole - rest * weights[i]) > 0}
-        over = {i: gap for i in free if (cap := caps[i]) is not None and (gap := rest * weights[i] - cap * whole) > 0}
+        over = {i: gap for i in free if (gap := rest * weights[i] - caps[i] * whole) > 0}
         if not short and not over:
             break
         # The stronger side's limits hold whatever becomes of the other's (as in CSS flexible lengths).
-        held = {i: fewest[i] for i in short} if sum(short.values()) >= sum(over.values()) else {}
-        held = held or {i: cap for i in over if (cap := caps[i]) is not None}
-        for i, part in held.items():
-            parts[i] = part
-        rest -= sum(held.values())
-        free = [i for i in free if i not in held]
-    for i, part in zip(free, largest_remainder(rest, [weights[i] for i in free]), strict=True):
+        limited, limits = (short, fewest) if sum(short.values()) >= sum(over.values()) else (over, caps)
+        for i in limited:
+            parts[i] = limits[i]
+        free = [i for i in free if i not in limited]
+    for i, part in zip(free, largest_remainder(total - sum(parts), [weights[i] for i in free]), strict=True):
         parts[i] = part
     return parts
 
