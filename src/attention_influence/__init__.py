@@ -14,15 +14,18 @@ if TYPE_CHECKING:
     from attention_influence.heads.head_set import HeadSet, load_heads
     from attention_influence.model.loading.load import from_network, load_model
     from attention_influence.scoring.document_score import DocumentScore
+    from attention_influence.scoring.explain import Explanation, explain
     from attention_influence.scoring.scorer import Scorer
     from attention_influence.selection.select import select
     from attention_influence.store.reader import read_scores
 
 __all__ = [
     "DocumentScore",
+    "Explanation",
     "HeadSet",
     "Scorer",
     "detect_heads",
+    "explain",
     "from_network",
     "load_heads",
     "load_model",
@@ -32,9 +35,11 @@ __all__ = [
 
 _HOMES = {
     "DocumentScore": "scoring.document_score",
+    "Explanation": "scoring.explain",
     "HeadSet": "heads.head_set",
     "Scorer": "scoring.scorer",
     "detect_heads": "heads.detect",
+    "explain": "scoring.explain",
     "from_network": "model.loading.load",
     "load_heads": "heads.head_set",
     "load_model": "model.loading.load",

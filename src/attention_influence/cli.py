@@ -42,6 +42,7 @@ COMMANDS = {
     "select": _Command(config.SelectConfig, "attention_influence.commands.select:select_command"),
     "annotate": _Command(config.AnnotateConfig, "attention_influence.commands.annotate:annotate"),
     "compare": _Command(config.CompareConfig, "attention_influence.commands.compare:compare_command"),
+    "explain": _Command(config.ExplainConfig, "attention_influence.commands.explain:explain_command"),
     "report": _Command(config.ReportConfig, "attention_influence.commands.report:report"),
     "demo": _Command(config.DemoConfig, "attention_influence.commands.demo:demo"),
 }

@@ -13,6 +13,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from attention_influence import Scorer
 from attention_influence.report import Inputs, write_report
+from attention_influence.report.explanation import write_explanation
+from attention_influence.scoring.explain import explain
 from scoring.tiny import HEADS, tiny
 
 from .given_files import STABILITY, VALIDITY
@@ -154,3 +156,26 @@ def test_axe_finds_no_fault_on_a_light_page_and_no_faint_text_on_a_dark_one(page
     page.emulate_media(color_scheme="dark")
     found += Axe().run(page, options={"runOnly": ["color-contrast"]}).response["violations"]
     assert [(fault["id"], fault["nodes"][0]["html"][:200]) for fault in found] == []
+
+
+def test_the_page_of_an_explanation_runs_nothing_fits_a_phone_and_has_no_fault(
+    browser: Browser, tmp_path: Path
+) -> None:
+    explanation = explain(Scorer(tiny().model, HEADS), HOSTILE[:400], most=3)
+    out = tmp_path / "explanation.html"
+    write_explanation(str(out), explanation, {"document": HOSTILE[:400]}, [HOSTILE[:400]])
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    said, asked = [], []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(out.as_uri())
+    assert (asked, said, page.evaluate("window.hostile")) == ([out.as_uri()], [], None)
+    page.evaluate("document.querySelectorAll('details').forEach((one) => (one.open = true))")
+    for width in (1280, 360):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    found = Axe().run(page).response["violations"]
+    page.emulate_media(color_scheme="dark")
+    found += Axe().run(page, options={"runOnly": ["color-contrast"]}).response["violations"]
+    assert [(fault["id"], fault["nodes"][0]["html"][:200]) for fault in found] == []
+    page.close()

@@ -1,5 +1,6 @@
 """The options of each subcommand: frozen dataclasses whose attribute docstrings are the help texts."""
 
+from attention_influence.config.explaining import ExplainConfig
 from attention_influence.config.heads import DetectConfig, StabilityConfig, ValidateConfig
 from attention_influence.config.model import LoadOptions, ModelOptions, Precision
 from attention_influence.config.pages import DemoConfig, ReportConfig
@@ -12,6 +13,7 @@ __all__ = [
     "DemoConfig",
     "DetectConfig",
     "EstimateConfig",
+    "ExplainConfig",
     "LoadOptions",
     "ModelOptions",
     "Precision",

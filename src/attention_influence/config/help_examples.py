@@ -43,6 +43,10 @@ EXAMPLES = {
     "compare": """\
   attention-influence compare scores --against perplexity --against random
   attention-influence compare scores other-scores --top 0.1""",
+    "explain": f"""\
+  attention-influence explain scores --key corpus/a.jsonl:0 --out page.html
+  attention-influence explain --file essay.txt \\
+      {_MODEL} --heads heads.json""",
     "report": """\
   attention-influence report scores --heads heads.json --selection selected
   attention-influence report scores --heads heads.json \\

@@ -16,7 +16,8 @@ from attention_influence.streams import write
 _REQUIRED, _INPUT, _MODEL, _WORK, _OUTPUT, _OTHER = "required", "input", "model", "work", "output", "other"
 _GROUPS = {
     _INPUT: (
-        *("corpus", "store", "name", "sentences", "heads", "text_column", "id_column", "domain", "domain_column"),
+        *("corpus", "store", "name", "key", "id", "text", "file", "sentences", "heads"),
+        *("text_column", "id_column", "domain", "domain_column"),
         *("column", "join", "join_on", "positive", "negative", "benchmarks", "tasks", "items"),
         *("selection", "stability", "validity", "other", "apply"),
     ),
@@ -31,7 +32,7 @@ _GROUP_OF = {name: group for group, names in _GROUPS.items() for name in names}
 PATH = "PATH"
 _METAVARS = {
     **dict.fromkeys(("corpus", "sentences", "heads", "join", "positive", "negative", "items", "out", "apply"), PATH),
-    **dict.fromkeys(("selection", "stability", "validity"), PATH),
+    **dict.fromkeys(("selection", "stability", "validity", "file"), PATH),
     **dict.fromkeys(("model", "embedding"), "MODEL"),
     **dict.fromkeys(("text_column", "id_column", "domain_column", "column"), "COLUMN"),
     **dict.fromkeys(("share", "top", "max_bad_rate"), "SHARE"),
@@ -46,6 +47,8 @@ _METAVARS = {
     "contexts": "N,N",
     "address": "ADDRESS",
     "shard": "I/N",
+    "key": "SOURCE:ROW",
+    "id": "ID",
     "column_prefix": "PREFIX",
 }
 _BY_TYPE = {int: "N", float: "X", str: "TEXT"}
@@ -65,7 +68,8 @@ def add_options(parser: argparse.ArgumentParser, config: type[Any]) -> None:
     helps, kinds = attribute_docs(config), typing.get_type_hints(config)
     fields = [field for field in shown_fields(config) if not field.metadata.get("rarely")]
     required = [field for field in fields if field.default is dataclasses.MISSING]
-    parser.usage = f"%(prog)s {''.join(_in_usage(field, kinds[field.name]) for field in required)}[options]"
+    used = [field for field in fields if field in required or field.metadata.get("positional")]
+    parser.usage = f"%(prog)s {''.join(_in_usage(field, kinds[field.name]) for field in used)}[options]"
     groups = {name: parser.add_argument_group(name) for name in (_REQUIRED, _INPUT, _MODEL, _WORK, _OUTPUT, _OTHER)}
     for field in fields:
         group = _REQUIRED if field in required else _GROUP_OF.get(field.name, _WORK)
@@ -121,6 +125,8 @@ def _in_usage(field: dataclasses.Field[Any], kind: Any) -> str:
     name = as_given(field)
     if not field.metadata.get("positional"):
         return f"{name} {_METAVARS[field.name]} "
+    if field.default is not dataclasses.MISSING:
+        return f"[{name}] "
     return f"{name} ... " if unwrap(kind)[1] else f"{name} "
 
 

@@ -3,25 +3,19 @@
 A section is a dataclass, made by a module of its own, and the template of its name.
 """
 
-import base64
-import hashlib
-import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
 
 from attention_influence.evidence.embedding import Embed
 from attention_influence.evidence.words import count_words
 from attention_influence.heads.head_set import load_heads
 from attention_influence.progress import stage
 from attention_influence.report.inputs import read_stability, read_validity
+from attention_influence.report.rendering import render
 from attention_influence.report.sample import DOCUMENTS, Sample, draw_sample
 from attention_influence.report.sections.checks import checks
 from attention_influence.report.sections.colours import token_rises
@@ -34,7 +28,6 @@ from attention_influence.report.sections.summary import summary_section
 from attention_influence.report.sections.words import Texts, words_section
 from attention_influence.report.store_statistics import StoreStatistics, read_store
 from attention_influence.report.texts import Key, texts_at
-from attention_influence.report.visible import label, visible
 from attention_influence.selection.record import SelectionRecord, read_selection
 from attention_influence.storage.atomic_files import write_result
 from attention_influence.store.reader import ScoreStore, open_store
@@ -45,8 +38,6 @@ if TYPE_CHECKING:  # torch takes seconds, and most reports need none
 
 TextOf = Callable[[str, int], str | None]
 """(source, row) → the document's text, None where it cannot be read."""
-
-_WARNING_CHARACTERS = 1_000
 
 
 @dataclass(frozen=True)
@@ -123,23 +114,13 @@ def write_report(out: str | Path, store: str | Path, inputs: Inputs) -> None:
         *_of_another_model(scores, inputs.scorer),
         *unread,
     ]
-    write_result(str(out), _render([one for one in sections if one.data is not None], warnings).encode())
-
-
-def _render(sections: Sequence[Section], warnings: Sequence[str]) -> str:
-    script = _resource("page.js")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return (
-        _environment()
-        .get_template("page.html")
-        .render(
-            style=Markup(_resource("style.css")),
-            script=Markup(script),
-            script_digest=digest,
-            warnings=list(dict.fromkeys(warnings)),
-            sections=sections,
-        )
+    page = render(
+        "page.html",
+        "page.js",
+        warnings=list(dict.fromkeys(warnings)),
+        sections=[one for one in sections if one.data is not None],
     )
+    write_result(str(out), page.encode())
 
 
 def _cuts(selected: SelectionRecord | None) -> Mapping[str, tuple[float, int]]:
@@ -205,44 +186,3 @@ def _of_another_model(store: ScoreStore, scorer: "Scorer | None") -> Iterator[st
             f"Tokens are coloured by a model whose {' and '.join(different)} differ from those that scored the store: "
             "the colours are not those of its scores."
         )
-
-
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("attention_influence.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    filters: dict[str, Callable[..., str]] = {
-        "label": lambda value: label(str(value)),
-        "shown": lambda value: visible(str(value)[:_WARNING_CHARACTERS]),
-        "code": _code,
-        "count": _count,
-        "decimal": _decimal,
-        "percent": _percent,
-    }
-    environment.filters |= filters
-    return environment
-
-
-def _code(text: str) -> Markup:
-    """The text escaped, what stands between grave accents as code."""
-    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
-
-
-def _count(value: float | None) -> str:
-    return "—" if value is None else f"{value:,.0f}"
-
-
-def _decimal(value: float | None, digits: int = 4) -> str:
-    return "—" if value is None or not math.isfinite(value) else f"{value:.{digits}f}".replace("-", "−")
-
-
-def _percent(value: float | None, digits: int = 0) -> str:
-    return "—" if value is None or not math.isfinite(value) else f"{value:.{digits}%}".replace("-", "−")
-
-
-def _resource(name: str) -> str:
-    return files("attention_influence.report").joinpath(name).read_text(encoding="utf-8")

@@ -133,13 +133,13 @@ class Scorer:
         A document with a window that the memory does not suffice for, alone in its pack, gets the reason out_of_memory;
         packs of several raise the error, so that the caller may lower `pack_tokens`.
         """
-        bos = [] if self.model.tokens.bos is None else [self.model.tokens.bos]
+        has_bos = self.model.tokens.bos is not None
         windows: list[list[int]] = []
         of_document: list[slice] = []
         for document in prepared:
-            parts = cut(len(document.tokens), self.window, bool(bos))
-            of_document.append(slice(len(windows), len(windows) + len(parts)))
-            windows += [bos + document.tokens[part.start : part.stop] for part in parts]
+            of_it = self.windows(document.tokens)
+            of_document.append(slice(len(windows), len(windows) + len(of_it)))
+            windows += of_it
         losses: list[Losses] = [np.empty((2, 0), dtype=np.float32)] * len(windows)
         too_large: set[int] = set()
         budget = self.pack_tokens if self.tested.packing else 0
@@ -153,22 +153,30 @@ class Scorer:
             else:
                 for index, both in zip(members, of_members, strict=True):
                     losses[index] = both
-            progress(sum(len(windows[i]) - len(bos) for i in members))
+            progress(sum(len(windows[i]) - has_bos for i in members))
         for document, its_windows in zip(prepared, of_document, strict=True):
             if not too_large.isdisjoint(range(its_windows.start, its_windows.stop)):
                 document.score.reason = "out_of_memory"
             if document.score.reason is None:
                 document.score.set_losses(losses[its_windows])
                 if per_token:
-                    document.score.token_losses = _by_token(document.tokens, losses[its_windows], bool(bos))
+                    document.score.token_losses = _by_token(document.tokens, losses[its_windows], has_bos)
         return [document.score for document in prepared]
+
+    def windows(self, tokens: Sequence[int]) -> list[list[int]]:
+        """The windows that a document's tokens are scored in, each with its BOS where the tokenizer has one."""
+        bos = [] if self.model.tokens.bos is None else [self.model.tokens.bos]
+        return [[*bos, *tokens[part.start : part.stop]] for part in cut(len(tokens), self.window, bool(bos))]
 
     def window_losses(self, windows: Sequence[Sequence[int]]) -> list[Losses]:
         """Losses [2, tokens − 1] of each window, base then reference, from one forked pass over all of them.
 
         A window's first token is not predicted, so it has no loss.
         """
-        body = self.model.forward(windows, self.masked, self.fork_layer)
+        return self.losses_of(self.model.forward(windows, self.masked, self.fork_layer), windows)
+
+    def losses_of(self, body: Any, windows: Sequence[Sequence[int]]) -> list[Losses]:
+        """Losses [rows, tokens − 1] of each window, given the body's output for all of them, packed in their order."""
         starts = np.cumsum([0, *map(len, windows)])
         predicting = np.concatenate([np.arange(s, s + len(w) - 1) for s, w in zip(starts, windows, strict=False)])
         targets = np.concatenate([np.asarray(w[1:], dtype=np.int64) for w in windows])
@@ -176,8 +184,7 @@ class Scorer:
         losses_BN = self.model.output.losses(
             body, torch.from_numpy(predicting).to(device), torch.from_numpy(targets).to(device)
         )
-        both = losses_BN.cpu().numpy()
-        return np.split(both, np.cumsum([len(w) - 1 for w in windows])[:-1], axis=1)
+        return np.split(losses_BN.cpu().numpy(), np.cumsum([len(w) - 1 for w in windows])[:-1], axis=1)
 
 
 def _arrived(model: Reference, heads: HeadSet, options: dict[str, Any]) -> Scorer:

@@ -17,13 +17,15 @@ if TYPE_CHECKING:  # torch takes seconds, and most reports need none
 
 LEVELS = (-1.0, -0.25, 0.25, 1.0, 2.0, 4.0)
 """Nats between the colours: two for losses that fall, none, four for those that rise."""
-_PLAIN = 2
+PLAIN = 2
+"""The colour that is none."""
 # From this colour on the rise itself is told when the pointer rests on the token.
 _TOLD = 4
 _AT_ONCE = 32
 
 Piece = tuple[str, float]
-"""A token's characters and the rise of its loss in nats; NaN where it has no loss."""
+"""A token's characters and the rise of its loss in nats; NaN where it has no loss. Tokens that are parts of one
+character are one piece, with the sum of their rises."""
 
 
 def token_rises(scorer: "Scorer", texts: Sequence[str]) -> list[list[Piece]]:
@@ -45,11 +47,11 @@ def token_rises(scorer: "Scorer", texts: Sequence[str]) -> list[list[Piece]]:
 def coloured(pieces: Sequence[Piece]) -> Markup:
     """The text as HTML, escaped, hidden characters made visible; neighbours of one colour share an element."""
     parts = []
-    levelled = [(_level(rise), text, rise) for text, rise in pieces]
+    levelled = [(level_of(rise), text, rise) for text, rise in pieces]
     for (level, *_), run in groupby(levelled, lambda piece: (piece[0], piece[2] if piece[0] >= _TOLD else 0)):
         members = list(run)
         shown = escape(visible("".join(text for _, text, _ in members)))
-        if level == _PLAIN:
+        if level == PLAIN:
             parts.append(shown)
         elif level >= _TOLD:
             parts.append(Markup('<i class="l{}" title="+{:.1f} nats">{}</i>').format(level, members[0][2], shown))
@@ -58,19 +60,27 @@ def coloured(pieces: Sequence[Piece]) -> Markup:
     return Markup("").join(parts)
 
 
+def pieces_of(text: str, offsets: Sequence[tuple[int, int]], rises: Sequence[float]) -> list[Piece]:
+    """The whole text in pieces, from the characters [start, stop) and the rise of each of its tokens."""
+    pieces: list[Piece] = []
+    end = 0
+    for (_, stop), rise in zip(offsets, rises, strict=True):
+        if stop > end:
+            pieces.append((text[end:stop], rise))
+            end = stop
+        elif pieces and not math.isnan(rise):
+            characters, before = pieces[-1]
+            pieces[-1] = (characters, rise if math.isnan(before) else before + rise)
+    return [*pieces, (text[end:], math.nan)] if end < len(text) else pieces
+
+
+def level_of(rise: float) -> int:
+    """The number of a rise's colour, 0 to 6."""
+    return PLAIN if math.isnan(rise) else int(np.searchsorted(LEVELS, rise))
+
+
 def _pieces(scorer: "Scorer", text: str, score: "DocumentScore") -> list[Piece]:
     if score.token_losses is None:
         return []
     _, offsets = scorer.model.tokens.encode_with_offsets(text)
-    rises = (score.token_losses.ref - score.token_losses.base).tolist()
-    pieces, end = [], 0
-    for (_, stop), rise in zip(offsets, rises, strict=True):
-        # Tokens that are parts of one character all name the whole of it.
-        if stop > end:
-            pieces.append((text[end:stop], rise))
-            end = stop
-    return [*pieces, (text[end:], math.nan)] if end < len(text) else pieces
-
-
-def _level(rise: float) -> int:
-    return _PLAIN if math.isnan(rise) else int(np.searchsorted(LEVELS, rise))
+    return pieces_of(text, offsets, (score.token_losses.ref - score.token_losses.base).tolist())

@@ -1,0 +1,74 @@
+"""One row of a score store, by its key or by its id."""
+
+import difflib
+from typing import Any
+
+import pyarrow.compute as pc
+
+from attention_influence.errors import UsageError
+from attention_influence.store.reader import ScoreStore, unit_name
+from attention_influence.store.run import open_run
+from attention_influence.store.schema import SCORE_SCHEMA
+
+Key = tuple[str, int]
+"""(source, row) of a document."""
+
+_MOST_NAMED = 5
+
+
+def find_row(store: ScoreStore, key: Key) -> dict[str, Any]:
+    """Column → value of the row with that key, added columns left out.
+
+    Only units that may hold it are read. Raises UsageError naming what does not exist: the source, or the row in it.
+    """
+    source, row = key
+    if source not in store.sources:
+        near = difflib.get_close_matches(source, store.sources, _MOST_NAMED) or sorted(store.sources)[:_MOST_NAMED]
+        raise UsageError(
+            f"{store.url} has no source {source!r}; of its {len(store.sources):,} there are {', '.join(near)}. "
+            "A key is SOURCE:ROW"
+        )
+    run = open_run(store.url)
+    assert run is not None
+    planned = {
+        unit.name
+        for unit in run.units
+        for part in unit.slices
+        if part.source.name == source and part.start <= row and (part.end is None or row < part.end)
+    }
+    done = [unit for unit in store.units if unit_name(unit) in planned]
+    nearest: list[int] = []
+    for unit in done:
+        for batch in store.unit_batches(unit, [name for name in SCORE_SCHEMA.names if name in store.schema.names]):
+            of_source = batch.filter(pc.equal(batch["source"], source))
+            found = of_source.filter(pc.equal(of_source["row"], row))
+            if found.num_rows:
+                return dict(found.to_pylist()[0])
+            nearest += of_source["row"].to_pylist()
+    if not done and planned:
+        raise UsageError(f"{source}:{row} is in a unit of {store.url} that is not scored yet. Resume `score` first")
+    nearest = sorted(sorted(nearest, key=lambda other: abs(other - row))[:2])
+    known = f"; the nearest are {' and '.join(map(str, nearest))}" if nearest else ""
+    counted = "a row's number" if store.sources[source].format == "parquet" else "the byte at which its line begins"
+    raise UsageError(f"{store.url} has no row {row} of {source}{known}. ROW is {counted}")
+
+
+def keys_with_id(store: ScoreStore, identity: str) -> list[Key]:
+    """The keys of all rows with that id, of which every unit is searched. Raises UsageError if there is none."""
+    keys: list[Key] = []
+    known: list[str] = []
+    for batch in store.batches(["source", "row", "id"]):
+        found = batch.filter(pc.equal(batch["id"], identity))
+        keys += zip(found["source"].to_pylist(), found["row"].to_pylist(), strict=True)
+        if len(known) < _MOST_NAMED:
+            known += batch["id"].drop_null().slice(0, _MOST_NAMED).to_pylist()
+    if keys:
+        return keys
+    if not known:
+        raise UsageError(f"{store.url} holds no ids: it was scored without --id-column. Name a document by its key")
+    some = ", ".join(map(repr, known[:_MOST_NAMED]))
+    raise UsageError(
+        f"{store.url} has no document with the id {identity!r}; ids are such as {some}. List "
+        f'them: python -c "from attention_influence import read_scores; print(*read_scores({store.url!r}, '
+        "['id'])['id'].to_pylist(), sep='\\n')\""
+    )
