@@ -111,7 +111,7 @@ def test_heads_alone_may_be_left_out(cli: Cli, store: Path, tmp_path: Path) -> N
         ([], "which document? Give one of --key, --id, --text, --file"),
         (["--key", "explain/a.jsonl:0", "--id", "x"], "--key and --id exclude each other"),
         (["--key", "a.jsonl"], "write it as SOURCE:ROW"),
-        (["--key", "nowhere.jsonl:0"], "no source 'nowhere.jsonl'; of its 1 there are explain/a.jsonl"),
+        (["--key", "nowhere.jsonl:0"], "no source 'nowhere.jsonl'; of its 1 there are explain/a.jsonl."),
         (["--key", "explain/a.jsonl:1"], "no row 1 of explain/a.jsonl; the nearest are 0 and "),
         (["--id", "n99"], "no document with the id 'n99'; ids are such as 'n0', 'n1'"),
         (["--id", "twice"], "the id 'twice' occurs 2 times: explain/a.jsonl:"),

@@ -41,8 +41,10 @@ def test_a_row_is_found_by_its_key_in_whichever_unit(store: ScoreStore) -> None:
 
 def test_an_unknown_source_is_answered_with_those_like_it(store: ScoreStore) -> None:
     a = source(store, "a")
-    with pytest.raises(UsageError, match=f"no source '{a}l'.*there are .*{a}.*SOURCE:ROW"):
+    with pytest.raises(UsageError, match=f"no source '{a}l'; did you mean '{a}'. A key is SOURCE:ROW"):
         find_row(store, (a + "l", 0))
+    with pytest.raises(UsageError, match=f"no source 'x'; of its 2 there are {a}, {source(store, 'b')}. A key is"):
+        find_row(store, ("x", 0))
 
 
 def test_an_unknown_row_is_answered_with_the_nearest(store: ScoreStore) -> None:

@@ -1,12 +1,13 @@
 """One row of a score store, by its key or by its id."""
 
-import difflib
+from collections.abc import Iterator
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
-from attention_influence.errors import UsageError
-from attention_influence.store.reader import ScoreStore, unit_name
+from attention_influence.errors import UsageError, did_you_mean
+from attention_influence.store.reader import ScoreStore
 from attention_influence.store.run import open_run
 from attention_influence.store.schema import SCORE_SCHEMA
 
@@ -23,11 +24,9 @@ def find_row(store: ScoreStore, key: Key) -> dict[str, Any]:
     """
     source, row = key
     if source not in store.sources:
-        near = difflib.get_close_matches(source, store.sources, _MOST_NAMED) or sorted(store.sources)[:_MOST_NAMED]
-        raise UsageError(
-            f"{store.url} has no source {source!r}; of its {len(store.sources):,} there are {', '.join(near)}. "
-            "A key is SOURCE:ROW"
-        )
+        some = ", ".join(sorted(store.sources)[:_MOST_NAMED])
+        hint = did_you_mean(source, store.sources, f"of its {len(store.sources):,} there are {some}.")
+        raise UsageError(f"{store.url} has no source {source!r}; {hint} A key is SOURCE:ROW")
     run = open_run(store.url)
     assert run is not None
     planned = {
@@ -36,7 +35,7 @@ def find_row(store: ScoreStore, key: Key) -> dict[str, Any]:
         for part in unit.slices
         if part.source.name == source and part.start <= row and (part.end is None or row < part.end)
     }
-    done = [unit for unit in store.units if unit_name(unit) in planned]
+    done = [unit for unit in store.units if unit in planned]
     nearest: list[int] = []
     for unit in done:
         for batch in store.unit_batches(unit, [name for name in SCORE_SCHEMA.names if name in store.schema.names]):
@@ -55,20 +54,27 @@ def find_row(store: ScoreStore, key: Key) -> dict[str, Any]:
 
 def keys_with_id(store: ScoreStore, identity: str) -> list[Key]:
     """The keys of all rows with that id, of which every unit is searched. Raises UsageError if there is none."""
-    keys: list[Key] = []
-    known: list[str] = []
-    for batch in store.batches(["source", "row", "id"]):
-        found = batch.filter(pc.equal(batch["id"], identity))
-        keys += zip(found["source"].to_pylist(), found["row"].to_pylist(), strict=True)
-        if len(known) < _MOST_NAMED:
-            known += batch["id"].drop_null().slice(0, _MOST_NAMED).to_pylist()
+
+    def found_in(batches: Iterator[pa.RecordBatch]) -> tuple[list[Key], list[str]]:
+        """Of a unit: the keys, and some ids that there are."""
+        keys: list[Key] = []
+        some: list[str] = []
+        for batch in batches:
+            found = batch.filter(pc.equal(batch["id"], identity))
+            keys += zip(found["source"].to_pylist(), found["row"].to_pylist(), strict=True)
+            some += [] if some else batch["id"].drop_null().slice(0, _MOST_NAMED).to_pylist()
+        return keys, some
+
+    keys, known = [], []
+    for of_unit, some in store.over_units(["source", "row", "id"], found_in):
+        keys += of_unit
+        known += some[: _MOST_NAMED - len(known)]
     if keys:
         return keys
     if not known:
         raise UsageError(f"{store.url} holds no ids: it was scored without --id-column. Name a document by its key")
-    some = ", ".join(map(repr, known[:_MOST_NAMED]))
     raise UsageError(
-        f"{store.url} has no document with the id {identity!r}; ids are such as {some}. List "
+        f"{store.url} has no document with the id {identity!r}; ids are such as {', '.join(map(repr, known))}. List "
         f'them: python -c "from attention_influence import read_scores; print(*read_scores({store.url!r}, '
         "['id'])['id'].to_pylist(), sep='\\n')\""
     )
