@@ -57,15 +57,16 @@ def keys_with_id(store: ScoreStore, identity: str) -> list[Key]:
 
     def found_in(batches: Iterator[pa.RecordBatch]) -> tuple[list[Key], list[str]]:
         """Of a unit: the keys, and some ids that there are."""
-        keys: list[Key] = []
+        of_unit: list[Key] = []
         some: list[str] = []
         for batch in batches:
             found = batch.filter(pc.equal(batch["id"], identity))
-            keys += zip(found["source"].to_pylist(), found["row"].to_pylist(), strict=True)
+            of_unit += zip(found["source"].to_pylist(), found["row"].to_pylist(), strict=True)
             some += [] if some else batch["id"].drop_null().slice(0, _MOST_NAMED).to_pylist()
-        return keys, some
+        return of_unit, some
 
-    keys, known = [], []
+    keys: list[Key] = []
+    known: list[str] = []
     for of_unit, some in store.over_units(["source", "row", "id"], found_in):
         keys += of_unit
         known += some[: _MOST_NAMED - len(known)]
