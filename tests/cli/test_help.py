@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from attention_influence.cli import COMMANDS, make_parser
+from attention_influence.commands.result import table
 from attention_influence.config import DetectConfig, ScoreConfig
 from attention_influence.config.help_examples import EXAMPLES
 from attention_influence.config.options import from_arguments
@@ -182,3 +183,15 @@ def test_quiet_shows_no_progress(cli: Cli, tmp_path: Path) -> None:
     assert loud.err.strip()
     assert quiet.err == ""
     assert quiet.out == loud.out
+
+
+def test_tables_are_no_wider_than_the_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [("a long domain of many words.example.com", 1234, "24-2 23-1 14-1 17-5 19-5")]
+    whole = table(("domain", "documents", "heads"), rows)
+    assert len(whole.splitlines()) == 2
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "60")
+    narrow = table(("domain", "documents", "heads"), rows)
+    assert max(map(len, narrow.splitlines())) <= 60
+    assert sorted("".join(narrow.split())) == sorted("".join(whole.split()))
+    assert "1,234" in narrow

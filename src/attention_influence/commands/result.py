@@ -1,6 +1,8 @@
 """What a subcommand gives back: text for people, the same as data for --json, and an exit code."""
 
 import io
+import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +14,8 @@ from attention_influence.html_tables import cell_text
 
 MOST_LINES = 20
 """Of a table or a list on the terminal."""
+# Columns of characters: on narrower terminals numbers would be split; where no terminal is, no line is.
+_NARROWEST, _ENDLESS = 60, 500
 
 
 @dataclass(frozen=True)
@@ -24,14 +28,18 @@ class Result:
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Aligned columns, the first to the left, the others to the right; floats with four decimals, None as a dash."""
+    """Aligned columns, the first to the left, the others to the right; floats with four decimals, None as a dash.
+
+    On a terminal no wider than that: cells that do not fit take several lines.
+    """
+    width = max(_NARROWEST, shutil.get_terminal_size().columns) if sys.stdout.isatty() else _ENDLESS
     grid = Table(box=None, pad_edge=False, header_style="")
     for i, heading in enumerate(headings):
-        grid.add_column(heading, justify="right" if i else "left", no_wrap=True)
+        grid.add_column(heading, justify="right" if i else "left", overflow="fold")
     for row in rows:
         grid.add_row(*map(cell_text, row))
     sink = io.StringIO()
-    Console(file=sink, width=500, highlight=False, markup=False).print(grid)
+    Console(file=sink, width=width, highlight=False, markup=False).print(grid)
     return "\n".join(line.rstrip() for line in sink.getvalue().splitlines())
 
 

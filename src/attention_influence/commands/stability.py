@@ -1,6 +1,6 @@
 """`stability`: how much the head set changes when detection is run again, and how influence depends on their share."""
 
-import logging
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -30,8 +30,6 @@ from attention_influence.storage.atomic_files import write_json
 from attention_influence.storage.preflight import check_writable_file
 from attention_influence.store.begin import library_versions
 
-_log = logging.getLogger(__name__)
-
 _Run = tuple[str, str, Texts, Detection]
 """Kind, name, texts, parameters."""
 
@@ -58,7 +56,7 @@ def stability(config: StabilityConfig) -> Result:
         runs += [("probe corpus", given, {given: texts}, asked) for given, texts in pooled.items()]
     runs += [("context", f"{context:,}", pooled, replace(asked, context=context)) for context in fitting[:-1]]
     tokens = config.samples * (asked.context + sum(run.context for *_, run in runs))
-    _log.warning("%d runs of %d probes: about %s tokens", 1 + len(runs), config.samples, f"{tokens:,}")
+    print(f"{1 + len(runs)} runs of {config.samples} probes: about {tokens:,} tokens", file=sys.stderr, flush=True)
     variations = []
     with progress("probing", config.samples * (1 + len(runs)), "probes") as advance:
         reference = run_probes(model, pooled, asked, advance)
