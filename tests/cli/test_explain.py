@@ -71,6 +71,18 @@ def test_an_id_stands_for_the_key(cli: Cli, store: Path) -> None:
     assert "of 3 feet" in "".join(token["text"] for token in data["tokens"])
 
 
+def test_rows_of_parquet_are_numbers(cli: Cli, score: Cli, tmp_path: Path) -> None:
+    (tmp_path / "p").mkdir()
+    rows = [f"the tide of {n} feet came over the old road" for n in range(3)]
+    pq.write_table(pa.table({"text": rows}), tmp_path / "p" / "a.parquet")
+    assert score(tmp_path / "p", "--out", tmp_path / "out").code == 0
+    data = as_data(cli("explain", tmp_path / "out", "--key", "p/a.parquet:2", "--no-each-head", "--json"))
+    assert "".join(token["text"] for token in data["tokens"]) == rows[2]
+    said = cli("explain", tmp_path / "out", "--key", "p/a.parquet:3")
+    assert "no row 3 of p/a.parquet; the nearest are 1 and 2. ROW is a row's number" in said.err
+    assert "holds no ids" in cli("explain", tmp_path / "out", "--id", "x").err
+
+
 def test_a_text_is_explained_with_the_stores_model_or_a_given_one(
     cli: Cli, store: Path, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -167,7 +167,7 @@ def test_numbers_are_those_of_the_store_and_the_selection(tmp_path):
     assert page.text.index("Mind the gap.") < page.text.index("Kept")
     document = " ".join(page.text[page.text.index("Highest influence") :].split())
     assert "influence 0.5000 base loss 2.0000 tokens 1,234 copied 0.125 repeated 0.062 compression 0.500" in document
-    assert "web-0 · web.jsonl, row 0" in document
+    assert "web-0 · web.jsonl:0" in document
 
 
 def test_texts_are_asked_for_by_key_and_may_be_missing(tmp_path):

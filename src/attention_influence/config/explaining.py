@@ -37,6 +37,6 @@ class ExplainConfig:
     tokens: int = 5
     """how many tokens, those whose loss rises most, are shown with where the heads look"""
     each_head: bool = True
-    """also mask each head alone, which takes another pass over the document for each"""
+    """also mask each head alone, each in a pass from its layer on"""
     out: str | None = None
     """HTML page of the whole explanation, with every token coloured"""
