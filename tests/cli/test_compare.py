@@ -58,7 +58,7 @@ def test_one_store_is_compared_with_its_controlled_ranking_in_tables_and_excerpt
     assert f"B: controlled of {store}" in said.out
     assert "only A (rank in A, in B)" in said.out
     assert "corpus/a.jsonl:" in said.out
-    assert "␉of ⟨U+202E⟩words" in said.out
+    assert "⇥of ⟨U+202E⟩words" in said.out
     assert "\u202e" not in said.out
 
 
@@ -73,7 +73,7 @@ def test_json_tells_all_of_it(cli: Cli, make: Make) -> None:
     assert len(other["examples_a"]) == 5
     first = other["examples_a"][0]
     assert (first["rank_a"], first["rank_b"]) == (1, COUNT)
-    assert first["excerpt"].startswith(f"document {COUNT - 1}␉of")
+    assert first["excerpt"].startswith(f"document {COUNT - 1}⇥of")
     assert len(first["excerpt"]) < 250
 
 

@@ -39,5 +39,5 @@ def test_long_text_is_cut_and_says_so():
 
 
 def test_a_label_is_one_short_line():
-    assert label("a\nb\tc") == "a␊b␉c"
+    assert label("a\nb\tc") == "a↵b⇥c"
     assert len(label("x" * 5000)) == 201

@@ -27,7 +27,7 @@ def cut(text: str, limit: int = TEXT_LIMIT) -> str:
 
 def label(text: str) -> str:
     """A name on one line: `text` cut at 200 characters, its line breaks and tabs written out too."""
-    shown = visible(text[:LABEL_LIMIT]).replace("\n", "␊").replace("\t", "␉")
+    shown = visible(text[:LABEL_LIMIT]).replace("\n", "↵").replace("\t", "⇥")
     return shown if len(text) <= LABEL_LIMIT else shown + "…"
 
 
