@@ -111,7 +111,7 @@ def test_heads_that_ones_own_items_need_are_written_with_a_picture_and_can_be_sc
         (("--tasks", "retrieval"), "--sentences and --tasks retrieval need each other"),
         (("--context", 5000), "--context 5000 is longer than the context of"),
         (("--context", 4), "none of the 7 items fits into a context of 4 tokens; raise --context"),
-        (("--method", "retrieval"), "--tasks and --items are for --method ablation"),
+        (("--method", "retrieval"), "--tasks and --items are for --method ablation and attribution"),
         (("--share", 0), "--share is 0.0; need 0 < share"),
     ],
 )

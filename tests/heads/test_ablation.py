@@ -5,12 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from attention_influence.errors import HeadsError, ModelError
 from attention_influence.heads import ablation, settling
 from attention_influence.heads.ablation import Ablation, ablate_heads
+from attention_influence.heads.attribution import attribute
 from attention_influence.heads.detect import find_sentences, make_probes
 from attention_influence.heads.head_set import HeadSet, load_heads
+from attention_influence.model.gates import gate_gradients
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.tasks.items import Choices, Item, Question, tokenize
 from heads.copying_model import COPYING, TEXT, copying_model
@@ -85,6 +88,10 @@ class Killed(Exception):
     pass
 
 
+def ablate_heads_keeping(model: LanguageModel, file: str) -> HeadSet:
+    return Ablation(model, questions(model), unfinished=file).run()
+
+
 def killed_after(packs: int, monkeypatch: pytest.MonkeyPatch) -> None:
     measure = Ablation._measure
     calls: list[int] = []
@@ -114,11 +121,13 @@ def test_what_resumes_after_a_kill_equals_an_undisturbed_run_bit_for_bit(
     with monkeypatch.context() as patch:
         killed_after(2, patch)
         with pytest.raises(Killed):
-            ablate_heads(model, questions(model), unfinished=file)
+            ablate_heads_keeping(model, file)
     resumed = Ablation(model, questions(model), unfinished=file)
     before, seen = resumed.done, list[float]()
     assert 0 < before < resumed.work()
     assert resumed.run(advance=seen.append) == undisturbed
+    assert Path(file).exists(), "until the result is written"
+    resumed.forget()
     assert before + sum(seen) == pytest.approx(resumed.work())
     assert not Path(file).exists(), "a finished detection leaves nothing"
 
@@ -133,7 +142,7 @@ def test_what_another_detection_left_is_refused_and_kept(
     with monkeypatch.context() as patch:
         killed_after(2, patch)
         with pytest.raises(Killed):
-            ablate_heads(model, questions(model), unfinished=str(file))
+            ablate_heads_keeping(model, str(file))
     tasks = questions(model)
     said = "another model, with other items or in another precision"
     if change == "items":
@@ -160,8 +169,8 @@ def test_the_share_may_change_when_a_detection_resumes(tmp_path: Path, monkeypat
     with monkeypatch.context() as patch:
         killed_after(1, patch)
         with pytest.raises(Killed):
-            ablate_heads(model, questions(model), unfinished=file)
-    assert len(ablate_heads(model, questions(model), unfinished=file, share=0.5)) == 8
+            ablate_heads_keeping(model, file)
+    assert len(Ablation(model, questions(model), unfinished=file, share=0.5).run()) == 8
 
 
 @pytest.mark.usefixtures("small_packs")
@@ -194,7 +203,7 @@ def test_a_pass_that_does_not_fit_the_memory_is_halved_to_the_same_result(monkey
     found = ablate_heads(model, questions(model))
     np.testing.assert_allclose(np.array(found.scores), np.array(expected.scores), rtol=0, atol=2e-6)
     monkeypatch.setattr(Trunk, "branch", of_little_memory(0))
-    with pytest.raises(ModelError, match="memory does not suffice for a pass of"):
+    with pytest.raises(ModelError, match="too little memory for a pass of"):
         ablate_heads(model, questions(model))
 
 
@@ -223,7 +232,7 @@ def of_scores(
         tuple((0, head) for head in order[:heads]),
         method="ablation",
         n_samples=20,
-        tasks=tasks or {},
+        tasks=tasks or {"easy": about(0.9)},
         scores=[list(scores)],
         standard_errors=[list(errors)],
     )
@@ -247,3 +256,37 @@ def test_what_speaks_against_heads_found_by_ablation_is_said() -> None:
     known = of_scores([0.5, 0.0], [0.05, 0.01], tasks={"easy": about(0.6, 0.25), "given": about(0.1)})
     assert known.warnings() == []
     assert "no item of rare was measured" in of_scores([0.5], [0.05], tasks={"rare": about(None)}).warnings()[0]
+
+
+def test_attribution_measures_the_heads_of_the_highest_estimates_and_chooses_among_them() -> None:
+    model = tiny("llama").model
+    exact = ablate_heads(model, questions(model), share=0.1)
+    found = ablate_heads(model, questions(model), share=0.1, steps=1)
+    estimate_H = attribute(model, [q for of_task in questions(model).values() for q in of_task]).mean(0)
+    heads = [(layer, head) for layer, count in model.heads.items() for head in range(count)]
+    best = [heads[h] for h in np.argsort(-estimate_H)[:6]]
+    assert (found.method, len(found)) == ("attribution", 2)
+    assert sorted(map(tuple, found.parameters["measured"])) == sorted(best)
+    assert found.scores is not None
+    assert exact.scores is not None
+    for (layer, head), estimate in zip(heads, estimate_H, strict=True):
+        expected = exact.scores[layer][head] if (layer, head) in best else estimate
+        assert found.scores[layer][head] == pytest.approx(expected, abs=2e-6)
+    assert list(found.heads) == sorted(best, key=lambda at: -(exact.scores[at[0]][at[1]] or 0.0))[:2]
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_an_estimate_is_the_mean_derivative_along_the_path_of_the_answers_mean_loss(steps: int) -> None:
+    model = tiny("qwen3").model
+    every = [q for of_task in questions(model).values() for q in of_task]
+    gates = [1.0] if steps == 1 else [5 / 6, 1 / 2, 1 / 6]
+    together = attribute(model, every, steps)
+    assert together.shape == (len(ITEMS), sum(model.heads.values()))
+    for question, estimate_H in zip(every, together, strict=True):
+        (reading,) = question.right_answer().readings
+        weight = torch.full((len(reading.at),), 1 / len(reading.at))
+        at, target = torch.tensor(reading.at), torch.tensor(reading.targets)
+        by_gate = [gate_gradients(model, [reading.tokens], at, target, weight, gate) for gate in gates]
+        expected = -sum(torch.cat([of[layer] for layer in model.heads], 1)[0] for of in by_gate) / steps
+        np.testing.assert_allclose(estimate_H, expected.numpy(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(attribute(model, every, steps, packing=False), together, rtol=1e-4, atol=1e-5)

@@ -17,7 +17,9 @@ from attention_influence.report.figures.plots import save_heatmap
 from attention_influence.storage.preflight import check_writable_file
 from attention_influence.tasks.items import Choices, Item, read_items
 
-_SAMPLES, _CONTEXT = {"retrieval": 800, "ablation": 50}, {"retrieval": 4096, "ablation": 1024}
+# Of the retrieval score, and of the methods that measure answers.
+_PROBES, _PROBE_CONTEXT = 800, 4096
+_ITEMS, _ITEM_CONTEXT = 50, 1024
 
 
 def detect(config: DetectConfig) -> Result:
@@ -25,7 +27,6 @@ def detect(config: DetectConfig) -> Result:
     for file in (config.out, picture):
         check_writable_file(file)
     found, notes = _by_retrieval(config) if config.method == "retrieval" else _by_ablation(config)
-    found.save(config.out)
     assert found.scores is not None
     save_heatmap(found.scores, found.heads, picture, found.score_name)
     lines = [describe_heads(found), *notes, f"written: {config.out}, {picture}"]
@@ -37,10 +38,10 @@ def detect(config: DetectConfig) -> Result:
 
 def _by_retrieval(config: DetectConfig) -> tuple[HeadSet, Sequence[str]]:
     if config.tasks or config.items:
-        raise UsageError("--tasks and --items are for --method ablation; the retrieval score has a task of its own")
+        raise UsageError("--tasks and --items are for --method ablation and attribution, not for the retrieval score")
     if not config.sentences:
         raise UsageError("missing: --sentences, texts for the retrieval task")
-    samples = config.samples or _SAMPLES["retrieval"]
+    samples = config.samples or _PROBES
     texts = draw_texts(config.sentences, config.text_column, config.max_texts, config.seed)
     model = load(config.model, config)
     with progress("detecting", samples, "probes") as advance:
@@ -48,20 +49,21 @@ def _by_retrieval(config: DetectConfig) -> tuple[HeadSet, Sequence[str]]:
             model,
             texts,
             samples=samples,
-            context=config.context or _CONTEXT["retrieval"],
+            context=config.context or _PROBE_CONTEXT,
             until_stable=config.until_stable,
             seed=config.seed,
             share=config.share,
             where=config.where,
             progress=lambda done, total: advance(1),
         )
+    found.save(config.out)
     return found, ()
 
 
 def _by_ablation(config: DetectConfig) -> tuple[HeadSet, Sequence[str]]:
     names = task_names([name.strip() for given in config.tasks for name in given.split(",")])
     if not names and not config.items:
-        raise UsageError("--method ablation needs items: --tasks, or --items with your own")
+        raise UsageError(f"--method {config.method} needs items: --tasks, or --items with your own")
     if (RETRIEVAL in names) != bool(config.sentences):
         raise UsageError("--sentences and --tasks retrieval need each other; give both or neither")
     if not 0 < config.share <= 1:
@@ -70,21 +72,24 @@ def _by_ablation(config: DetectConfig) -> tuple[HeadSet, Sequence[str]]:
     texts = draw_texts(config.sentences, config.text_column, config.max_texts, config.seed) if config.sentences else {}
     ablation, notes = _prepare(config, names, own, texts)
     with progress("detecting", ablation.work(), "tokens", ablation.done) as advance:
-        return ablation.run(config.share, config.until_stable, advance), notes
+        found = ablation.run(config.until_stable, advance)
+    found.save(config.out)
+    ablation.forget()
+    return found, notes
 
 
 def _prepare(
     config: DetectConfig, names: Sequence[str], own: Sequence[Item | Choices], texts: dict[str, list[str]]
 ) -> tuple[Ablation, Sequence[str]]:
     model = load(config.model, config)
-    context = config.context or min(_CONTEXT["ablation"], model.context)
+    context = config.context or min(_ITEM_CONTEXT, model.context)
     if model.longest_context is not None and context > model.longest_context:
         raise UsageError(
             f"--context {context} is longer than the context of {model.identity.name}; give {model.longest_context} or "
             "less"
         )
     questions = Questions(model, context)
-    samples = config.samples or _SAMPLES["ablation"]
+    samples = config.samples or _ITEMS
     if texts:
         questions.add_probes(find_sentences(model, texts, config.seed)[0], samples, config.seed)
     questions.add_tasks(names, samples, config.seed)
@@ -94,7 +99,15 @@ def _prepare(
             f"none of the {questions.left_out.total():,} items fits into a context of {context:,} tokens; raise "
             "--context"
         )
-    return Ablation(model, questions.by_task, config.seed, f"{config.out}.unfinished"), questions.notes
+    ablation = Ablation(
+        model,
+        questions.by_task,
+        share=config.share,
+        steps=config.steps if config.method == "attribution" else 0,
+        seed=config.seed,
+        unfinished=f"{config.out}.unfinished",
+    )
+    return ablation, questions.notes
 
 
 def describe_heads(found: HeadSet) -> str:

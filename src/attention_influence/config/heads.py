@@ -9,29 +9,32 @@ from attention_influence.config.options import RARELY
 
 @dataclass(frozen=True, kw_only=True)
 class DetectConfig(ModelOptions):
-    """Find the heads that matter: those that retrieve on a synthetic key → sentence task, or, with --method ablation,
-    those whose masking raises the loss of right answers most."""
+    """Find the heads that matter: those that retrieve on a synthetic key → sentence task, or those whose masking raises
+    the loss of right answers most."""
 
-    method: Literal["retrieval", "ablation"] = "retrieval"
+    method: Literal["retrieval", "ablation", "attribution"] = "retrieval"
     """retrieval: how often a head attends to the token that is to be copied; ablation: how much the loss of right
-    answers rises when it attends uniformly"""
+    answers rises when it attends uniformly; attribution: the same, measured only for three times as many heads as are
+    chosen, a shortlist made from gradients"""
     sentences: tuple[str, ...] = ()
     """texts whose sentences become the values of the retrieval task: file, folder, glob or URL; may be given several
     times"""
     tasks: tuple[str, ...] = ()
-    """tasks of an ablation: retrieval, in-context, gsm8k, mmlu, logiqa, hellaswag, humaneval; several by commas or
-    again (default: none)"""
+    """tasks of ablation and attribution: retrieval, in-context, gsm8k, mmlu, logiqa, hellaswag, humaneval; several by
+    commas or again (default: none)"""
     items: tuple[str, ...] = ()
-    """your own items for an ablation, JSON lines of {"prompt", "answer"} or {"prompt", "choices", "answer"}, the latter
+    """your own items for them, JSON lines of {"prompt", "answer"} or {"prompt", "choices", "answer"}, the latter
     the right choice or its index; all are used"""
     out: str = "heads.json"
     """where to write the heads; a heatmap is written beside it"""
     samples: int | None = None
-    """probes to run; in an ablation, items of each of --tasks (default: 800; ablation: 50)"""
+    """probes to run; otherwise items of each of --tasks (default: 800 probes, 50 items)"""
     context: int | None = None
-    """longest probe or item in tokens, answer included (default: 4096; ablation: 1024)"""
+    """longest probe or item in tokens, answer included (default: probes 4096, items 1024)"""
     until_stable: bool = False
     """stop before all samples when the chosen set has settled"""
+    steps: int = 1
+    """points of the attribution's path: 1 is the gradient at the unmodified model, more are integrated gradients"""
     seed: int = 0
     """random seed of probes, items and their order"""
     share: float = 0.05

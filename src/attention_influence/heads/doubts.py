@@ -66,13 +66,14 @@ def _of_noise(found: "HeadSet") -> Iterator[str]:
         yield "one item was measured, so nothing is known of the noise; give more items"
         return
     heads = [(layer, head) for layer, row in enumerate(found.scores) for head, s in enumerate(row) if s is not None]
+    measured = [(layer, head) for layer, head in found.parameters.get("measured", heads)]
 
     def significant(of: list[tuple[int, int]], level: float) -> list[tuple[int, int]]:
         certain = norm.isf(level)
         return [(layer, h) for layer, h in of if _ratio(found, layer, h) > certain]
 
     # The largest of so many is large by chance as well: Bonferroni.
-    if not significant(heads, _LEVEL / len(heads)):
+    if not significant(measured, _LEVEL / len(heads)):
         yield (
             f"no head stands out of the noise of {found.n_samples:,} items: masking none raises the loss "
             "significantly. Give more items, or items that the model answers"

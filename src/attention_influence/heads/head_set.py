@@ -22,7 +22,7 @@ Head = tuple[int, int]
 Matrix = list[list[float | None]]
 
 # What the scores of a method are.
-_SCORES = {"ablation": "rise of the loss"}
+_SCORES = dict.fromkeys(("ablation", "attribution"), "rise of the loss")
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class HeadSet:
     """Input → how many of its texts were read, how many sentences the probes were drawn from, and how many of these are
     the first words of longer ones."""
     tasks: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
-    """Of an ablation, task → its items, and the unmodified model's accuracy and loss on them (nats/token); chance is
-    the accuracy of guessing, where there are choices."""
+    """Of ablation and attribution, task → its items, and the unmodified model's accuracy and loss on them (nats/token);
+    chance is the accuracy of guessing, where there are choices."""
     items_digest: str | None = None
-    """sha256 of an ablation's items, as the model reads them."""
+    """sha256 of their items, as the model reads them."""
     scores: Matrix | None = None
     """By layer and head; None where a layer has no attention, or fewer heads."""
     standard_errors: Matrix | None = None
@@ -76,7 +76,7 @@ class HeadSet:
 
     def warnings(self) -> list[str]:
         """Why these heads should not be trusted, if so."""
-        return ablation_doubts(self) if self.method == "ablation" else retrieval_doubts(self)
+        return ablation_doubts(self) if self.tasks else retrieval_doubts(self)
 
     def _repr_html_(self) -> str:
         matrices = [matrix for matrix in (self.scores, self.standard_errors) if matrix is not None]

@@ -67,6 +67,12 @@ def forked_attention(
             value_MTD = value_BKTD[row, [head // group for head in heads]]
             mean_MTD = uniform_attention(value_MTD, state.lengths, sliding_window)
             out_BTHD[row, :, list(heads)] = mean_MTD.transpose(0, 1)
+    if state.gates is not None:
+        mean_HTD = uniform_attention(value_BKTD[0], state.lengths, sliding_window).repeat_interleave(group, 0)
+        lengths_W = torch.tensor(state.lengths, device=value_BKTD.device)
+        gate_TH = state.gates[layer].repeat_interleave(lengths_W, 0).to(out_BTHD.dtype)
+        mean_THD = mean_HTD.transpose(0, 1)
+        out_BTHD = mean_THD + gate_TH[..., None] * (out_BTHD - mean_THD)
     if state.observe is not None:
         seen = (query_BHTD, key_BKTD, value_BKTD, out_BTHD, scaling, sliding_window, attention_mask)
         state.observe(Observed(layer, module, *seen))

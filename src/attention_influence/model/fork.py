@@ -32,20 +32,25 @@ def forked_forward(
     `windows` are packed in their order into one row, positions restarting at 0 in each. From `fork_layer` on there is a
     row for each of `rows`: scoring gives two, base (nothing masked) and reference. Without it, `rows` is one.
     """
-    device = body.get_input_embeddings().weight.device  # type: ignore[operator]
-    tokens_T = torch.tensor([token for window in windows for token in window], device=device)
-    positions_T = torch.cat([torch.arange(len(window), device=device) for window in windows])
-    _forget_longest_position(body)
-    state = AttentionPass([len(window) for window in windows], rows, fork_layer, observe)
+    state = AttentionPass([len(window) for window in windows], rows, fork_layer, observe=observe)
     hook = None
     if fork_layer is not None:
         hook = layers[fork_layer].register_forward_pre_hook(partial(_repeat_rows, len(rows)), with_kwargs=True)
     try:
-        with attention_pass(state):
-            return body(input_ids=tokens_T[None], position_ids=positions_T[None], use_cache=False)
+        return packed_forward(body, windows, state)
     finally:
         if hook is not None:
             hook.remove()
+
+
+def packed_forward(body: nn.Module, windows: Sequence[Sequence[int]], state: AttentionPass) -> Any:
+    """The body's output for windows packed in their order into one row, positions restarting at 0 in each."""
+    device = body.get_input_embeddings().weight.device  # type: ignore[operator]
+    tokens_T = torch.tensor([token for window in windows for token in window], device=device)
+    positions_T = torch.cat([torch.arange(len(window), device=device) for window in windows])
+    _forget_longest_position(body)
+    with attention_pass(state):
+        return body(input_ids=tokens_T[None], position_ids=positions_T[None], use_cache=False)
 
 
 def _repeat_rows(

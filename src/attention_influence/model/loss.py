@@ -54,7 +54,6 @@ class LMHead:
                 self._linear = self._network._modules[name] = _Linear(part)
         self._cut_changes_nothing: bool | None = None
 
-    @torch.inference_mode()
     def logits(self, body_output: Any, hidden_NE: Tensor, entries: slice | Tensor = slice(None)) -> Tensor:
         """Logits [N, V] of hidden states [N, E]; `body_output` is any output of the same body, for its other fields.
 
@@ -202,7 +201,7 @@ class _Linear(nn.Module):
         if isinstance(self.entries, Tensor):
             return self._of_own_entries(hidden[0], self.entries)[None]
         weight, bias = self.weight[self.entries], None if self.bias is None else self.bias[self.entries]
-        if not weight.is_cuda or weight.dtype == torch.float32:
+        if not weight.is_cuda or weight.dtype == torch.float32 or hidden.requires_grad:
             return nn.functional.linear(hidden, weight, bias)
         # A GPU delivers a 16-bit matmul in float32.
         logits = torch.mm(hidden.flatten(0, -2), weight.T, out_dtype=torch.float32)

@@ -18,6 +18,7 @@ from torch import nn
 from attention_influence.errors import ModelError
 from attention_influence.model.fork import forked_forward
 from attention_influence.model.language_model import LanguageModel
+from attention_influence.model.memory import is_out_of_memory
 from attention_influence.model.pass_state import Masked
 
 # Of the standard deviation of hidden states, by type of the weights: what other shapes of the same matmuls round to.
@@ -51,6 +52,25 @@ class Trunk:
             for below, output in zip(model.layers[:layer], self._kept, strict=False):
                 stack.enter_context(_giving(below, output))
             return forked_forward(model.body, model.layers, self._windows, rows, layer)
+
+    def branches(self, layer: int, heads: Sequence[Sequence[int]]) -> Iterator[Any]:
+        """The same branch, or as many smaller ones as the memory asks for. Raises ModelError if one row is too many."""
+        try:
+            body = self.branch(layer, heads)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(heads) == 1:
+                raise ModelError(
+                    f"{self._model.device} has too little memory for a pass of {sum(map(len, self._windows)):,} "
+                    "tokens; lower --context"
+                ) from error
+        else:
+            yield body
+            return
+        half = len(heads) // 2
+        yield from self.branches(layer, heads[:half])
+        yield from self.branches(layer, heads[half:])
 
     def _keep(self, layer: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         self._kept.append(output)

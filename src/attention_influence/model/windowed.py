@@ -27,7 +27,8 @@ def windowed_attention(
 ) -> Tensor:
     """Attention output [B, T, H, D] in the values' type; a sliding window of W sees W positions, itself included."""
     refused = why_not(value_BKTD.device, value_BKTD.dtype, value_BKTD.shape[-1])
-    attend = varlen_attention if refused is None else _sdpa_per_window
+    # The kernel is there for inference.
+    attend = varlen_attention if refused is None and not torch.is_grad_enabled() else _sdpa_per_window
     return attend(query_BHTD, key_BKTD, value_BKTD, lengths, scaling, sliding_window)
 
 
