@@ -1,0 +1,138 @@
+"""Heads by what breaks without them, beside the retrieval heads: every figure of docs/studies/ablation.md.
+
+    .venv/bin/python studies/ablation.py --sentences demo-output/sentences.jsonl --retrieval demo-output/heads.json \\
+        --corpus demo-output/corpus --out study/ablation
+
+Resumes: what is in --out already is not computed again.
+"""
+
+import argparse
+import itertools
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import hypergeom
+
+from attention_influence import HeadSet, Scorer, load_heads, load_model
+from attention_influence.corpus.texts import draw_texts
+from attention_influence.demo.assets import fetch
+from attention_influence.evidence.agreement import in_top, overlap, spearman
+from attention_influence.heads.ablation import Ablation
+from attention_influence.heads.attribution import attribute
+from attention_influence.heads.detect import find_sentences
+from attention_influence.heads.head_set import rank_heads
+from attention_influence.heads.questions import Questions
+from attention_influence.model.language_model import LanguageModel
+from attention_influence.tasks.benchmarks import benchmark_items
+from attention_influence.tasks.in_context import in_context_items
+from attention_influence.tasks.items import Item, Question
+
+_STEPS = (1, 4)
+_SHORT = 380  # characters of a GSM8K question with its answer
+
+
+def questions_of(model: LanguageModel, task: str, options: argparse.Namespace) -> list[Question]:
+    questions = Questions(model, options.context)
+    if task == "retrieval":
+        texts = draw_texts([options.sentences], "text", 20_000, 0)
+        questions.add_probes(find_sentences(model, texts, 0)[0], options.probes, 0)
+    elif task == "gsm8k":
+        items = [item for item in benchmark_items([task], 100, 0) if isinstance(item, Item)]
+        questions.add_items([item for item in items if len(item.prompt + item.answer) < _SHORT][: options.items])
+    else:
+        questions.add_items(item for item in in_context_items(options.items, 0) if item.task == task)
+    return questions.by_task[task]
+
+
+def exact(model: LanguageModel, task: str, questions: Sequence[Question], out: Path) -> HeadSet:
+    """All heads measured."""
+    path = out / f"{task}.json"
+    if not path.exists():
+        ablation = Ablation(model, {task: questions}, unfinished=f"{path}.unfinished")
+        ablation.run().save(path)
+        ablation.forget()
+    return load_heads(path)
+
+
+def estimates(model: LanguageModel, task: str, questions: Sequence[Question], steps: int, out: Path) -> list[float]:
+    """Mean estimate of every head."""
+    path = out / f"{task}-attribution-{steps}.json"
+    if not path.exists():
+        began = time.monotonic()
+        mean_H = attribute(model, questions, steps).mean(0)
+        path.write_text(json.dumps({"seconds": time.monotonic() - began, "estimates": mean_H.tolist()}))
+    return json.loads(path.read_text())["estimates"]  # type: ignore[no-any-return]
+
+
+def chance(both: int, of: int, heads: int) -> str:
+    """An overlap beside what as many random heads would have."""
+    return f"{both} of {of}, by chance {of * of / heads:.2f}, p = {hypergeom.sf(both - 1, heads, of, of):.1e}"
+
+
+def influence(model: LanguageModel, heads: HeadSet, texts: Sequence[str], path: Path) -> np.ndarray:
+    if not path.exists():
+        scores = [score.influence for score in Scorer(model, heads.heads).score(texts)]
+        path.write_text(json.dumps(scores))
+    return np.array(json.loads(path.read_text()), dtype=np.float64)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--sentences", required=True, help="as `make demo-full` leaves them")
+    parser.add_argument("--retrieval", required=True, help="heads by the retrieval score")
+    parser.add_argument("--corpus", help="a folder of JSON lines; without it no documents are scored")
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--tasks", default="retrieval,gsm8k,in-context copying")
+    parser.add_argument("--probes", type=int, default=4)
+    parser.add_argument("--items", type=int, default=5)
+    parser.add_argument("--context", type=int, default=512, help="tokens of a probe")
+    parser.add_argument("--documents", type=int, default=400)
+    options = parser.parse_args()
+    out = Path(options.out)
+    out.mkdir(parents=True, exist_ok=True)
+    model = load_model(str(fetch().model))
+    every = [(layer, head) for layer, count in model.heads.items() for head in range(count)]
+    count = len(load_heads(options.retrieval).heads)
+    sets = {"retrieval score": load_heads(options.retrieval)}
+    rises: dict[str, list[float]] = {}
+    for task in options.tasks.split(","):
+        questions = questions_of(model, task, options)
+        found = exact(model, task, questions, out)
+        assert found.scores is not None
+        assert found.standard_errors is not None
+        sets[task] = HeadSet(tuple(rank_heads(found.scores)[:count]))
+        rises[task] = [found.scores[layer][head] or 0.0 for layer, head in every]
+        print(f"\n{task}: {found.n_samples} items, {found.tasks[task]}")
+        for layer, head in sets[task]:
+            print(f"  {layer}-{head} {found.scores[layer][head]:.3f} ± {found.standard_errors[layer][head]:.3f}")
+        for steps in _STEPS:
+            estimate = estimates(model, task, questions, steps, out)
+            top = in_top(estimate, count / len(every)), in_top(rises[task], count / len(every))
+            listed = in_top(estimate, 3 * count / len(every))
+            shortlisted = int((listed & top[1]).sum())
+            print(f"  attribution, {steps} steps: Spearman {spearman(estimate, rises[task]):.2f}")
+            print(f"    {overlap(*top).both} of the {count} are its top {count}, {shortlisted} its top {3 * count}")
+        for warning in found.warnings():
+            print(f"  warning: {warning}")
+    print()
+    for one, other in itertools.combinations(sets, 2):
+        print(f"{one} | {other}: {chance(len({*sets[one]} & {*sets[other]}), count, len(every))}")
+    for one, other in itertools.combinations(rises, 2):
+        print(f"{one} | {other}: Spearman over all heads {spearman(rises[one], rises[other]):.2f}")
+    if options.corpus is None:
+        return
+    drawn = draw_texts([options.corpus], "text", options.documents, 0)
+    texts = [text for of_input in drawn.values() for text in of_input][: options.documents]
+    influences = {name: influence(model, heads, texts, out / f"influence-{name}.json") for name, heads in sets.items()}
+    print()
+    for one, other in itertools.combinations(influences, 2):
+        a, b = influences[one], influences[other]
+        both = overlap(in_top(a, 0.2), in_top(b, 0.2))
+        print(f"{one} | {other}: Spearman {spearman(a, b):.2f}, overlap of the top 20% {both.share:.0%} of {len(a)}")
+
+
+if __name__ == "__main__":
+    main()
