@@ -31,7 +31,6 @@ from attention_influence.tasks.in_context import in_context_items
 from attention_influence.tasks.items import Item, Question
 
 _STEPS = (1, 4)
-_SHORT = 380  # characters of a GSM8K question with its answer
 
 
 def questions_of(model: LanguageModel, task: str, options: argparse.Namespace) -> list[Question]:
@@ -41,7 +40,7 @@ def questions_of(model: LanguageModel, task: str, options: argparse.Namespace) -
         questions.add_probes(find_sentences(model, texts, 0)[0], options.probes, 0)
     elif task == "gsm8k":
         items = [item for item in benchmark_items([task], 100, 0) if isinstance(item, Item)]
-        questions.add_items([item for item in items if len(item.prompt + item.answer) < _SHORT][: options.items])
+        questions.add_items(sorted(items, key=lambda item: len(item.prompt + item.answer))[: options.items])
     else:
         questions.add_items(item for item in in_context_items(options.items, 0) if item.task == task)
     return questions.by_task[task]
@@ -86,9 +85,9 @@ def main() -> None:
     parser.add_argument("--corpus", help="a folder of JSON lines; without it no documents are scored")
     parser.add_argument("--out", required=True)
     parser.add_argument("--tasks", default="retrieval,gsm8k,in-context copying")
-    parser.add_argument("--probes", type=int, default=4)
-    parser.add_argument("--items", type=int, default=5)
-    parser.add_argument("--context", type=int, default=512, help="tokens of a probe")
+    parser.add_argument("--probes", type=int, default=20)
+    parser.add_argument("--items", type=int, default=20, help="of each other task; the shortest of GSM8K")
+    parser.add_argument("--context", type=int, default=512, help="longest item in tokens; probes fill it")
     parser.add_argument("--documents", type=int, default=400)
     options = parser.parse_args()
     out = Path(options.out)
