@@ -89,8 +89,10 @@ def main() -> None:
     print(
         f"{n_heads} heads, {len(pack)} items, {tokens:,} tokens, {rows} rows at once; {torch.get_num_threads()} threads"
     )
+
     def median(name: str, side: int) -> float:
         return statistics.median(of[side] for of in rounds[name])
+
     for side, name in enumerate(("clock", "processor")):
         branches, loop, attribution = (median(way, side) for way in ("branches", "loop", "attribution"))
         print(

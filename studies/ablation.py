@@ -19,7 +19,7 @@ from scipy.stats import hypergeom
 from attention_influence import HeadSet, Scorer, load_heads, load_model
 from attention_influence.corpus.texts import draw_texts
 from attention_influence.demo.assets import fetch
-from attention_influence.evidence.agreement import in_top, overlap, spearman
+from attention_influence.evidence.statistics import in_top, overlap, spearman
 from attention_influence.heads.ablation import Ablation
 from attention_influence.heads.attribution import attribute
 from attention_influence.heads.detect import find_sentences
