@@ -110,10 +110,10 @@ def main() -> None:
         for steps in _STEPS:
             estimate = estimates(model, task, questions, steps, out)
             top = in_top(estimate, count / len(every)), in_top(rises[task], count / len(every))
-            listed = in_top(estimate, 3 * count / len(every))
+            listed = in_top(np.abs(estimate), 3 * count / len(every))
             shortlisted = int((listed & top[1]).sum())
             print(f"  attribution, {steps} steps: Spearman {spearman(estimate, rises[task]):.2f}")
-            print(f"    {overlap(*top).both} of the {count} are its top {count}, {shortlisted} its top {3 * count}")
+            print(f"    of the {count} {overlap(*top).both} are in its top {count}, {shortlisted} in its shortlist")
         for warning in found.warnings():
             print(f"  warning: {warning}")
     print()

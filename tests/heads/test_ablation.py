@@ -258,13 +258,13 @@ def test_what_speaks_against_heads_found_by_ablation_is_said() -> None:
     assert "no item of rare was measured" in of_scores([0.5], [0.05], tasks={"rare": about(None)}).warnings()[0]
 
 
-def test_attribution_measures_the_heads_of_the_highest_estimates_and_chooses_among_them() -> None:
+def test_attribution_measures_the_heads_of_the_largest_estimates_of_either_sign_and_chooses_among_them() -> None:
     model = tiny("llama").model
     exact = ablate_heads(model, questions(model), share=0.1)
     found = ablate_heads(model, questions(model), share=0.1, steps=1)
     estimate_H = attribute(model, [q for of_task in questions(model).values() for q in of_task]).mean(0)
     heads = [(layer, head) for layer, count in model.heads.items() for head in range(count)]
-    best = [heads[h] for h in np.argsort(-estimate_H)[:6]]
+    best = [heads[h] for h in np.argsort(-np.abs(estimate_H))[:6]]
     assert (found.method, len(found)) == ("attribution", 2)
     assert sorted(map(tuple, found.parameters["measured"])) == sorted(best)
     assert found.scores is not None

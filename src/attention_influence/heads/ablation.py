@@ -47,7 +47,7 @@ class Ablation:
 
     `tasks` are questions by task; their order in the measurement is drawn by `seed`. ceil(`share` × heads) heads are to
     be chosen. With `steps`, all heads are attributed first (see `attribute`), and only the three times as many heads of
-    the highest estimates are measured.
+    the largest estimates, of either sign, are measured.
 
     With `unfinished`, the URL of a file, what is measured is kept there; the same detection resumes from it, to the
     same result. The model is tested first with all heads masked. Raises HeadsError for no questions, an impossible
@@ -86,8 +86,7 @@ class Ablation:
         if steps:
             with stage("attributing"):
                 self._estimates = attribute(model, self.questions, steps, tested.packing)
-            ranked = sorted(range(len(every)), key=lambda h: -self._estimates[:, h].mean())  # type: ignore[index]
-            self.heads = sorted(every[h] for h in ranked[: _SHORTLIST * self.count])
+            self.heads = sorted(every[h] for h in _shortlist(self._estimates.mean(0), _SHORTLIST * self.count))
         self._every = every
         self._branch_tokens = _BRANCH_TOKENS.get(model.device.type, _BRANCH_TOKENS["cpu"])
         budget = self._branch_tokens // max(model.heads.values()) if tested.packing else 0
@@ -226,6 +225,12 @@ def ablate_heads(
 ) -> HeadSet:
     """The heads that `tasks` need most. Parameters and errors: see `Ablation`, and its `run`."""
     return Ablation(model, tasks, share=share, steps=steps, seed=seed).run(until_stable)
+
+
+def _shortlist(estimate_H: NDArray[np.float64], count: int) -> list[int]:
+    """Of the largest estimates of either sign: of the heads with the largest effects the derivative often has the wrong
+    one, because their softmax is saturated."""
+    return [int(h) for h in np.argsort(-np.abs(estimate_H), kind="stable")[:count]]
 
 
 def _error(values_IH: Rows) -> NDArray[np.float64]:

@@ -2,7 +2,8 @@
 
 First order: minus the derivative of the loss by the head's gate (`model/gates.py`) estimates the rise when the gate
 closes. With several steps the derivative is averaged along the path on which all gates close together (integrated
-gradients, Sundararajan et al. 2017, arXiv 1703.01365).
+gradients, Sundararajan et al. 2017, arXiv 1703.01365). Neither is faithful enough to choose heads by: see
+docs/studies/ablation.md. They make a shortlist.
 
 Letters: I items, H heads of all layers.
 """
