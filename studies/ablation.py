@@ -1,7 +1,7 @@
 """Heads by what breaks without them, beside the retrieval heads: every figure of docs/studies/ablation.md.
 
     .venv/bin/python studies/ablation.py --sentences demo-output/sentences.jsonl --retrieval demo-output/heads.json \\
-        --corpus demo-output/corpus --out study/ablation
+        --corpus demo-output/corpus/*.jsonl --out study/ablation
 
 Resumes: what is in --out already is not computed again.
 """
@@ -46,14 +46,19 @@ def questions_of(model: LanguageModel, task: str, options: argparse.Namespace) -
     return questions.by_task[task]
 
 
-def exact(model: LanguageModel, task: str, questions: Sequence[Question], out: Path) -> HeadSet:
-    """All heads measured."""
+def exact(
+    model: LanguageModel, task: str, questions: Sequence[Question], out: Path, as_measured: bool
+) -> tuple[HeadSet, list[Question]]:
+    """All heads measured, and on which questions: all, or those of which an earlier run left the rows."""
     path = out / f"{task}.json"
+    ablation = Ablation(model, {task: questions}, unfinished=f"{path}.unfinished")
+    measured = len(ablation._rows)
+    if as_measured and measured:
+        return ablation._found(ablation._rows, False), ablation.questions[:measured]
     if not path.exists():
-        ablation = Ablation(model, {task: questions}, unfinished=f"{path}.unfinished")
         ablation.run().save(path)
         ablation.forget()
-    return load_heads(path)
+    return load_heads(path), ablation.questions
 
 
 def estimates(model: LanguageModel, task: str, questions: Sequence[Question], steps: int, out: Path) -> list[float]:
@@ -82,12 +87,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--sentences", required=True, help="as `make demo-full` leaves them")
     parser.add_argument("--retrieval", required=True, help="heads by the retrieval score")
-    parser.add_argument("--corpus", help="a folder of JSON lines; without it no documents are scored")
+    parser.add_argument("--corpus", nargs="*", default=[], help="JSON lines, a file a domain; none: nothing is scored")
     parser.add_argument("--out", required=True)
     parser.add_argument("--tasks", default="retrieval,gsm8k,in-context copying")
     parser.add_argument("--probes", type=int, default=20)
     parser.add_argument("--items", type=int, default=20, help="of each other task; the shortest of GSM8K")
     parser.add_argument("--context", type=int, default=512, help="longest item in tokens; probes fill it")
+    parser.add_argument("--as-measured", action="store_true", help="take what an interrupted run has measured so far")
     parser.add_argument("--documents", type=int, default=400)
     options = parser.parse_args()
     out = Path(options.out)
@@ -99,7 +105,7 @@ def main() -> None:
     rises: dict[str, list[float]] = {}
     for task in options.tasks.split(","):
         questions = questions_of(model, task, options)
-        found = exact(model, task, questions, out)
+        found, questions = exact(model, task, questions, out, options.as_measured)
         assert found.scores is not None
         assert found.standard_errors is not None
         sets[task] = HeadSet(tuple(rank_heads(found.scores)[:count]))
@@ -121,16 +127,19 @@ def main() -> None:
         print(f"{one} | {other}: {chance(len({*sets[one]} & {*sets[other]}), count, len(every))}")
     for one, other in itertools.combinations(rises, 2):
         print(f"{one} | {other}: Spearman over all heads {spearman(rises[one], rises[other]):.2f}")
-    if options.corpus is None:
+    if not options.corpus:
         return
-    drawn = draw_texts([options.corpus], "text", options.documents, 0)
-    texts = [text for of_input in drawn.values() for text in of_input][: options.documents]
+    drawn = draw_texts(options.corpus, "text", options.documents, 0)
+    texts = [text for of_domain in drawn.values() for text in of_domain]
+    starts = np.cumsum([len(of_domain) for of_domain in drawn.values()])[:-1]
     influences = {name: influence(model, heads, texts, out / f"influence-{name}.json") for name, heads in sets.items()}
-    print()
+    print(f"\n{len(texts)} documents; means over {len(drawn)} domains")
     for one, other in itertools.combinations(influences, 2):
-        a, b = influences[one], influences[other]
-        both = overlap(in_top(a, 0.2), in_top(b, 0.2))
-        print(f"{one} | {other}: Spearman {spearman(a, b):.2f}, overlap of the top 20% {both.share:.0%} of {len(a)}")
+        pairs = list(zip(np.split(influences[one], starts), np.split(influences[other], starts), strict=True))
+        rank = np.mean([spearman(a, b) for a, b in pairs])
+        both = [overlap(in_top(a, 0.2), in_top(b, 0.2)) for a, b in pairs]
+        share, by_chance = np.mean([of.share for of in both]), np.mean([of.chance for of in both])
+        print(f"{one} | {other}: Spearman {rank:.2f}, overlap of the top 20% {share:.0%}, by chance {by_chance:.0%}")
 
 
 if __name__ == "__main__":
