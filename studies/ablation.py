@@ -83,6 +83,10 @@ def influence(model: LanguageModel, heads: HeadSet, texts: Sequence[str], path: 
     return np.array(json.loads(path.read_text()), dtype=np.float64)
 
 
+def _top(values: Sequence[float], count: int) -> set[int]:
+    return set(np.argsort(-np.asarray(values), kind="stable")[:count].tolist())
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--sentences", required=True, help="as `make demo-full` leaves them")
@@ -115,11 +119,10 @@ def main() -> None:
             print(f"  {layer}-{head} {found.scores[layer][head]:.3f} ± {found.standard_errors[layer][head]:.3f}")
         for steps in _STEPS:
             estimate = estimates(model, task, questions, steps, out)
-            top = in_top(estimate, count / len(every)), in_top(rises[task], count / len(every))
-            listed = in_top(np.abs(estimate), 3 * count / len(every))
-            shortlisted = int((listed & top[1]).sum())
+            needed = _top(rises[task], count)
+            common, shortlisted = len(needed & _top(estimate, count)), len(needed & _top(np.abs(estimate), 3 * count))
             print(f"  attribution, {steps} steps: Spearman {spearman(estimate, rises[task]):.2f}")
-            print(f"    of the {count} {overlap(*top).both} are in its top {count}, {shortlisted} in its shortlist")
+            print(f"    of the {count} {common} are in its top {count}, {shortlisted} in its shortlist")
         for warning in found.warnings():
             print(f"  warning: {warning}")
     print()
