@@ -21,10 +21,10 @@ demo: $(LIBRARY) ## find heads, score real texts with a small model, select, rep
 demo-full: $(LIBRARY) ## the same with five times the texts and probes (20 minutes on two slow cores), for benchmarks
 	$(BIN)/attention-influence demo --out demo-output --size full
 
-test: setup ## run the tests, on two processes; those marked e2e fetch the demo's model and texts once
+test: setup ## run the tests that take seconds each, on two processes
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
-test-slow: setup ## run the tests that take minutes: kills, clusters of Ray, a browser, memory
+test-slow: setup ## run the tests that take minutes: the real model (fetched once), kills, clusters of Ray, a browser, memory
 	$(BIN)/python -m pytest -m slow
 
 chaos: setup ## kill scoring runs 30 times on a disk and on a failing S3, and compare what is left

@@ -99,6 +99,9 @@ def _serve(port: int, failing: float) -> None:
             environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             start_response("503 Service Unavailable", [("Content-Type", "text/plain")])
             return [b"failing on purpose"]
+        if "HTTP_IF_NONE_MATCH" in environ:
+            with lock:  # moto looks, then writes; S3 does both in one step
+                return list(moto(environ, start_response))
         return moto(environ, start_response)
 
     server = make_server("127.0.0.1", port, application, threaded=True)

@@ -8,7 +8,7 @@ from attention_influence.model.language_model import LanguageModel
 from attention_influence.scoring.explain import Explanation, explain
 from e2e.conftest import Detected
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 _LIST = "; ".join(f"the {colour} gate opens with {code}" for colour, code in (("red", "vexolu"), ("old", "brimsta")))
 COPIED = f"Note this down. {_LIST}. Now the same once more, word by word: {_LIST}."

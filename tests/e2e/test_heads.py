@@ -12,7 +12,7 @@ from attention_influence.heads.detect import find_sentences, make_probes, score_
 from attention_influence.model.language_model import LanguageModel
 from e2e.conftest import PROBE_TOKENS, Detected
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def accuracy(

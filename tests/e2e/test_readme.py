@@ -10,7 +10,7 @@ import pytest
 from attention_influence.demo import Assets
 from e2e.conftest import Detected
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 README = Path(__file__).parents[2] / "README.md"
 HUB_ID = "HuggingFaceTB/SmolLM2-135M"

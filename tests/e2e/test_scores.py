@@ -14,7 +14,7 @@ from attention_influence.model.loading.gguf import dense_copy
 from e2e.conftest import Detected
 from scoring.tiny import slow_losses
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
