@@ -1,7 +1,9 @@
 """The scripts for a GPU run, on a CPU and in tiny sizes: they keep step with the library."""
 
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -61,3 +63,27 @@ def test_scores_are_compared_with_those_of_a_store(tmp_path: Path) -> None:
 def test_shell_scripts_are_whole() -> None:
     for script in sorted(SCRIPTS.glob("*.sh")):
         assert subprocess.run(["bash", "-n", script], check=False).returncode == 0
+
+
+def test_the_folders_that_a_machine_with_a_gpu_needs_are_filled_and_small(tmp_path: Path) -> None:
+    demo = tmp_path / "demo"
+    for folder in ("corpus", "scores"):
+        (demo / folder).mkdir(parents=True)
+    (demo / "heads.json").write_text(json.dumps(HEADS))
+    shutil.copy(SCRIPTS.parent.parent / "constraints.txt", tmp_path)
+    environment = os.environ | {"PYTHON": sys.executable, "WHEELS": "gguf"}
+    done = subprocess.run(
+        ["bash", SCRIPTS / "prepare.sh", demo],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    parts = [tmp_path / ".gpu-data" / "model.gguf.a", tmp_path / ".gpu-data-2" / "model.gguf.b"]
+    whole = hashlib.sha256(b"".join(part.read_bytes() for part in parts)).hexdigest()
+    assert (tmp_path / ".gpu-data" / "model.sha256").read_text().split()[0] == whole
+    assert json.loads((tmp_path / ".gpu-data" / "tokenizer.json").read_text())["model"]
+    for name in (".gpu-wheels", ".gpu-data", ".gpu-data-2"):
+        assert 0 < sum(file.stat().st_size for file in (tmp_path / name).rglob("*") if file.is_file()) < 64 << 20

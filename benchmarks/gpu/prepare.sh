@@ -15,12 +15,13 @@ pinned() { grep -ix "$1==.*" constraints.txt; }
   --platform manylinux2014_x86_64 -d .gpu-wheels $(for name in ${WHEELS:-transformers gguf zstandard}; do pinned "$name"; done)
 cp -r "$DEMO"/corpus "$DEMO"/heads.json "$DEMO"/scores .gpu-data/demo/
 "$PYTHON" - <<'END'
+import shutil
 from pathlib import Path
-from attention_influence import load_model
 from attention_influence.demo.assets import fetch
+from attention_influence.model.loading.gguf import dense_copy
 
 model = fetch().model
-Path(".gpu-data/tokenizer.json").write_text(load_model(str(model), "bf16", "cpu").tokens.definition()[0])
+shutil.copy(dense_copy(model)[0] / "tokenizer.json", ".gpu-data/tokenizer.json")
 Path(".gpu-data/model.path").write_text(str(model))
 END
 model=$(cat .gpu-data/model.path); rm .gpu-data/model.path
