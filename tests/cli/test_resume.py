@@ -15,6 +15,8 @@ import pytest
 
 from cli.conftest import Cli, Files, texts, write_lines
 
+pytestmark = pytest.mark.slow
+
 # Seconds of work: what is stopped half-way must not end first where the machine is busy.
 ROWS = 600
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}

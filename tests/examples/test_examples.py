@@ -14,6 +14,8 @@ import pytest
 from cli.conftest import save_model, texts
 from scoring.tiny import HEADS
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FP32 = {"SCORE_OPTIONS": "--dtype fp32", "DETECT_OPTIONS": "--dtype fp32 --samples 2 --context 900"}
 

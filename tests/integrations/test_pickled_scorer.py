@@ -63,6 +63,7 @@ print(sum(calls), mapped._fingerprint, list(mapped["influence"]))
 """
 
 
+@pytest.mark.slow
 def test_a_dataset_is_mapped_once_for_equal_scorers_in_other_processes_too(tmp_path: Path, folder: Path) -> None:
     from datasets import Dataset
 

@@ -71,6 +71,7 @@ def test_one_shard_alone_does_all_units(cli: Command, tmp_path: Path) -> None:
     assert len(rows_of(store)) == 30
 
 
+@pytest.mark.slow
 def test_two_shards_begin_one_store_at_once_and_score_no_unit_twice(cli: Command, tmp_path: Path) -> None:
     corpus, store = write_lines(tmp_path / "c.jsonl", texts(300)), tmp_path / "scores"
     arguments = [*score_arguments(cli.model, corpus, store), "--unit-tokens", "100", "--json"]

@@ -55,6 +55,7 @@ def tokens_by_row(scorer: Scorer, store: Path) -> dict[tuple[str, int], Sequence
     return tokens
 
 
+@pytest.mark.slow
 def test_surprisals_are_the_same_for_any_units_and_workers(
     cli: Command, corpus: Path, tmp_path: Path, scorer: Scorer
 ) -> None:

@@ -63,6 +63,7 @@ def test_an_interrupt_has_the_exit_code_of_shells() -> None:
     assert Interrupted.exit_code == 130
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes under /proc")
 def test_a_worker_that_is_killed_is_reported_while_the_others_finish_everything(cli: Command, tmp_path: Path) -> None:
     corpus, store = write_lines(tmp_path / "c.jsonl", texts(200)), tmp_path / "scores"
