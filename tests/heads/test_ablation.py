@@ -184,7 +184,7 @@ def test_until_stable_stops_when_the_set_has_settled(monkeypatch: pytest.MonkeyP
 
 
 def test_a_pass_that_does_not_fit_the_memory_is_halved_to_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    from attention_influence.model.trunk import Trunk
+    from attention_influence.model.trunk import _CHECKED_TOKENS, Trunk
 
     model = tiny("llama").model
     expected = ablate_heads(model, questions(model))
@@ -192,7 +192,7 @@ def test_a_pass_that_does_not_fit_the_memory_is_halved_to_the_same_result(monkey
 
     def of_little_memory(most: int) -> Callable[..., object]:
         def limited(self: Trunk, layer: int, heads: list[list[int]]) -> object:
-            is_pack = self.output.last_hidden_state.shape[1] > ablation._CHECKED_TOKENS
+            is_pack = self.output.last_hidden_state.shape[1] > _CHECKED_TOKENS
             if is_pack and len(heads) > most:
                 raise MemoryError
             return branch(self, layer, heads)

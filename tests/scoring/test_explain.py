@@ -1,7 +1,6 @@
 """An explanation is the score in its parts: they add up, and each is what plain passes give."""
 
 import json
-import random
 
 import numpy as np
 import pytest
@@ -9,15 +8,11 @@ import pytest
 from attention_influence import Scorer
 from attention_influence.errors import UsageError
 from attention_influence.scoring.explain import Explanation, explain
-from scoring.tiny import CONTEXT, FAMILIES, HEADS, slow_losses, tiny
+from scoring.tiny import CONTEXT, FAMILIES, HEADS, slow_losses, text, tiny
 from tiny_models import Tiny
 
 EXACT = 1e-5
 UNICODE = "Réné said: 茶 <b>&amp;</b>\r\n\u202e"
-
-
-def text(n: int, seed: int = 0) -> str:
-    return "".join(random.Random(seed).choices("abcdefgh ij,klmn.op\n", k=n))
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,3 @@
-import random
 from typing import Any
 
 import numpy as np
@@ -9,14 +8,10 @@ import torch
 from attention_influence import Scorer, detect_heads
 from attention_influence.errors import HeadsError, ModelError, TextsError
 from attention_influence.heads.head_set import HeadSet
-from scoring.tiny import CONTEXT, FAMILIES, HEADS, slow_losses, tiny
+from scoring.tiny import CONTEXT, FAMILIES, HEADS, slow_losses, text, tiny
 from tiny_models import Tiny
 
 EXACT = 1e-5
-
-
-def text(n: int, seed: int = 0) -> str:
-    return "".join(random.Random(seed).choices("abcdefgh ij,klmn.op\n", k=n))
 
 
 def ids(made: Tiny, document: str) -> list[int]:

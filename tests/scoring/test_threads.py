@@ -10,8 +10,7 @@ import pytest
 from attention_influence import Scorer
 from attention_influence.heads.detect import score_probe
 from attention_influence.heads.probes import Probe
-from scoring.test_scorer import text
-from scoring.tiny import HEADS, tiny
+from scoring.tiny import HEADS, text, tiny
 from tiny_models import Tiny
 
 TEXTS = [text(60, seed=seed) for seed in range(12)]  # of one length, so that shapes fit whatever is mixed up

@@ -3,6 +3,7 @@
 import copy
 import functools
 import itertools
+import random
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,11 @@ CONTEXT = 64
 VOCABULARY = 258
 HEADS = [(2, 1), (1, 3), (2, 0)]
 FAMILIES = ("llama", "gemma3_text", "gpt2")
+
+
+def text(n: int, seed: int = 0) -> str:
+    """So many random characters."""
+    return "".join(random.Random(seed).choices("abcdefgh ij,klmn.op\n", k=n))
 
 
 def byte_tokenizer(bos: bool) -> PreTrainedTokenizerFast:

@@ -12,7 +12,6 @@ import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from attention_influence.errors import HeadsError
 from attention_influence.heads.attribution import attribute
-from attention_influence.heads.head_set import Head, HeadSet, as_matrix, rank_heads
+from attention_influence.heads.head_set import Head, HeadSet, as_matrix, rank_heads, versions
 from attention_influence.heads.settling import Settling
 from attention_influence.heads.unfinished import Rows, Unfinished
 from attention_influence.model.language_model import LanguageModel
@@ -37,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 # Tokens of all rows of a branch.
 _BRANCH_TOKENS = {"cpu": 8192, "cuda": 65536}
-_CHECKED_TOKENS, _TESTED_TOKENS = 16, 128
+_TESTED_TOKENS = 128
 # As many times the heads to choose are measured after attribution.
 _SHORTLIST = 3
 
@@ -79,7 +78,7 @@ class Ablation:
         most = max(len(reading.tokens) for question in self.questions for reading in question.readings)
         masked = {layer: range(count) for layer, count in model.heads.items()}
         tested = self_test(model, masked, min(model.context, max(most, _TESTED_TOKENS)))
-        check_trunk(model, self.questions[0].readings[0].tokens[:_CHECKED_TOKENS])
+        check_trunk(model, self.questions[0].readings[0].tokens)
         self.heads = every
         """Those that are measured, in order of layer and head."""
         self._estimates: Rows | None = None
@@ -185,7 +184,7 @@ class Ablation:
             items_digest=self.digest,
             scores=as_matrix(scores),
             standard_errors=as_matrix(errors),
-            versions=_versions(),
+            versions=versions(),
         )
 
     def _of_tasks(self, rows: Rows) -> dict[str, dict[str, float | None]]:
@@ -211,7 +210,7 @@ class Ablation:
     def _fingerprint(self, budget: int) -> str:
         model = self.model
         about = (asdict(model.identity), str(model.dtype), model.device.type, self.digest, budget, self.heads)
-        return hashlib.sha256(json.dumps([*about, _versions()], sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps([*about, versions()], sort_keys=True).encode()).hexdigest()
 
 
 def ablate_heads(
@@ -238,7 +237,3 @@ def _error(values_IH: Rows) -> NDArray[np.float64]:
     if len(values_IH) < 2:
         return np.full(values_IH.shape[1], np.nan)
     return np.asarray(values_IH.std(0, ddof=1) / len(values_IH) ** 0.5)
-
-
-def _versions() -> dict[str, str]:
-    return {name: version(name) for name in ("attention-influence", "torch", "transformers")}

@@ -5,14 +5,13 @@ import logging
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from attention_influence.errors import ProbeError
-from attention_influence.heads.head_set import HeadSet, as_matrix, top_heads
+from attention_influence.heads.head_set import HeadSet, as_matrix, top_heads, versions
 from attention_influence.heads.probes import Probe, make_probe
 from attention_influence.heads.retrieval import Where, hits
 from attention_influence.heads.sentences import draw_sentences
@@ -92,7 +91,7 @@ def detect_heads(
         probe_texts=probe_texts,
         scores=as_matrix(mean),
         standard_errors=as_matrix(error),
-        versions={name: version(name) for name in ("attention-influence", "torch", "transformers")},
+        versions=versions(),
     )
     for warning in found.warnings():
         _log.warning(warning)

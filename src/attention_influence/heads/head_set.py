@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,11 @@ def top_heads(scores: Matrix, share: float) -> list[Head]:
     """The ceil(share × heads) heads of highest score, in rank order."""
     ranked = rank_heads(scores)
     return ranked[: count_in(share, len(ranked))]
+
+
+def versions() -> dict[str, str]:
+    """Of the packages that scores of heads depend on."""
+    return {name: version(name) for name in ("attention-influence", "torch", "transformers")}
 
 
 def as_matrix(values: NDArray[np.float64]) -> Matrix:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from attention_influence.errors import HeadsError
 from attention_influence.storage.atomic_files import remove, with_retries, write_atomically
-from attention_influence.storage.filesystems import open_bytes, open_filesystem
+from attention_influence.storage.filesystems import read_file
 
 Rows = NDArray[np.float64]
 """[items, 2 + heads]: accuracy and loss of the unmodified model, then the loss with each head masked."""
@@ -25,11 +25,12 @@ class Unfinished:
         empty = np.empty((0, columns))
         if self._url is None:
             return empty
-        filesystem, path = open_filesystem(self._url)
-        if not filesystem.exists(path):
+        try:
+            content = read_file(self._url)
+        except FileNotFoundError:
             return empty
         try:
-            with open_bytes(filesystem, path) as stream, np.load(io.BytesIO(stream.read())) as kept:
+            with np.load(io.BytesIO(content)) as kept:
                 fingerprint, rows = str(kept["fingerprint"]), kept["rows"]
         except (ValueError, KeyError, EOFError, BadZipFile) as error:
             raise HeadsError(

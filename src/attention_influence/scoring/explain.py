@@ -19,7 +19,6 @@ from attention_influence.scoring.document_score import DocumentScore
 from attention_influence.scoring.scorer import Scorer
 
 _LOOKS = 3
-_CHECKED_TOKENS = 16
 
 _NO_SCORE = {
     "null_text": "no text was given",
@@ -214,7 +213,7 @@ def _rises_alone(
 ) -> dict[Head, NDArray[np.float32]]:
     """Head → the rise of each token's loss when it alone is masked, nats; NaN where the token is not scored."""
     model = scorer.model
-    check_trunk(model, windows[0][:_CHECKED_TOKENS])
+    check_trunk(model, windows[0])
     has_bos = model.tokens.bos is not None
     rises: dict[Head, list[NDArray[np.float32]]] = defaultdict(list)
     for window in windows:
