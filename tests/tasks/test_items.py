@@ -4,6 +4,7 @@ import gzip
 import json
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from attention_influence.errors import CorpusError, UsageError
@@ -87,6 +88,13 @@ def test_a_bad_item_is_refused_with_file_and_line(line: str, said: str, tmp_path
 def test_a_missing_file_of_items_is_named(tmp_path: Path) -> None:
     with pytest.raises(CorpusError, match=r"none\.jsonl: No such file"):
         read_items([str(tmp_path / "none.jsonl")])
+    with pytest.raises(CorpusError, match=r"memory://none\.jsonl: FileNotFoundError"):
+        read_items(["memory://none.jsonl"])
+
+
+def test_items_may_lie_in_an_object_store() -> None:
+    fsspec.filesystem("memory").pipe_file("/items/mine.jsonl", b'{"prompt": "1 + 1 =", "answer": " 2"}\n')
+    assert read_items(["memory://items/mine.jsonl"]) == [Item("mine", "1 + 1 =", " 2")]
 
 
 def test_tasks_made_here_are_answered_by_their_own_context() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from attention_influence.corpus import parse_object
 from attention_influence.errors import CorpusError
 from attention_influence.model.tokens import Tokens
+from attention_influence.storage.filesystems import read_file
 
 
 @dataclass(frozen=True)
@@ -97,9 +98,11 @@ def read_items(paths: Sequence[str]) -> list[Item | Choices]:
     items: list[Item | Choices] = []
     for path in paths:
         try:
-            lines = Path(path).read_bytes().split(b"\n")
+            lines = read_file(path).split(b"\n")
         except OSError as error:
-            raise CorpusError(f"{path}: {error.strerror}; give --items a file of JSON lines") from None
+            raise CorpusError(
+                f"{path}: {error.strerror or type(error).__name__}; give --items a file of JSON lines"
+            ) from None
         for number, line in enumerate(lines, 1):
             if line.strip():
                 items.append(_item(line, f"{path}, line {number}", Path(path).stem))
