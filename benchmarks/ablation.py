@@ -23,7 +23,7 @@ from attention_influence import load_model
 from attention_influence.demo.assets import fetch
 from attention_influence.heads.ablation import _BRANCH_TOKENS
 from attention_influence.heads.attribution import attribute
-from attention_influence.model.trunk import Trunk
+from attention_influence.model.passes.trunk import Trunk
 from attention_influence.tasks.in_context import in_context_items
 from attention_influence.tasks.items import tokenize
 from attention_influence.tasks.outcomes import answer_losses, predictions

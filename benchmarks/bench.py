@@ -35,7 +35,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from attention_influence import Scorer, load_heads, load_model
-from attention_influence.commands.result import table
+from attention_influence.commands.printing.result import table
 from attention_influence.demo.assets import fetch
 from attention_influence.demo.corpus import definitions, passages, worked_answers
 from attention_influence.model.loading.gguf import dense_copy

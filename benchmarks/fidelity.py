@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from attention_influence import Scorer, load_heads, load_model
-from attention_influence.commands.result import table
+from attention_influence.commands.printing.result import table
 from attention_influence.demo.assets import fetch
 from attention_influence.evidence.statistics import in_top, overlap, spearman
 from attention_influence.model.precision import DTYPES

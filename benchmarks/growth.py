@@ -14,7 +14,7 @@ import sys
 import time
 
 from attention_influence import Scorer, load_heads, load_model
-from attention_influence.commands.result import table
+from attention_influence.commands.printing.result import table
 from attention_influence.demo.assets import fetch
 from attention_influence.demo.corpus import passages
 from attention_influence.model.language_model import LanguageModel

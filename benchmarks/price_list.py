@@ -8,7 +8,7 @@ depth (SmolLM2-135M's heads begin in layer 17 of 30); the card does `--share` of
 
 import argparse
 
-from attention_influence.commands.result import table
+from attention_influence.commands.printing.result import table
 from limit import scoring_operations
 
 # Layers, hidden size, inner size, query heads, key/value heads, head size, vocabulary; of the published configurations.

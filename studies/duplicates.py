@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow.parquet as pq
 
 from attention_influence import Scorer, load_heads, load_model
-from attention_influence.commands.result import table
+from attention_influence.commands.printing.result import table
 from attention_influence.demo.assets import fetch
 from attention_influence.evidence.statistics import in_top, overlap, spearman
 

@@ -9,10 +9,10 @@ import torch
 from common import finish, options, peak_gib, say, seconds
 from torch.nn.functional import linear
 
-from attention_influence.model import windowed
-from attention_influence.model.attention import uniform_attention
+from attention_influence.model.attention.function import uniform_attention
+from attention_influence.model.attention.varlen import why_not
+from attention_influence.model.attention.windowed import windowed_attention
 from attention_influence.model.loss import LogSumExp
-from attention_influence.model.varlen_attention import why_not
 
 given = options(__doc__)
 DEVICE, TINY = given.device, given.tiny
@@ -61,7 +61,7 @@ def attention(heads: int, kv_heads: int, size: int, length: int, tokens: int, dt
     query, key, value = (randn(1, n, tokens, size, dtype=dtype) for n in (heads, kv_heads, kv_heads))
     lengths = [length] * (tokens // length)
     peak_gib(DEVICE)
-    time = seconds(lambda: windowed.windowed_attention(query, key, value, lengths, None, None), DEVICE, ROUNDS)
+    time = seconds(lambda: windowed_attention(query, key, value, lengths, None, None), DEVICE, ROUNDS)
     say(
         "attention",
         way=why_not(query.device, dtype, size) or "variable-length kernel",

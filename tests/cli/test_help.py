@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from attention_influence.cli import COMMANDS, make_parser
-from attention_influence.commands.result import table
+from attention_influence.commands.printing.result import table
 from attention_influence.config import DetectConfig, ScoreConfig
 from attention_influence.config.help_examples import EXAMPLES
 from attention_influence.config.options import from_arguments

@@ -13,8 +13,8 @@ from attention_influence.heads.ablation import Ablation, ablate_heads
 from attention_influence.heads.attribution import attribute
 from attention_influence.heads.detect import find_sentences, make_probes
 from attention_influence.heads.head_set import HeadSet, load_heads
-from attention_influence.model.gates import gate_gradients
 from attention_influence.model.language_model import LanguageModel
+from attention_influence.model.passes.gates import gate_gradients
 from attention_influence.tasks.items import Choices, Item, Question, tokenize
 from heads.copying_model import COPYING, TEXT, copying_model
 from model.two_passes import token_losses
@@ -184,7 +184,7 @@ def test_until_stable_stops_when_the_set_has_settled(monkeypatch: pytest.MonkeyP
 
 
 def test_a_pass_that_does_not_fit_the_memory_is_halved_to_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    from attention_influence.model.trunk import _CHECKED_TOKENS, Trunk
+    from attention_influence.model.passes.trunk import _CHECKED_TOKENS, Trunk
 
     model = tiny("llama").model
     expected = ablate_heads(model, questions(model))

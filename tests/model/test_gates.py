@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from attention_influence.model.fork import packed_forward
-from attention_influence.model.gates import gate_gradients
+from attention_influence.model.attention.pass_state import AttentionPass
 from attention_influence.model.language_model import LanguageModel
-from attention_influence.model.pass_state import AttentionPass
+from attention_influence.model.passes.fork import packed_forward
+from attention_influence.model.passes.gates import gate_gradients
 from model.two_passes import token_losses
 from tiny_models import HEADS, random_tokens, tiny
 

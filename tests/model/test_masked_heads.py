@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from attention_influence.model.attention.pass_state import Observed
 from attention_influence.model.language_model import LanguageModel
-from attention_influence.model.pass_state import Observed
 from tiny_models import HEADS, random_tokens, tiny
 
 LENGTHS = (30, 50)

@@ -9,9 +9,9 @@ from torch import Tensor
 from transformers import PythonBackend
 
 from attention_influence.errors import ModelError
+from attention_influence.model.attention.windowed import windowed_attention
 from attention_influence.model.loading.load import from_network, load_model
 from attention_influence.model.self_test import self_test
-from attention_influence.model.windowed import windowed_attention
 from tiny_models import CONTEXT, random_tokens, tiny, tokenizer, untouched
 
 AT_LOADING: dict[str, tuple[dict[str, Any], str]] = {
@@ -98,7 +98,7 @@ def test_a_masked_head_that_gives_anything_but_the_plain_mean_is_refused(
     broken: Callable[[Tensor], Tensor], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = tiny("llama", dtype=dtype).model
-    place = "attention_influence.model.attention.uniform_attention"
+    place = "attention_influence.model.attention.function.uniform_attention"
     monkeypatch.setattr(place, lambda value, lengths, sliding: broken(value.float()).to(value.dtype))
     with pytest.raises(ModelError, match=r"head 2 of layer 1 is .* away from the plain mean"):
         self_test(model, {1: [2], 3: [0]}, CONTEXT)
@@ -108,7 +108,7 @@ def test_a_masked_head_that_gives_anything_but_the_plain_mean_is_refused(
 def test_a_sliding_window_that_is_one_position_off_is_refused(
     dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = "attention_influence.model.attention.windowed_attention"
+    place = "attention_influence.model.attention.function.windowed_attention"
     monkeypatch.setattr(
         place, lambda q, k, v, lengths, scale, w: windowed_attention(q, k, v, lengths, scale, w and w - 1)
     )

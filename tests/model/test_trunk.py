@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from attention_influence.errors import ModelError
-from attention_influence.model.trunk import Trunk, check_trunk
+from attention_influence.model.passes.trunk import Trunk, check_trunk
 from model.two_passes import token_losses
 from tiny_models import HEADS, random_tokens, tiny
 

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn.attention import varlen
 
-from attention_influence.model import varlen_attention, windowed
+from attention_influence.model.attention import windowed
+from attention_influence.model.attention.varlen import varlen_attention, why_not
 
 CUDA = torch.device("cuda", 0)
 LENGTHS = [5, 1, 30, 12]
@@ -75,7 +76,7 @@ def ampere(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 @pytest.mark.parametrize("kernel", [varlen.varlen_attn, of_torch_2_11, of_torch_2_12])
 def test_the_kernel_of_every_torch_is_given_what_it_takes(ampere: pytest.MonkeyPatch, kernel: Any) -> None:
     ampere.setattr(varlen, "varlen_attn", kernel)
-    assert varlen_attention.why_not(CUDA, torch.bfloat16, 64) is None
+    assert why_not(CUDA, torch.bfloat16, 64) is None
 
 
 @pytest.mark.parametrize("sliding_window", [None, 1, 7])
@@ -88,7 +89,7 @@ def test_the_kernel_is_asked_for_what_its_twin_computes(
     monkeypatch.setattr(varlen, "varlen_attn", kernel)
     generator = torch.Generator().manual_seed(0)
     packed = [torch.randn(2, heads, sum(LENGTHS), 8, generator=generator) for heads in (4, kv_heads, kv_heads)]
-    ours = varlen_attention.varlen_attention(*packed, LENGTHS, scaling, sliding_window)
+    ours = varlen_attention(*packed, LENGTHS, scaling, sliding_window)
     twin = windowed._sdpa_per_window(*packed, LENGTHS, scaling, sliding_window)
     torch.testing.assert_close(ours, twin, rtol=1e-5, atol=1e-5)
 
@@ -126,7 +127,7 @@ def test_what_the_kernel_does_not_take_is_known_before_it_is_called(
         else:
             home = torch.cuda if name == "get_device_capability" else torch.backends.cuda
             ampere.setattr(home, name, lambda *_, value=value: value)
-    refused = varlen_attention.why_not(device, dtype, head_size)
+    refused = why_not(device, dtype, head_size)
     assert refused is None if said is None else said in str(refused)
 
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from attention_influence.model.attention import uniform_attention
-from attention_influence.model.windowed import window_starts, windowed_attention
+from attention_influence.model.attention.function import uniform_attention
+from attention_influence.model.attention.windowed import window_starts, windowed_attention
 
 BLOCK = 512
 

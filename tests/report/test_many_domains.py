@@ -5,7 +5,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from attention_influence.commands.store_text import domains_and_reasons
+from attention_influence.commands.printing.store_text import domains_and_reasons
 from attention_influence.report import store_statistics
 from attention_influence.report.sample import draw_sample
 from attention_influence.report.store_statistics import DETAILED, read_store

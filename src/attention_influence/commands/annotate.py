@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from attention_influence.commands.result import Result, table
+from attention_influence.commands.printing.result import Result, table
 from attention_influence.config import AnnotateConfig
 from attention_influence.corpus import Columns, list_sources
 from attention_influence.errors import CorpusError, StoreError, UsageError

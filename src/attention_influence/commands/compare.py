@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from attention_influence.commands.result import Result, table
+from attention_influence.commands.printing.result import Result, table
 from attention_influence.config import CompareConfig
 from attention_influence.errors import UsageError
 from attention_influence.evidence.compare import FIGURES, Agreement, Comparison, Example, compare

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from attention_influence.commands.detect import describe_heads, detect
+from attention_influence.commands.printing.result import Result, table
 from attention_influence.commands.report import report
-from attention_influence.commands.result import Result, table
 from attention_influence.commands.score import score
 from attention_influence.commands.select import select_command
 from attention_influence.config import DemoConfig, DetectConfig, ReportConfig, ScoreConfig, SelectConfig

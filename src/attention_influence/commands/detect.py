@@ -4,7 +4,7 @@ import posixpath
 from collections.abc import Sequence
 
 from attention_influence.commands.loading import load
-from attention_influence.commands.result import Result, table
+from attention_influence.commands.printing.result import Result, table
 from attention_influence.config import DetectConfig
 from attention_influence.corpus.texts import draw_texts
 from attention_influence.errors import UsageError

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from attention_influence.commands.corpus_checks import listed
-from attention_influence.commands.result import Result, table
+from attention_influence.commands.printing.result import Result, table
 from attention_influence.commands.score import make_scorer, window_text, workers_of
 from attention_influence.config import EstimateConfig
 from attention_influence.corpus import Columns

@@ -4,8 +4,8 @@ import sys
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from attention_influence.commands.explain_text import explanation_text
-from attention_influence.commands.result import Result
+from attention_influence.commands.printing.explain_text import explanation_text
+from attention_influence.commands.printing.result import Result
 from attention_influence.config import ExplainConfig, LoadOptions
 from attention_influence.errors import CorpusError, ModelError, StoreError, UsageError
 from attention_influence.heads.head_set import HeadSet, load_heads

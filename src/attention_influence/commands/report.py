@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from attention_influence.commands.result import Result
+from attention_influence.commands.printing.result import Result
 from attention_influence.config import ReportConfig
 from attention_influence.errors import UsageError
 from attention_influence.evidence.embedding import load_embedder

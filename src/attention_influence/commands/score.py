@@ -14,8 +14,8 @@ import torch
 from attention_influence.commands.corpus_checks import check_scored, listed
 from attention_influence.commands.expected_tokens import expected_tokens
 from attention_influence.commands.loading import load
-from attention_influence.commands.result import Result, some
-from attention_influence.commands.store_text import domains_and_reasons, failed_files
+from attention_influence.commands.printing.result import Result, some
+from attention_influence.commands.printing.store_text import domains_and_reasons, failed_files
 from attention_influence.config import ScoreConfig, ScorerOptions
 from attention_influence.corpus import Columns
 from attention_influence.corpus.first_rows import first_rows

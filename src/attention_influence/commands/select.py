@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from attention_influence.commands.result import Result, some, table_of_largest
+from attention_influence.commands.printing.result import Result, some, table_of_largest
 from attention_influence.config import SelectConfig
 from attention_influence.progress import stage
 from attention_influence.selection.repetition import SAMPLE, Repetition

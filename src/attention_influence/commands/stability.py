@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from attention_influence.commands.loading import load
-from attention_influence.commands.result import Result, table
+from attention_influence.commands.printing.result import Result, table
 from attention_influence.config import StabilityConfig
 from attention_influence.corpus import Columns
 from attention_influence.corpus.texts import draw_documents, draw_texts

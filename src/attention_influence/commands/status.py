@@ -3,8 +3,8 @@
 from collections import Counter
 from typing import Any
 
-from attention_influence.commands.result import Result, some, table
-from attention_influence.commands.store_text import failed_files
+from attention_influence.commands.printing.result import Result, some, table
+from attention_influence.commands.printing.store_text import failed_files
 from attention_influence.config import StatusConfig
 from attention_influence.corpus.sources import left_out_line
 from attention_influence.errors import StoreError

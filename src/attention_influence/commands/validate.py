@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from attention_influence.commands.loading import load
-from attention_influence.commands.result import Result, table
+from attention_influence.commands.printing.result import Result, table
 from attention_influence.commands.score import window_text
 from attention_influence.config import ValidateConfig
 from attention_influence.corpus import Columns

@@ -1,7 +1,7 @@
 """Which heads a task needs: the rise of the right answer's loss when one head alone attends uniformly.
 
-All heads of a layer are rows of one batch, branched off one unmasked pass (`model/trunk.py`). Of choices, the branches
-hold the right one only.
+All heads of a layer are rows of one batch, branched off one unmasked pass (`model/passes/trunk.py`). Of choices, the
+branches hold the right one only.
 
 Letters: I items, H heads that are measured, B rows, N targets.
 """
@@ -24,8 +24,8 @@ from attention_influence.heads.head_set import Head, HeadSet, as_matrix, rank_he
 from attention_influence.heads.settling import Settling
 from attention_influence.heads.unfinished import Rows, Unfinished
 from attention_influence.model.language_model import LanguageModel
+from attention_influence.model.passes.trunk import Trunk, check_trunk
 from attention_influence.model.self_test import self_test
-from attention_influence.model.trunk import Trunk, check_trunk
 from attention_influence.progress import stage
 from attention_influence.shares import count_in
 from attention_influence.tasks.items import Question

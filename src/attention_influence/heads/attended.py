@@ -9,8 +9,8 @@ import torch
 
 from attention_influence.heads.head_set import Head
 from attention_influence.heads.retrieval import visible_logits
+from attention_influence.model.attention.pass_state import Observed
 from attention_influence.model.language_model import LanguageModel
-from attention_influence.model.pass_state import Observed
 
 
 def attended(

@@ -1,7 +1,7 @@
 """What masking each head would cost, estimated for all heads from one backward pass over each item.
 
-First order: minus the derivative of the loss by the head's gate (`model/gates.py`) estimates the rise when the gate
-closes. With several steps the derivative is averaged along the path on which all gates close together (integrated
+First order: minus the derivative of the loss by the head's gate (`model/passes/gates.py`) estimates the rise when the
+gate closes. With several steps the derivative is averaged along the path on which all gates close together (integrated
 gradients, Sundararajan et al. 2017, arXiv 1703.01365). Neither is faithful enough to choose heads by: see
 docs/studies/ablation.md. They make a shortlist.
 
@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from attention_influence.model.gates import gate_gradients
 from attention_influence.model.language_model import LanguageModel
+from attention_influence.model.passes.gates import gate_gradients
 from attention_influence.tasks.items import Question
 from attention_influence.tasks.outcomes import predictions
 from attention_influence.tasks.packs import in_packs

@@ -16,8 +16,8 @@ from attention_influence.heads.probes import Probe, make_probe
 from attention_influence.heads.retrieval import Where, hits
 from attention_influence.heads.sentences import draw_sentences
 from attention_influence.heads.settling import Settling
+from attention_influence.model.attention.pass_state import Observed
 from attention_influence.model.language_model import LanguageModel
-from attention_influence.model.pass_state import Observed
 
 _log = logging.getLogger(__name__)
 

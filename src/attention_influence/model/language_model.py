@@ -10,16 +10,16 @@ import torch
 from torch import nn
 
 from attention_influence.errors import ModelError
-from attention_influence.model import attention
-from attention_influence.model.fork import forked_forward
+from attention_influence.model.attention import function as attention
+from attention_influence.model.attention.pass_state import Masked, Observed, Observer
+from attention_influence.model.attention.varlen import why_not
 from attention_influence.model.loss import LMHead
 from attention_influence.model.memory import is_out_of_memory
-from attention_influence.model.pass_lock import PassLock
-from attention_influence.model.pass_state import Masked, Observed, Observer
+from attention_influence.model.passes.fork import forked_forward
+from attention_influence.model.passes.pass_lock import PassLock
 from attention_influence.model.precision import matmul_dtype
 from attention_influence.model.residual import Float32Residual
 from attention_influence.model.tokens import Tokens
-from attention_influence.model.varlen_attention import why_not
 
 _log = logging.getLogger(__name__)
 

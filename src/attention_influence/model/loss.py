@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attention_influence.model.pass_lock import PassLock
+from attention_influence.model.passes.pass_lock import PassLock
 
 # Rows and entries of a block on a CPU: enough for the matmul to run at full speed, few enough for the cache.
 _BLOCK_ROWS, _BLOCK_ENTRIES = 1024, 2048

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import eager_mask
 
+from attention_influence.model.attention.pass_state import Observed
 from attention_influence.model.language_model import LanguageModel
-from attention_influence.model.pass_state import Observed
 
 _NAME = "attention_influence_oracle"
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attention_influence.model.pass_state import current_pass
+from attention_influence.model.attention.pass_state import current_pass
 
 
 class Float32Residual:

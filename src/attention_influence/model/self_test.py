@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from attention_influence.errors import ModelError
+from attention_influence.model.attention.pass_state import AttentionPass, Observed, attention_pass
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.model.memory import is_out_of_memory
 from attention_influence.model.oracle import oracle_head, oracle_hidden
-from attention_influence.model.pass_state import AttentionPass, Observed, attention_pass
 from attention_influence.progress import stage
 
 # Tokens of the text: as few as names and numbers come back in, or enough to leave a sliding window, up to a most.

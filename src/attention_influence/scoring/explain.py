@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from attention_influence.errors import UsageError
 from attention_influence.heads.attended import attended
 from attention_influence.heads.head_set import Head
-from attention_influence.model.trunk import Trunk, check_trunk
+from attention_influence.model.passes.trunk import Trunk, check_trunk
 from attention_influence.model.windows import cut
 from attention_influence.progress import progress
 from attention_influence.scoring.document_score import DocumentScore

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from attention_influence.model.fork import packed_forward
+from attention_influence.model.attention.pass_state import AttentionPass
 from attention_influence.model.language_model import LanguageModel
-from attention_influence.model.pass_state import AttentionPass
+from attention_influence.model.passes.fork import packed_forward
 
 # Logits that the backward pass holds at a time, in elements.
 _CHUNK_LOGITS = 2**25

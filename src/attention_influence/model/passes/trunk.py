@@ -16,10 +16,10 @@ import torch
 from torch import nn
 
 from attention_influence.errors import ModelError
-from attention_influence.model.fork import forked_forward
+from attention_influence.model.attention.pass_state import Masked
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.model.memory import is_out_of_memory
-from attention_influence.model.pass_state import Masked
+from attention_influence.model.passes.fork import forked_forward
 
 # Of the standard deviation of hidden states, by type of the weights: what other shapes of the same matmuls round to.
 _ROUNDING = {torch.float32: 2e-3, torch.bfloat16: 0.3}

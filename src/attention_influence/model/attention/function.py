@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from attention_influence.errors import ModelError
-from attention_influence.model.pass_state import Observed, current_pass
-from attention_influence.model.windowed import window_starts, windowed_attention
+from attention_influence.model.attention.pass_state import Observed, current_pass
+from attention_influence.model.attention.windowed import window_starts, windowed_attention
 
 NAME = "attention_influence"
 

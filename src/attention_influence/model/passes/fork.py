@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from attention_influence.model.pass_state import AttentionPass, Masked, Observer, attention_pass
+from attention_influence.model.attention.pass_state import AttentionPass, Masked, Observer, attention_pass
 
 
 @torch.inference_mode()

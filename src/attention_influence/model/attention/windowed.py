@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from attention_influence.model.varlen_attention import varlen_attention, why_not
+from attention_influence.model.attention.varlen import varlen_attention, why_not
 
 # Queries a call when a sliding window is shorter than the text: bounds the mask, and skips keys out of sight.
 _SLIDING_BLOCK = 512

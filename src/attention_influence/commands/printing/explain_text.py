@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from attention_influence.commands.result import MOST_LINES
+from attention_influence.commands.printing.result import MOST_LINES
 from attention_influence.report.explanation import in_context, pieces_in
 from attention_influence.report.sections.colours import LEVELS, level_of
 from attention_influence.report.visible import TEXT_LIMIT, label, visible

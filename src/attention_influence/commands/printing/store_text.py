@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, astuple
 from typing import Any
 
-from attention_influence.commands.result import table_of_largest
+from attention_influence.commands.printing.result import table_of_largest
 from attention_influence.progress import stage
 from attention_influence.store.reader import open_store
 from attention_influence.store.summary import summarise
