@@ -10,6 +10,7 @@ from attention_influence.corpus.texts import draw_texts
 from attention_influence.errors import UsageError
 from attention_influence.heads.ablation import Ablation
 from attention_influence.heads.detect import detect_heads, find_sentences
+from attention_influence.heads.greedy import Greedy
 from attention_influence.heads.head_set import HeadSet
 from attention_influence.heads.questions import RETRIEVAL, Questions, task_names
 from attention_influence.progress import progress
@@ -38,7 +39,7 @@ def detect(config: DetectConfig) -> Result:
 
 def _by_retrieval(config: DetectConfig) -> tuple[HeadSet, Sequence[str]]:
     if config.tasks or config.items:
-        raise UsageError("--tasks and --items are for --method ablation and attribution, not for the retrieval score")
+        raise UsageError("--tasks and --items are for ablation, attribution and greedy, not for the retrieval score")
     if not config.sentences:
         raise UsageError("missing: --sentences, texts for the retrieval task")
     samples = config.samples or _PROBES
@@ -71,10 +72,11 @@ def _by_ablation(config: DetectConfig) -> tuple[HeadSet, Sequence[str]]:
     own = read_items(config.items)
     texts = draw_texts(config.sentences, config.text_column, config.max_texts, config.seed) if config.sentences else {}
     ablation, notes = _prepare(config, names, own, texts)
-    with progress("detecting", ablation.work(), "tokens", ablation.done) as advance:
-        found = ablation.run(config.until_stable, advance)
+    detection = Greedy(ablation, config.rounds) if config.method == "greedy" else ablation
+    with progress("detecting", detection.work(), "tokens", detection.done) as advance:
+        found = detection.run(config.until_stable, advance)
     found.save(config.out)
-    ablation.forget()
+    detection.forget()
     return found, notes
 
 
@@ -125,6 +127,7 @@ def describe_heads(found: HeadSet) -> str:
         of_tasks = [(task, *(about[key] for key in keys.values())) for task, about in found.tasks.items()]
         lines.append("the rise of the loss of right answers, nats/token, when the head alone attends uniformly")
         lines += ["", table(("task", *keys), of_tasks), "by the unmodified model"]
+        lines += _joint_effects(found) if found.method == "greedy" else ()
     else:
         lines.append(f"{found.n_samples} probes, {found.probe_accuracy:.1%} of their answer tokens predicted right")
     lines += [
@@ -133,3 +136,15 @@ def describe_heads(found: HeadSet) -> str:
     ]
     lines += [f"warning: {warning}" for warning in found.warnings()]
     return "\n".join(lines)
+
+
+def _joint_effects(found: HeadSet) -> list[str]:
+    single = {(layer, head) for layer, head in found.parameters["single"]}
+    sets = (("this set", "together"), (f"the {len(single)} of the largest single effects", "single_together"))
+    rows = [(name, *found.parameters[key]) for name, key in sets]
+    common = len(single & {*found.heads})
+    return [
+        "",
+        table(("masked together", "rise of the loss", "standard error"), rows),
+        f"{common} heads are in both sets",
+    ]

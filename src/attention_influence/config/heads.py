@@ -12,15 +12,16 @@ class DetectConfig(ModelOptions):
     """Find the heads that matter: those that retrieve on a synthetic key → sentence task, or those whose masking raises
     the loss of right answers most."""
 
-    method: Literal["retrieval", "ablation", "attribution"] = "retrieval"
+    method: Literal["retrieval", "ablation", "attribution", "greedy"] = "retrieval"
     """retrieval: how often a head attends to the token that is to be copied; ablation: how much the loss of right
     answers rises when it attends uniformly; attribution: the same, measured only for three times as many heads as are
-    chosen, a shortlist made from gradients"""
+    chosen, a shortlist made from gradients; greedy: a set grown in rounds, each an ablation with the heads of earlier
+    rounds masked"""
     sentences: tuple[str, ...] = ()
     """texts whose sentences become the values of the retrieval task: file, folder, glob or URL; may be given several
     times"""
     tasks: tuple[str, ...] = ()
-    """tasks of ablation and attribution: retrieval, in-context, gsm8k, mmlu, logiqa, hellaswag, humaneval; several by
+    """tasks of all methods but retrieval: retrieval, in-context, gsm8k, mmlu, logiqa, hellaswag, humaneval; several by
     commas or again (default: none)"""
     items: tuple[str, ...] = ()
     """your own items for them, JSON lines of {"prompt", "answer"} or {"prompt", "choices", "answer"}, the latter
@@ -35,6 +36,8 @@ class DetectConfig(ModelOptions):
     """stop before all samples when the chosen set has settled"""
     steps: int = 1
     """points of the attribution's path: 1 is the gradient at the unmodified model, more are integrated gradients"""
+    rounds: int = 4
+    """rounds of --method greedy; as many as heads to choose add one at a time"""
     seed: int = 0
     """random seed of probes, items and their order"""
     share: float = 0.05

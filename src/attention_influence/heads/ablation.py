@@ -11,6 +11,7 @@ import json
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import asdict
 from typing import Any
 
@@ -23,6 +24,7 @@ from attention_influence.heads.attribution import attribute
 from attention_influence.heads.head_set import Head, HeadSet, as_matrix, rank_heads, versions
 from attention_influence.heads.settling import Settling
 from attention_influence.heads.unfinished import Rows, Unfinished
+from attention_influence.model.attention.pass_state import Masked
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.model.passes.trunk import Trunk, check_trunk
 from attention_influence.model.self_test import self_test
@@ -87,14 +89,31 @@ class Ablation:
                 self._estimates = attribute(model, self.questions, steps, tested.packing)
             self.heads = sorted(every[h] for h in _shortlist(self._estimates.mean(0), _SHORTLIST * self.count))
         self._every = every
+        self._masked: Masked = {}
         self._branch_tokens = _BRANCH_TOKENS.get(model.device.type, _BRANCH_TOKENS["cpu"])
-        budget = self._branch_tokens // max(model.heads.values()) if tested.packing else 0
-        self.packs = list(in_packs(self.questions, budget))
-        self._unfinished = Unfinished(unfinished, self._fingerprint(budget))
-        self._rows = self._unfinished.read(2 + len(self.heads))
-        ends = np.cumsum([len(pack) for pack in self.packs])
-        if len(self._rows) not in (0, *ends):
-            raise HeadsError(f"{unfinished} breaks off within a pack of items. Remove it to start again")
+        self._budget = self._branch_tokens // max(model.heads.values()) if tested.packing else 0
+        self.packs = list(in_packs(self.questions, self._budget))
+        self._url = unfinished
+        self._rows: Rows
+        self._resume()
+
+    def after(self, masked: Sequence[Head]) -> "Ablation":
+        """The same detection among the other heads, with these attending uniformly in every pass.
+
+        What it measures is kept in a file of its own.
+        """
+        return self._with(masked, [head for head in self.heads if head not in masked], f"{self._url}.{len(masked)}")
+
+    def losses(self, masked: Sequence[Head]) -> NDArray[np.float64]:
+        """Of each item [I] the right answer's loss, nats/token, when these heads attend uniformly together."""
+        return self._with(masked, [], None).measure()[:, 1]
+
+    def _with(self, masked: Sequence[Head], heads: list[Head], url: str | None) -> "Ablation":
+        other = copy(self)
+        other._masked, other.heads = HeadSet(tuple(masked)).by_layer(), heads
+        other._url = url if self._url is not None else None
+        other._resume()
+        return other
 
     def work(self, items: int | None = None) -> float:
         """Tokens of the first `items` items (default: all), times the passes through all layers that they take."""
@@ -108,11 +127,19 @@ class Ablation:
         return self.work(len(self._rows))
 
     def run(self, until_stable: bool = False, advance: Callable[[float], None] = lambda more: None) -> HeadSet:
-        """The heads whose masking raises the mean loss most, with the whole matrix.
+        """The heads whose masking raises the mean loss most, with the whole matrix. Warnings are logged.
 
-        After attribution the matrix holds estimates where a head was not measured. With `until_stable` fewer items are
-        measured, as soon as the chosen set has settled. `advance` is told more `work`. Warnings are logged, and
-        `HeadSet.warnings()` tells them.
+        Parameters as in `measure`. After attribution the matrix holds estimates where a head was not measured.
+        """
+        found = self.head_set(self.measure(until_stable, advance), until_stable)
+        for warning in found.warnings():
+            _log.warning(warning)
+        return found
+
+    def measure(self, until_stable: bool = False, advance: Callable[[float], None] = lambda more: None) -> Rows:
+        """What is measured of each item. With `until_stable` of fewer items, as soon as the chosen set has settled.
+
+        `advance` is told more `work`.
         """
         settling, end = Settling(), 0
         for pack in self.packs:
@@ -122,10 +149,31 @@ class Ablation:
                 self._unfinished.keep(self._rows)
             if until_stable and settling.is_due(end) and settling.has_settled(end, self._chosen(self._rows[:end])):
                 break
-        found = self._found(self._rows[:end], until_stable)
-        for warning in found.warnings():
-            _log.warning(warning)
-        return found
+        return self._rows[:end]
+
+    def head_set(self, rows: Rows, until_stable: bool = False) -> HeadSet:
+        """What follows from measured rows."""
+        rise_IH = rises(rows)
+        scores, errors = self._matrix(self.heads, rise_IH.mean(0)), self._matrix(self.heads, standard_error(rise_IH))
+        parameters: dict[str, Any] = {"share": self.share, "until_stable": until_stable, "items": len(self.questions)}
+        if self._estimates is not None:
+            unmeasured = np.isnan(scores)
+            scores[unmeasured] = self._matrix(self._every, self._estimates.mean(0))[unmeasured]
+            errors[unmeasured] = self._matrix(self._every, standard_error(self._estimates))[unmeasured]
+            parameters |= {"steps": self.steps, "measured": [list(head) for head in self.heads]}
+        return HeadSet(
+            heads=tuple(self._chosen(rows)),
+            model=asdict(self.model.identity),
+            method="ablation" if self._estimates is None else "attribution",
+            parameters=parameters,
+            seed=self.seed,
+            n_samples=len(rows),
+            tasks=self._of_tasks(rows),
+            items_digest=self.digest,
+            scores=as_matrix(scores),
+            standard_errors=as_matrix(errors),
+            versions=versions(),
+        )
 
     def forget(self) -> None:
         """Removes the file of what was measured, once the result is written."""
@@ -134,7 +182,7 @@ class Ablation:
     def _measure(self, questions: Sequence[Question], advance: Callable[[float], None]) -> Rows:
         model = self.model
         readings = [reading for question in questions for reading in question.readings]
-        body = model.forward([reading.tokens for reading in readings])
+        body = model.forward([reading.tokens for reading in readings], self._masked)
         losses, firsts = (
             [values[0] for values in by_reading(readings, x_BN.cpu().numpy())]
             for x_BN in model.output.losses_and_firsts(body, *self._predictions(questions))
@@ -142,7 +190,7 @@ class Ablation:
         accuracy_I = [accuracy for _, accuracy in outcomes(questions, losses, firsts)]
         right = [question.right_answer() for question in questions]
         predicted = self._predictions(right)
-        trunk = Trunk(model, [reading.tokens for question in right for reading in question.readings])
+        trunk = Trunk(model, [reading.tokens for question in right for reading in question.readings], self._masked)
 
         def losses_of(body: object) -> Rows:
             return answer_losses(right, model.output.losses(body, *predicted).cpu().numpy())
@@ -162,30 +210,7 @@ class Ablation:
 
     def _chosen(self, rows: Rows) -> list[Head]:
         """Among those that are measured."""
-        return rank_heads(as_matrix(self._matrix(self.heads, (rows[:, 2:] - rows[:, 1:2]).mean(0))))[: self.count]
-
-    def _found(self, rows: Rows, until_stable: bool) -> HeadSet:
-        rise_IH = rows[:, 2:] - rows[:, 1:2]
-        scores, errors = self._matrix(self.heads, rise_IH.mean(0)), self._matrix(self.heads, _error(rise_IH))
-        parameters: dict[str, Any] = {"share": self.share, "until_stable": until_stable, "items": len(self.questions)}
-        if self._estimates is not None:
-            unmeasured = np.isnan(scores)
-            scores[unmeasured] = self._matrix(self._every, self._estimates.mean(0))[unmeasured]
-            errors[unmeasured] = self._matrix(self._every, _error(self._estimates))[unmeasured]
-            parameters |= {"steps": self.steps, "measured": [list(head) for head in self.heads]}
-        return HeadSet(
-            heads=tuple(self._chosen(rows)),
-            model=asdict(self.model.identity),
-            method="ablation" if self._estimates is None else "attribution",
-            parameters=parameters,
-            seed=self.seed,
-            n_samples=len(rows),
-            tasks=self._of_tasks(rows),
-            items_digest=self.digest,
-            scores=as_matrix(scores),
-            standard_errors=as_matrix(errors),
-            versions=versions(),
-        )
+        return rank_heads(as_matrix(self._matrix(self.heads, rises(rows).mean(0))))[: self.count]
 
     def _of_tasks(self, rows: Rows) -> dict[str, dict[str, float | None]]:
         tasks = np.array(self.tasks[: len(rows)])
@@ -207,10 +232,15 @@ class Ablation:
             values[layer, head] = value
         return values
 
-    def _fingerprint(self, budget: int) -> str:
-        model = self.model
-        about = (asdict(model.identity), str(model.dtype), model.device.type, self.digest, budget, self.heads)
-        return hashlib.sha256(json.dumps([*about, versions()], sort_keys=True).encode()).hexdigest()
+    def _resume(self) -> None:
+        model, masked = self.model, sorted(self._masked.items())
+        about = (asdict(model.identity), str(model.dtype), model.device.type, self.digest, self._budget, self.heads)
+        fingerprint = hashlib.sha256(json.dumps([*about, masked, versions()], sort_keys=True).encode()).hexdigest()
+        self._unfinished = Unfinished(self._url, fingerprint)
+        self._rows = self._unfinished.read(2 + len(self.heads))
+        ends = np.cumsum([len(pack) for pack in self.packs])
+        if len(self._rows) not in (0, *ends):
+            raise HeadsError(f"{self._url} breaks off within a pack of items. Remove it to start again")
 
 
 def ablate_heads(
@@ -226,14 +256,19 @@ def ablate_heads(
     return Ablation(model, tasks, share=share, steps=steps, seed=seed).run(until_stable)
 
 
+def rises(rows: Rows) -> NDArray[np.float64]:
+    """Rise of each item's loss [I, H] with each measured head masked."""
+    return rows[:, 2:] - rows[:, 1:2]
+
+
 def _shortlist(estimate_H: NDArray[np.float64], count: int) -> list[int]:
     """Of the largest estimates of either sign: of the heads with the largest effects the derivative often has the wrong
     one, because their softmax is saturated."""
     return [int(h) for h in np.argsort(-np.abs(estimate_H), kind="stable")[:count]]
 
 
-def _error(values_IH: Rows) -> NDArray[np.float64]:
-    """Standard errors of the means over items."""
+def standard_error(values_IH: Rows) -> NDArray[np.float64]:
+    """Of the means over items, [H]; NaN for one item."""
     if len(values_IH) < 2:
         return np.full(values_IH.shape[1], np.nan)
     return np.asarray(values_IH.std(0, ddof=1) / len(values_IH) ** 0.5)

@@ -23,7 +23,7 @@ Head = tuple[int, int]
 Matrix = list[list[float | None]]
 
 # What the scores of a method are.
-_SCORES = dict.fromkeys(("ablation", "attribution"), "rise of the loss")
+_SCORES = dict.fromkeys(("ablation", "attribution", "greedy"), "rise of the loss")
 
 
 @dataclass(frozen=True)
@@ -44,8 +44,8 @@ class HeadSet:
     """Input → how many of its texts were read, how many sentences the probes were drawn from, and how many of these are
     the first words of longer ones."""
     tasks: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
-    """Of ablation and attribution, task → its items, and the unmodified model's accuracy and loss on them (nats/token);
-    chance is the accuracy of guessing, where there are choices."""
+    """Of all methods but retrieval, task → its items, and the unmodified model's accuracy and loss on them
+    (nats/token); chance is the accuracy of guessing, where there are choices."""
     items_digest: str | None = None
     """sha256 of their items, as the model reads them."""
     scores: Matrix | None = None

@@ -1,6 +1,6 @@
 """Many passes over the same windows, each with heads of one layer masked, that share what is below that layer.
 
-The unmasked pass keeps what every layer gave. A branch begins at the layer of its masked heads: layers below it give
+The trunk's pass keeps what every layer gave. A branch begins at the layer of its masked heads: layers below it give
 what was kept, so the pass is the model's own code from there on, with as many rows as sets of heads. At its first layer
 attention is computed once for all rows (see `fork`).
 
@@ -27,14 +27,17 @@ _CHECKED_TOKENS = 16
 
 
 class Trunk:
-    """An unmasked pass over packed windows, and the branches off it. Raises as `LanguageModel.forward` does."""
+    """A pass over packed windows, and the branches off it, in all of which `masked` heads attend uniformly.
 
-    def __init__(self, model: LanguageModel, windows: Sequence[Sequence[int]]) -> None:
-        self._model, self._windows = model, windows
+    Raises as `LanguageModel.forward` does.
+    """
+
+    def __init__(self, model: LanguageModel, windows: Sequence[Sequence[int]], masked: Masked | None = None) -> None:
+        self._model, self._windows, self._masked = model, windows, masked or {}
         self._kept: list[Any] = []
         hooks = [layer.register_forward_hook(self._keep) for layer in model.layers]
         try:
-            self.output: Any = model.forward(windows)
+            self.output: Any = model.forward(windows, masked)
             """The body's, `last_hidden_state` [1, T, E]."""
         finally:
             for hook in hooks:
@@ -46,8 +49,9 @@ class Trunk:
             )
 
     def branch(self, layer: int, heads: Sequence[Sequence[int]]) -> Any:
-        """The body's output, `last_hidden_state` [B, T, E]: row b with `heads[b]` of `layer` attending uniformly."""
-        rows: list[Masked] = [{layer: of_row} for of_row in heads]
+        """The body's output, `last_hidden_state` [B, T, E]: in row b `heads[b]` of `layer` attend uniformly, too."""
+        above = {at: of_layer for at, of_layer in self._masked.items() if at >= layer}
+        rows: list[Masked] = [above | {layer: [*above.get(layer, ()), *of_row]} for of_row in heads]
         model = self._model
         with model.lock, ExitStack() as stack:
             for below, output in zip(model.layers[:layer], self._kept, strict=False):
