@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from attention_influence.heads.detect import detect_heads
+    from attention_influence.heads.detect_for import detect_heads_for
     from attention_influence.heads.head_set import HeadSet, load_heads
     from attention_influence.model.loading.load import from_network, load_model
     from attention_influence.scoring.document_score import DocumentScore
@@ -18,13 +19,17 @@ if TYPE_CHECKING:
     from attention_influence.scoring.scorer import Scorer
     from attention_influence.selection.select import select
     from attention_influence.store.reader import read_scores
+    from attention_influence.tasks.items import Choices, Item
 
 __all__ = [
+    "Choices",
     "DocumentScore",
     "Explanation",
     "HeadSet",
+    "Item",
     "Scorer",
     "detect_heads",
+    "detect_heads_for",
     "explain",
     "from_network",
     "load_heads",
@@ -34,11 +39,14 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Choices": "tasks.items",
     "DocumentScore": "scoring.document_score",
     "Explanation": "scoring.explain",
     "HeadSet": "heads.head_set",
+    "Item": "tasks.items",
     "Scorer": "scoring.scorer",
     "detect_heads": "heads.detect",
+    "detect_heads_for": "heads.detect_for",
     "explain": "scoring.explain",
     "from_network": "model.loading.load",
     "load_heads": "heads.head_set",

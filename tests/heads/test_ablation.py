@@ -9,7 +9,7 @@ import torch
 
 from attention_influence.errors import HeadsError, ModelError
 from attention_influence.heads import ablation, settling
-from attention_influence.heads.ablation import Ablation, ablate_heads
+from attention_influence.heads.ablation import Ablation
 from attention_influence.heads.attribution import attribute
 from attention_influence.heads.detect import find_sentences, make_probes
 from attention_influence.heads.head_set import HeadSet, load_heads
@@ -45,7 +45,7 @@ def answer_of(item: Item | Choices) -> str:
 @pytest.mark.parametrize("family", ["llama", "qwen3", "mistral", "gemma3_text", "gpt2", "olmo2"])
 def test_scores_are_the_rise_of_the_answers_loss_in_an_eager_pass_with_the_head_masked(family: str) -> None:
     model, untouched = tiny(family)
-    found = ablate_heads(model, questions(model), share=0.2)
+    found = Ablation(model, questions(model), share=0.2).run()
     assert found.scores is not None
     assert found.standard_errors is not None
     first = [] if model.tokens.bos is None else [model.tokens.bos]
@@ -73,7 +73,7 @@ def test_scores_are_the_rise_of_the_answers_loss_in_an_eager_pass_with_the_head_
 def test_the_copying_head_is_found_by_what_breaks_without_it_and_distractors_cost_nothing() -> None:
     model = copying_model()
     probes = make_probes(model, find_sentences(model, [TEXT], 0)[0], 200, seed=0)
-    found = ablate_heads(model, {"retrieval": [next(probes).question() for _ in range(6)]}, share=0.25)
+    found = Ablation(model, {"retrieval": [next(probes).question() for _ in range(6)]}, share=0.25).run()
     # The head that copies leans on the one that looks one token back; without either there is no copying.
     assert set(found.heads) == {COPYING, (0, 0)}
     assert found.scores is not None
@@ -88,7 +88,7 @@ class Killed(Exception):
     pass
 
 
-def ablate_heads_keeping(model: LanguageModel, file: str) -> HeadSet:
+def run_keeping(model: LanguageModel, file: str) -> HeadSet:
     return Ablation(model, questions(model), unfinished=file).run()
 
 
@@ -116,12 +116,12 @@ def test_what_resumes_after_a_kill_equals_an_undisturbed_run_bit_for_bit(
 ) -> None:
     model = tiny("llama").model
     file = f"{tmp_path}/heads.json.unfinished"
-    undisturbed = ablate_heads(model, questions(model))
+    undisturbed = Ablation(model, questions(model)).run()
     assert len(Ablation(model, questions(model)).packs) > 2
     with monkeypatch.context() as patch:
         killed_after(2, patch)
         with pytest.raises(Killed):
-            ablate_heads_keeping(model, file)
+            run_keeping(model, file)
     resumed = Ablation(model, questions(model), unfinished=file)
     before, seen = resumed.done, list[float]()
     assert 0 < before < resumed.work()
@@ -142,7 +142,7 @@ def test_what_another_detection_left_is_refused_and_kept(
     with monkeypatch.context() as patch:
         killed_after(2, patch)
         with pytest.raises(Killed):
-            ablate_heads_keeping(model, str(file))
+            run_keeping(model, str(file))
     tasks = questions(model)
     said = "another model, with other items or in another precision"
     if change == "items":
@@ -169,7 +169,7 @@ def test_the_share_may_change_when_a_detection_resumes(tmp_path: Path, monkeypat
     with monkeypatch.context() as patch:
         killed_after(1, patch)
         with pytest.raises(Killed):
-            ablate_heads_keeping(model, file)
+            run_keeping(model, file)
     assert len(Ablation(model, questions(model), unfinished=file, share=0.5).run()) == 8
 
 
@@ -178,7 +178,7 @@ def test_until_stable_stops_when_the_set_has_settled(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(settling, "_CHECK_EVERY", 1)
     model = tiny("llama").model
     many = {task: of_task * 10 for task, of_task in questions(model).items()}
-    found = ablate_heads(model, many, until_stable=True, share=0.1)
+    found = Ablation(model, many, share=0.1).run(until_stable=True)
     assert found.n_samples is not None
     assert 5 <= found.n_samples < 40
 
@@ -187,7 +187,7 @@ def test_a_pass_that_does_not_fit_the_memory_is_halved_to_the_same_result(monkey
     from attention_influence.model.passes.trunk import _CHECKED_TOKENS, Trunk
 
     model = tiny("llama").model
-    expected = ablate_heads(model, questions(model))
+    expected = Ablation(model, questions(model)).run()
     branch = Trunk.branch
 
     def of_little_memory(most: int) -> Callable[..., object]:
@@ -200,16 +200,16 @@ def test_a_pass_that_does_not_fit_the_memory_is_halved_to_the_same_result(monkey
         return limited
 
     monkeypatch.setattr(Trunk, "branch", of_little_memory(1))
-    found = ablate_heads(model, questions(model))
+    found = Ablation(model, questions(model)).run()
     np.testing.assert_allclose(np.array(found.scores), np.array(expected.scores), rtol=0, atol=2e-6)
     monkeypatch.setattr(Trunk, "branch", of_little_memory(0))
     with pytest.raises(ModelError, match="too little memory for a pass of"):
-        ablate_heads(model, questions(model))
+        Ablation(model, questions(model)).run()
 
 
 def test_layers_without_attention_have_no_score_and_the_set_is_written_and_read_back(tmp_path: Path) -> None:
     model = tiny("lfm2").model
-    found = ablate_heads(model, questions(model), share=1.0)
+    found = Ablation(model, questions(model), share=1.0).run()
     assert found.scores is not None
     assert [[s is None for s in row] for row in found.scores] == [[True] * HEADS, [False] * HEADS] * 2
     found.save(tmp_path / "heads.json")
@@ -219,9 +219,9 @@ def test_layers_without_attention_have_no_score_and_the_set_is_written_and_read_
 def test_no_items_and_an_impossible_share_are_refused() -> None:
     model = tiny("llama").model
     with pytest.raises(HeadsError, match="no item to find heads with"):
-        ablate_heads(model, {"empty": []})
+        Ablation(model, {"empty": []})
     with pytest.raises(HeadsError, match="0 < share"):
-        ablate_heads(model, questions(model), share=0.0)
+        Ablation(model, questions(model), share=0.0)
 
 
 def of_scores(
@@ -260,8 +260,8 @@ def test_what_speaks_against_heads_found_by_ablation_is_said() -> None:
 
 def test_attribution_measures_the_heads_of_the_largest_estimates_of_either_sign_and_chooses_among_them() -> None:
     model = tiny("llama").model
-    exact = ablate_heads(model, questions(model), share=0.1)
-    found = ablate_heads(model, questions(model), share=0.1, steps=1)
+    exact = Ablation(model, questions(model), share=0.1).run()
+    found = Ablation(model, questions(model), share=0.1, steps=1).run()
     estimate_H = attribute(model, [q for of_task in questions(model).values() for q in of_task]).mean(0)
     heads = [(layer, head) for layer, count in model.heads.items() for head in range(count)]
     best = [heads[h] for h in np.argsort(-np.abs(estimate_H))[:6]]

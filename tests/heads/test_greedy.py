@@ -7,6 +7,7 @@ import pytest
 
 from attention_influence.errors import HeadsError
 from attention_influence.heads.ablation import Ablation
+from attention_influence.heads.detect_for import detect_heads_for
 from attention_influence.heads.greedy import Greedy
 from attention_influence.heads.head_set import Head, HeadSet
 from heads.test_ablation import ITEMS, Killed, answer_of, killed_after, questions, small_packs
@@ -84,3 +85,18 @@ def test_an_impossible_number_of_rounds_is_refused(rounds: int) -> None:
     model = tiny("llama").model
     with pytest.raises(HeadsError, match=f"{rounds} rounds for 6 heads; need 1 to 6"):
         Greedy(Ablation(model, questions(model), share=SHARE), rounds)
+
+
+def test_items_alone_give_the_heads_that_they_need() -> None:
+    model = tiny("llama").model
+    found = detect_heads_for(model, ITEMS, share=SHARE, rounds=ROUNDS)
+    assert found == Greedy(Ablation(model, questions(model), share=SHARE), ROUNDS).run()
+    assert detect_heads_for(model, ITEMS, share=SHARE).method == "ablation"
+
+
+def test_items_that_do_not_fit_are_said() -> None:
+    model = tiny("llama").model
+    with pytest.raises(HeadsError, match="no item fits into 4 tokens: 2 items of given do not fit"):
+        detect_heads_for(model, ITEMS[:2], context=4)
+    with pytest.raises(HeadsError, match="none given"):
+        detect_heads_for(model, [])

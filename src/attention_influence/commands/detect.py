@@ -10,6 +10,7 @@ from attention_influence.corpus.texts import draw_texts
 from attention_influence.errors import UsageError
 from attention_influence.heads.ablation import Ablation
 from attention_influence.heads.detect import detect_heads, find_sentences
+from attention_influence.heads.detect_for import LONGEST_ITEM
 from attention_influence.heads.greedy import Greedy
 from attention_influence.heads.head_set import HeadSet
 from attention_influence.heads.questions import RETRIEVAL, Questions, task_names
@@ -20,7 +21,7 @@ from attention_influence.tasks.items import Choices, Item, read_items
 
 # Of the retrieval score, and of the methods that measure answers.
 _PROBES, _PROBE_CONTEXT = 800, 4096
-_ITEMS, _ITEM_CONTEXT = 50, 1024
+_ITEMS = 50
 
 
 def detect(config: DetectConfig) -> Result:
@@ -84,7 +85,7 @@ def _prepare(
     config: DetectConfig, names: Sequence[str], own: Sequence[Item | Choices], texts: dict[str, list[str]]
 ) -> tuple[Ablation, Sequence[str]]:
     model = load(config.model, config)
-    context = config.context or min(_ITEM_CONTEXT, model.context)
+    context = config.context or min(LONGEST_ITEM, model.context)
     if model.longest_context is not None and context > model.longest_context:
         raise UsageError(
             f"--context {context} is longer than the context of {model.identity.name}; give {model.longest_context} or "

@@ -243,19 +243,6 @@ class Ablation:
             raise HeadsError(f"{self._url} breaks off within a pack of items. Remove it to start again")
 
 
-def ablate_heads(
-    model: LanguageModel,
-    tasks: Mapping[str, Sequence[Question]],
-    *,
-    share: float = 0.05,
-    steps: int = 0,
-    seed: int = 0,
-    until_stable: bool = False,
-) -> HeadSet:
-    """The heads that `tasks` need most. Parameters and errors: see `Ablation`, and its `run`."""
-    return Ablation(model, tasks, share=share, steps=steps, seed=seed).run(until_stable)
-
-
 def rises(rows: Rows) -> NDArray[np.float64]:
     """Rise of each item's loss [I, H] with each measured head masked."""
     return rows[:, 2:] - rows[:, 1:2]
