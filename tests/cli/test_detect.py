@@ -1,6 +1,7 @@
 """`detect` from the command line, on a tiny model whose heads copy nothing."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -111,7 +112,7 @@ def test_heads_that_ones_own_items_need_are_written_with_a_picture_and_can_be_sc
         (("--tasks", "retrieval"), "--sentences and --tasks retrieval need each other"),
         (("--context", 5000), "--context 5000 is longer than the context of"),
         (("--context", 4), "none of the 7 items fits into a context of 4 tokens; raise --context"),
-        (("--method", "retrieval"), "--tasks and --items are for --method ablation and attribution"),
+        (("--method", "retrieval"), "--tasks and --items are for ablation, attribution and greedy"),
         (("--share", 0), "--share is 0.0; need 0 < share"),
     ],
 )
@@ -175,5 +176,7 @@ def test_sentences_come_from_every_input_and_the_record_says_how_many(cli: Cli, 
     found = load_heads(tmp_path / "h.json").probe_texts
     assert {name: counts["texts"] for name, counts in found.items()} == {str(labels): 50, str(prose): len(SENTENCES)}
     assert found[str(labels)]["sentences"] == 0 < found[str(prose)]["sentences"]
-    assert f"{found[str(prose)]['sentences']} sentences from {len(SENTENCES)} texts of {prose}" in said.out
+    assert found[str(prose)]["probes"] == 2
+    row = f"{prose} +{len(SENTENCES)} +{found[str(prose)]['sentences']} +2 +{found[str(prose)]['accuracy']:.4f}"
+    assert re.search(row, said.out)
     assert f"no sentence for the probes was found in the 50 texts of {labels}" in said.out

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import random
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from attention_influence.heads.detect import detect_heads, find_sentences, make_
 from attention_influence.heads.head_set import load_heads
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.model.self_test import self_test
-from heads.copying_model import COPYING, DUPLICATES, TEXT, copying_model
+from heads.copying_model import COPYING, DUPLICATES, TEXT, WORDS, copying_model
 from tiny_models import tiny
 
 CONTEXT = 256
@@ -40,6 +41,24 @@ def test_the_copying_head_is_ranked_first_and_distractors_score_nothing(copying:
     assert len(scores) == 7
     assert max(scores.values()) < 0.2
     assert found.probe_accuracy == pytest.approx(8 / 9, abs=1e-6)
+
+
+def test_an_input_that_the_model_cannot_read_is_named(copying: LanguageModel) -> None:
+    # The same few words in every order, so that the word before does not tell which comes next.
+    draw = random.Random(0).choices
+    foreign = " ".join(f"X {' '.join(draw(WORDS[:3], k=9))}." for _ in range(60))
+    found = detect_heads(copying, {"known": [TEXT], "foreign": [foreign]}, samples=12, context=CONTEXT)
+    known, other = found.probe_texts["known"], found.probe_texts["foreign"]
+    assert known["accuracy"] == pytest.approx(8 / 9)
+    assert other["accuracy"] is not None
+    assert other["accuracy"] < 0.5
+    probes = [of["probes"] or 0 for of in (known, other)]
+    assert sum(probes) == found.n_samples
+    mean = (probes[0] * 8 / 9 + probes[1] * other["accuracy"]) / 12
+    assert found.probe_accuracy == pytest.approx(mean)
+    [warning] = [warning for warning in found.warnings() if "foreign" in warning]
+    assert f"the model fails the retrieval task on foreign: {other['accuracy']:.0%} of the answer tokens" in warning
+    assert not [warning for warning in found.warnings() if "known:" in warning]
 
 
 def test_masking_the_copying_head_ends_the_copying(copying: LanguageModel) -> None:

@@ -42,7 +42,7 @@ def test_threads_that_share_a_scorer_get_the_losses_of_one(made: Tiny) -> None:
 def test_scoring_detecting_and_self_tests_may_run_at_once_on_one_model(made: Tiny) -> None:
     scorer = Scorer(made.model, HEADS)
     ids = made.model.tokens.encode([text(20) * 3])[0]
-    probe = Probe(tuple(ids), tuple(range(40, 60)), tuple(range(20, 40)), n_pairs=5)
+    probe = Probe(tuple(ids), tuple(range(40, 60)), tuple(range(20, 40)), n_pairs=5, value="")
     works = [
         lambda: [scorer.score([document])[0].influence for document in TEXTS],
         lambda: score_probe(made.model, probe)[0].tolist(),

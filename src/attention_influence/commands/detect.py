@@ -131,10 +131,10 @@ def describe_heads(found: HeadSet) -> str:
         lines += _joint_effects(found) if found.method == "greedy" else ()
     else:
         lines.append(f"{found.n_samples} probes, {found.probe_accuracy:.1%} of their answer tokens predicted right")
-    lines += [
-        f"{counts['sentences']:,} sentences from {counts['texts']:,} texts of {name}"
-        for name, counts in found.probe_texts.items()
-    ]
+    columns = ("texts", "sentences", "probes", "accuracy")
+    if found.probe_texts:
+        of_inputs = [(name, *(counts.get(column) for column in columns)) for name, counts in found.probe_texts.items()]
+        lines += ["", table(("probe texts", *columns), of_inputs)]
     lines += [f"warning: {warning}" for warning in found.warnings()]
     return "\n".join(lines)
 

@@ -90,7 +90,7 @@ def run_probes(
     """All of a detection's probes. Raises ProbeError when the texts do not give enough sentences."""
     scores, accuracy = [], []
     sentences, _ = find_sentences(model, texts, asked.seed)
-    for of_probe, right in probe_scores(model, sentences, asked):
+    for _, of_probe, right in probe_scores(model, sentences, asked):
         scores.append(of_probe)
         accuracy.append(right)
         progress(1)

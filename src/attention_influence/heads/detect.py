@@ -3,7 +3,8 @@
 import itertools
 import logging
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -54,7 +55,7 @@ def detect_heads(
     """The ceil(share × heads) heads of highest mean retrieval score, with the whole matrix (paper, section 3).
 
     `texts` are any texts; their sentences become the values of the task. Given as input → texts, each input gives an
-    equal share of the sentences, and how many is recorded.
+    equal share of the sentences; how many, and how well the model repeats them, is recorded.
 
     `samples` probes of at most `context` tokens, answer included, are drawn by `seed`; with `until_stable` fewer, as
     soon as the chosen set has settled. `where` is what counts as a hit: "needle", the answer's own tokens in the
@@ -67,12 +68,12 @@ def detect_heads(
     if not 0 < asked.share <= 1 or asked.samples < 1:
         raise ProbeError(f"share {asked.share} and samples {asked.samples}: need 0 < share ≤ 1 and at least one sample")
     scores: list[NDArray[np.float64]] = []
-    accuracy: list[float] = []
+    accuracy: dict[str, list[float]] = defaultdict(list)
     settling = Settling()
     sentences, probe_texts = find_sentences(model, texts, asked.seed)
-    for sample_scores, right in probe_scores(model, sentences, asked):
+    for probe, sample_scores, right in probe_scores(model, sentences, asked):
         scores.append(sample_scores)
-        accuracy.append(right)
+        accuracy[sentences[probe.value]].append(right)
         progress(len(scores), asked.samples)
         if asked.until_stable and settling.is_due(len(scores)):
             chosen = top_heads(as_matrix(np.mean(scores, axis=0)), asked.share)
@@ -87,8 +88,11 @@ def detect_heads(
         parameters={k: v for k, v in asdict(asked).items() if k != "seed"},
         seed=asked.seed,
         n_samples=len(scores),
-        probe_accuracy=float(np.mean(accuracy)),
-        probe_texts=probe_texts,
+        probe_accuracy=float(np.mean([*itertools.chain(*accuracy.values())])),
+        probe_texts={
+            name: {**counts, "probes": len(of := accuracy[name]), "accuracy": float(np.mean(of)) if of else None}
+            for name, counts in probe_texts.items()
+        },
         scores=as_matrix(mean),
         standard_errors=as_matrix(error),
         versions=versions(),
@@ -98,21 +102,21 @@ def detect_heads(
     return found
 
 
-def find_sentences(model: LanguageModel, texts: Texts, seed: int) -> tuple[list[str], dict[str, dict[str, int]]]:
-    """The sentences that probes are made of, and input → how many texts and sentences (see `draw_sentences`)."""
+def find_sentences(model: LanguageModel, texts: Texts, seed: int) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+    """The sentences that probes are made of → their input, and input → counts (see `draw_sentences`)."""
     by_input = texts if isinstance(texts, Mapping) else {"texts": texts}
     return draw_sentences(by_input, model.tokens, _MOST_SENTENCES, seed)
 
 
 def probe_scores(
-    model: LanguageModel, sentences: Sequence[str], asked: Detection
-) -> Iterator[tuple[NDArray[np.float64], float]]:
-    """Retrieval scores [layers, heads] and accuracy of each of `asked.samples` probes in turn. Raises ProbeError."""
+    model: LanguageModel, sentences: Collection[str], asked: Detection
+) -> Iterator[tuple[Probe, NDArray[np.float64], float]]:
+    """`asked.samples` probes, each with its retrieval scores [layers, heads] and accuracy. Raises ProbeError."""
     for probe in itertools.islice(make_probes(model, sentences, asked.context, asked.seed), asked.samples):
-        yield score_probe(model, probe, asked.where)
+        yield probe, *score_probe(model, probe, asked.where)
 
 
-def make_probes(model: LanguageModel, sentences: Sequence[str], context: int, seed: int) -> Iterator[Probe]:
+def make_probes(model: LanguageModel, sentences: Collection[str], context: int, seed: int) -> Iterator[Probe]:
     """Endless probes, each drawn from a generator of its own, so that probe i is the same whatever came before."""
     if context > model.context:
         raise ProbeError(

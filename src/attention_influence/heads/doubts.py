@@ -24,6 +24,12 @@ def retrieval_doubts(found: "HeadSet") -> list[str]:
     for name, counts in found.probe_texts.items():
         if not counts["sentences"]:
             doubts.append(f"no sentence for the probes was found in the {counts['texts']:,} texts of {name}")
+        accuracy = counts.get("accuracy")
+        if len(found.probe_texts) > 1 and accuracy is not None and accuracy < _LOW_ACCURACY:
+            doubts.append(
+                f"the model fails the retrieval task on {name}: {accuracy:.0%} of the answer tokens of its "
+                f"{counts['probes']:,} probes are predicted right; do not score such texts with this model"
+            )
         if counts["shortened"]:
             doubts.append(
                 f"{counts['shortened']:,} sentences of {name} are only the first words of longer ones, which are "

@@ -40,9 +40,9 @@ class HeadSet:
     n_samples: int | None = None
     probe_accuracy: float | None = None
     """Share of answer tokens that the model itself predicts right under teacher forcing."""
-    probe_texts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    probe_texts: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     """Input → how many of its texts were read, how many sentences the probes were drawn from, and how many of these are
-    the first words of longer ones."""
+    the first words of longer ones; how many probes ask for one of its sentences, and the accuracy on these."""
     tasks: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     """Of all methods but retrieval, task → its items, and the unmodified model's accuracy and loss on them
     (nats/token); chance is the accuracy of guessing, where there are choices."""

@@ -6,7 +6,7 @@ is identified by character offsets.
 
 import random
 import string
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from attention_influence.errors import ProbeError
@@ -30,6 +30,8 @@ class Probe:
     needle: tuple[int, ...]
     """Positions of the tokens inside the value in the JSON that the query's key belongs to."""
     n_pairs: int
+    value: str
+    """The sentence that is asked for."""
 
     def question(self) -> Question:
         """The answer to be predicted, as of an item of any other task."""
@@ -38,7 +40,7 @@ class Probe:
         return Question((Reading(self.tokens[:-1], at, targets, (0,) * len(at)),))
 
 
-def make_probe(sentences: Sequence[str], tokens: Tokens, context: int, rng: random.Random) -> Probe:
+def make_probe(sentences: Collection[str], tokens: Tokens, context: int, rng: random.Random) -> Probe:
     """A probe of at most `context` tokens, to which no further pair could be added. Raises ProbeError."""
     too_few = ProbeError(
         f"{len(sentences)} sentences do not fill a context of {context} tokens; give more texts with --sentences, or "
@@ -46,9 +48,10 @@ def make_probe(sentences: Sequence[str], tokens: Tokens, context: int, rng: rand
     )
     if len(sentences) < _FEWEST_PAIRS:
         raise too_few
-    typical = len(tokens.encode([_pair(_random_key(rng), sentences[0])])[0])
-    most = min(len(sentences), 4 * context // typical + _FEWEST_PAIRS)
-    pairs = [(_random_key(rng), sentence) for sentence in rng.sample(list(sentences), most)]
+    pool = list(sentences)
+    typical = len(tokens.encode([_pair(_random_key(rng), pool[0])])[0])
+    most = min(len(pool), 4 * context // typical + _FEWEST_PAIRS)
+    pairs = [(_random_key(rng), sentence) for sentence in rng.sample(pool, most)]
     places = [rng.random() for _ in pairs]
 
     def tokenized(n_pairs: int) -> Probe:
@@ -111,6 +114,7 @@ def _tokenize(pairs: Sequence[tuple[str, str]], places: Sequence[float], tokens:
         tuple(i + shift for i in answer),
         tuple(i + shift for i in needle),
         len(pairs),
+        sentence,
     )
 
 

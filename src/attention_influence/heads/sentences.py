@@ -87,8 +87,8 @@ def sentences_of(texts: Iterable[str], tokens: Tokens, limit: int, seed: int = 0
 
 def draw_sentences(
     texts: Mapping[str, Sequence[str]], tokens: Tokens, limit: int, seed: int
-) -> tuple[list[str], dict[str, dict[str, int]]]:
-    """Up to `limit` different sentences, an equal share from each input as far as it has them, and input → counts.
+) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+    """Up to `limit` different sentences → their input, an equal share from each as far as it has them; input → counts.
 
     The counts are `texts`, `sentences` (of the sentences given) and `shortened` (see `sentences_of`). Raises ProbeError
     when there is no sentence at all.
@@ -115,7 +115,7 @@ def draw_sentences(
         name: {"texts": len(of_input), "sentences": owners.count(name), "shortened": found[name].shortened}
         for name, of_input in texts.items()
     }
-    return list(pooled), counts
+    return pooled, counts
 
 
 def _is_plain(sentence: str) -> bool:
