@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from attention_influence.heads.detect_for import detect_heads_for
     from attention_influence.heads.head_set import HeadSet, load_heads
     from attention_influence.model.loading.load import from_network, load_model
+    from attention_influence.model.masked_network import masked_network
     from attention_influence.scoring.document_score import DocumentScore
     from attention_influence.scoring.explain import Explanation, explain
     from attention_influence.scoring.scorer import Scorer
@@ -34,6 +35,7 @@ __all__ = [
     "from_network",
     "load_heads",
     "load_model",
+    "masked_network",
     "read_scores",
     "select",
 ]
@@ -51,6 +53,7 @@ _HOMES = {
     "from_network": "model.loading.load",
     "load_heads": "heads.head_set",
     "load_model": "model.loading.load",
+    "masked_network": "model.masked_network",
     "read_scores": "store.reader",
     "select": "selection.select",
 }

@@ -1,7 +1,7 @@
 """A causal language model, taken apart as far as scoring needs: layers, attention heads, LM head, tokens."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from attention_influence.errors import ModelError
+from attention_influence.errors import HeadsError, ModelError
 from attention_influence.model.attention import function as attention
 from attention_influence.model.attention.pass_state import Masked, Observed, Observer
 from attention_influence.model.attention.varlen import why_not
@@ -48,6 +48,8 @@ class LanguageModel:
     def __init__(self, network: Any, tokenizer: Any, name: str, weights_hash: str) -> None:
         self.lock = PassLock()
         self.network = network.eval().requires_grad_(False)
+        self.tokenizer = tokenizer
+        """Transformers' own, for calls of the unmodified network; scoring uses `tokens`."""
         self.tokens = Tokens(tokenizer)
         self.identity = Identity(name, weights_hash, self.tokens.hash)
         self.loaded_by: tuple[str, str, bool, str | None] | None = None
@@ -107,6 +109,15 @@ class LanguageModel:
             self._try_residual()
             self.output = LMHead(self.network, self.body, self.lock)
         return self
+
+    def check_heads(self, heads: Iterable[tuple[int, int]]) -> None:
+        """Raises HeadsError for the first (layer, head) that the model does not have."""
+        for layer, head in heads:
+            if not 0 <= head < self.heads.get(layer, 0):
+                has = f"layer {layer} has {self.heads[layer]} heads" if layer in self.heads else "no attention there"
+                raise HeadsError(
+                    f"{self.identity.name} has no head {head} in layer {layer} ({has}); detect heads on it"
+                )
 
     @contextmanager
     def unmodified(self, implementation: str = "eager") -> Iterator[Any]:

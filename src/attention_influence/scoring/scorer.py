@@ -74,7 +74,7 @@ class Scorer:
                 f"a window of {self.window:,} tokens is longer than the context of {model.identity.name}; give "
                 f"--window {model.longest_context} or less"
             )
-        _check_heads(model, self.heads)
+        check_heads(model, self.heads)
         self.masked = self.heads.by_layer()
         self.fork_layer = min(self.masked)
         self.tested = tested or self_test(model, self.masked, self.window)
@@ -206,13 +206,11 @@ def _readable(text: object) -> Prepared:
     return Prepared(DocumentScore(n_chars=len(readable)), readable)
 
 
-def _check_heads(model: LanguageModel, heads: HeadSet) -> None:
+def check_heads(model: LanguageModel, heads: HeadSet) -> None:
+    """Raises HeadsError where `heads` are none, are not the model's, or were detected on another one."""
     if not heads.heads:
         raise HeadsError("the set of heads is empty; nothing would be masked")
-    for layer, head in heads:
-        if head >= model.heads.get(layer, 0):
-            has = f"layer {layer} has {model.heads[layer]} heads" if layer in model.heads else "no attention there"
-            raise HeadsError(f"{model.identity.name} has no head {head} in layer {layer} ({has}); detect heads on it")
+    model.check_heads(heads)
     mine = asdict(model.identity)
     for part in ("weights", "tokenizer"):
         theirs = (heads.model or {}).get(part)

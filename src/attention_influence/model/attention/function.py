@@ -8,7 +8,7 @@ Letters: B rows of the batch (in scoring base and reference), H query heads, K k
 size.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -41,9 +41,7 @@ def forked_attention(
     state = current_pass()
     if state is None:
         raise ModelError("this model was prepared for scoring; call it through Scorer, or reload it for other use")
-    refused = sorted(k for k, v in unknown.items() if v is not None and v is not False and k not in _HARMLESS)
-    if refused:
-        raise ModelError(f"{type(module).__name__} asks its attention for {', '.join(refused)}, which is not handled")
+    refuse_unknown(module, unknown)
     masked_by_model = attention_mask is not None and state.observe_mask is None
     if masked_by_model or is_causal is False or not getattr(module, "is_causal", True):
         raise ModelError(f"{type(module).__name__} is not causal attention over the document; nothing to score")
@@ -77,6 +75,13 @@ def forked_attention(
         seen = (query_BHTD, key_BKTD, value_BKTD, out_BTHD, scaling, sliding_window, attention_mask)
         state.observe(Observed(layer, module, *seen))
     return out_BTHD, None
+
+
+def refuse_unknown(module: nn.Module, unknown: Mapping[str, Any]) -> None:
+    """Raises ModelError for keywords of an attention that ask for something, such as capped logits or sinks."""
+    refused = sorted(k for k, v in unknown.items() if v is not None and v is not False and k not in _HARMLESS)
+    if refused:
+        raise ModelError(f"{type(module).__name__} asks its attention for {', '.join(refused)}, which is not handled")
 
 
 def uniform_attention(value_MTD: Tensor, lengths: Sequence[int], sliding_window: int | None) -> Tensor:

@@ -1,0 +1,79 @@
+"""The network with some heads masked, for ordinary calls: padded batches, generation with a cache.
+
+A head whose query is zero gives equal logits to all positions that the model's own mask lets it see, so its softmax is
+their plain mean. What is seen (padding, sliding windows, the keys of a cache) stays with transformers.
+
+Letters: B rows of the batch, H query heads, K key/value heads, Q queries, C keys (cached ones included), D head size.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from torch import Tensor, nn
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+from transformers.masking_utils import sdpa_mask
+
+from attention_influence.errors import ModelError
+from attention_influence.model.attention.function import refuse_unknown
+from attention_influence.model.attention.pass_state import current_pass
+from attention_influence.model.language_model import LanguageModel
+
+_NAME = "attention_influence_masked"
+
+# A module's heads that attend uniformly. Not a context variable: generation may run in a thread of its own.
+_masked: WeakKeyDictionary[nn.Module, Sequence[int]] = WeakKeyDictionary()
+
+
+@contextmanager
+def masked_network(model: LanguageModel, heads: Iterable[tuple[int, int]]) -> Iterator[Any]:
+    """The transformers network of `model`, in which `heads` attend uniformly for as long as the context lasts.
+
+    `heads` are pairs (layer, head), such as a `HeadSet`; none leave the model unmodified. A masked head gives the plain
+    mean of the values that its position sees (paper, appendix C). Any call of transformers is right: batches padded on
+    either side, `generate` with or without a cache. Scoring waits until the context ends, or is refused inside it.
+    Raises HeadsError for a head that the model does not have.
+    """
+    layers: dict[int, list[int]] = {layer: [] for layer in model.heads}
+    pairs = list(heads)
+    model.check_heads(pairs)
+    for layer, head in pairs:
+        layers[layer].append(head)
+    with model.unmodified(_NAME) as network:
+        modules = {module: of_layer for layer, of_layer in layers.items() for module in model.layers[layer].modules()}
+        _masked.update(modules)
+        try:
+            yield network
+        finally:
+            for module in modules:
+                _masked.pop(module, None)
+
+
+def _masked_attention(
+    module: nn.Module,
+    query_BHQD: Tensor,
+    key_BKCD: Tensor,
+    value_BKCD: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    is_causal: bool | None = None,
+    **unknown: Any,
+) -> tuple[Tensor, None]:
+    """The layer's attention output [B, Q, H, D], and no weights; the mask includes the sliding window."""
+    if current_pass() is not None:
+        raise ModelError("scoring inside `masked_network`: leave its context first")
+    if module not in _masked:
+        raise ModelError("this network was copied inside `masked_network`; enter it with the copy's own model")
+    refuse_unknown(module, unknown)
+    if heads := _masked[module]:
+        query_BHQD = query_BHQD.clone()
+        query_BHQD[:, heads] = 0
+    return sdpa_attention_forward(module, query_BHQD, key_BKCD, value_BKCD, attention_mask, dropout, scaling, is_causal)
+
+
+AttentionInterface.register(_NAME, _masked_attention)
+AttentionMaskInterface.register(_NAME, sdpa_mask)
