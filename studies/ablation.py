@@ -23,6 +23,7 @@ from attention_influence.evidence.statistics import in_top, overlap, spearman
 from attention_influence.heads.ablation import Ablation
 from attention_influence.heads.attribution import attribute
 from attention_influence.heads.detect import find_sentences
+from attention_influence.heads.greedy import Greedy
 from attention_influence.heads.head_set import rank_heads
 from attention_influence.heads.questions import Questions
 from attention_influence.model.language_model import LanguageModel
@@ -33,32 +34,35 @@ from attention_influence.tasks.items import Item, Question
 _STEPS = (1, 4)
 
 
-def questions_of(model: LanguageModel, task: str, options: argparse.Namespace) -> list[Question]:
+def questions_of(model: LanguageModel, task: str, options: argparse.Namespace, held_out: bool) -> list[Question]:
     questions = Questions(model, options.context)
     if task == "retrieval":
         texts = draw_texts([options.sentences], "text", 20_000, 0)
-        questions.add_probes(find_sentences(model, texts, 0)[0], options.probes, 0)
+        questions.add_probes(find_sentences(model, texts, 0)[0], options.probes, seed=int(held_out))
     elif task == "gsm8k":
         items = [item for item in benchmark_items([task], 100, 0) if isinstance(item, Item)]
-        questions.add_items(sorted(items, key=lambda item: len(item.prompt + item.answer))[: options.items])
+        shortest = sorted(items, key=lambda item: len(item.prompt + item.answer))
+        start = options.items if held_out else 0
+        questions.add_items(shortest[start : start + options.items])
     else:
-        questions.add_items(item for item in in_context_items(options.items, 0) if item.task == task)
+        questions.add_items(item for item in in_context_items(options.items, int(held_out)) if item.task == task)
     return questions.by_task[task]
 
 
-def exact(
-    model: LanguageModel, task: str, questions: Sequence[Question], out: Path, as_measured: bool
-) -> tuple[HeadSet, list[Question]]:
-    """All heads measured, and on which questions: all, or those of which an earlier run left the rows."""
-    path = out / f"{task}.json"
-    ablation = Ablation(model, {task: questions}, unfinished=f"{path}.unfinished")
-    measured = len(ablation._rows)
-    if as_measured and measured:
-        return ablation._found(ablation._rows, False), ablation.questions[:measured]
-    if not path.exists():
-        ablation.run().save(path)
-        ablation.forget()
-    return load_heads(path), ablation.questions
+def exact(model: LanguageModel, task: str, questions: Sequence[Question], rounds: int, out: Path) -> list[HeadSet]:
+    """All heads measured; and with more `rounds`, the set grown in them."""
+    ablation = Ablation(model, {task: questions}, unfinished=f"{out}/{task}.unfinished")
+    found = [ablation.run()]
+    return found if rounds == 1 else [*found, Greedy(ablation, rounds).run()]
+
+
+def together(model: LanguageModel, task: str, questions: Sequence[Question], sets: dict[str, HeadSet]) -> None:
+    """Prints what masking each whole set does to items that no set was chosen by."""
+    ablation = Ablation(model, {task: questions})
+    base_I = ablation.losses([])
+    for name, heads in sets.items():
+        rise_I = ablation.losses(heads.heads) - base_I
+        print(f"  {name} masked: {rise_I.mean():.2f} ± {rise_I.std(ddof=1) / len(rise_I) ** 0.5:.2f} nats/token")
 
 
 def estimates(model: LanguageModel, task: str, questions: Sequence[Question], steps: int, out: Path) -> list[float]:
@@ -97,8 +101,9 @@ def main() -> None:
     parser.add_argument("--probes", type=int, default=20)
     parser.add_argument("--items", type=int, default=20, help="of each other task; the shortest of GSM8K")
     parser.add_argument("--context", type=int, default=512, help="longest item in tokens; probes fill it")
-    parser.add_argument("--as-measured", action="store_true", help="take what an interrupted run has measured so far")
-    parser.add_argument("--documents", type=int, default=400)
+    parser.add_argument("--greedy", default="gsm8k", help="of the tasks, those for which a set is grown as well")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--documents", type=int, default=600)
     options = parser.parse_args()
     out = Path(options.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -108,8 +113,9 @@ def main() -> None:
     sets = {"retrieval score": load_heads(options.retrieval)}
     rises: dict[str, list[float]] = {}
     for task in options.tasks.split(","):
-        questions = questions_of(model, task, options)
-        found, questions = exact(model, task, questions, out, options.as_measured)
+        questions = questions_of(model, task, options, held_out=False)
+        found, *grown = exact(model, task, questions, options.rounds if task in options.greedy.split(",") else 1, out)
+        sets |= {f"{task}, {options.rounds} rounds": HeadSet(one.heads) for one in grown}
         assert found.scores is not None
         assert found.standard_errors is not None
         sets[task] = HeadSet(tuple(rank_heads(found.scores)[:count]))
@@ -130,19 +136,27 @@ def main() -> None:
         print(f"{one} | {other}: {chance(len({*sets[one]} & {*sets[other]}), count, len(every))}")
     for one, other in itertools.combinations(rises, 2):
         print(f"{one} | {other}: Spearman over all heads {spearman(rises[one], rises[other]):.2f}")
+    for task in options.tasks.split(","):
+        print(f"\n{task}, items that nothing was chosen by")
+        together(model, task, questions_of(model, task, options, held_out=True), sets)
     if not options.corpus:
         return
     drawn = draw_texts(options.corpus, "text", options.documents, 0)
     texts = [text for of_domain in drawn.values() for text in of_domain]
     starts = np.cumsum([len(of_domain) for of_domain in drawn.values()])[:-1]
     influences = {name: influence(model, heads, texts, out / f"influence-{name}.json") for name, heads in sets.items()}
-    print(f"\n{len(texts)} documents; means over {len(drawn)} domains")
+    print(f"\n{len(texts)} documents")
     for one, other in itertools.combinations(influences, 2):
         pairs = list(zip(np.split(influences[one], starts), np.split(influences[other], starts), strict=True))
-        rank = np.mean([spearman(a, b) for a, b in pairs])
         both = [overlap(in_top(a, 0.2), in_top(b, 0.2)) for a, b in pairs]
-        share, by_chance = np.mean([of.share for of in both]), np.mean([of.chance for of in both])
-        print(f"{one} | {other}: Spearman {rank:.2f}, overlap of the top 20% {share:.0%}, by chance {by_chance:.0%}")
+        print(f"{one} | {other}: by chance {np.mean([of.chance for of in both]):.0%}")
+        for path, (a, b), of in zip(drawn, pairs, both, strict=True):
+            print(f"  {Path(path).stem}: Spearman {spearman(a, b):.2f}, overlap of the top 20% {of.share:.0%}")
+    domains = np.repeat([Path(path).stem for path in drawn], [len(of_domain) for of_domain in drawn.values()])
+    for name, values in influences.items():
+        top = domains[in_top(values, 0.2)]
+        shares = ", ".join(f"{domain} {np.mean(top == domain):.0%}" for domain in dict.fromkeys(domains))
+        print(f"top 20% of all documents by {name}: {shares}")
 
 
 if __name__ == "__main__":
