@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from attention_influence import Scorer
 from attention_influence.corpus import Columns
@@ -16,7 +17,7 @@ from attention_influence.scoring.score_unit import Reading
 from attention_influence.store.failures import Failure, forget_failures, quarantined, read_failures, record_failure
 from attention_influence.store.plan import Unit
 from attention_influence.store.run import open_run
-from runs.runs import Command, begin, count_by_file, objects, texts, work, write_lines
+from runs.runs import Command, begin, count_by_file, objects, rows_of, texts, work, write_lines
 
 
 @pytest.fixture
@@ -100,6 +101,32 @@ def test_a_device_that_computes_wrong_ends_its_worker_and_quarantines_nothing(
     assert cli.run("status", store, "--json").data["quarantined"] == {}
     edit_run(store, canaries=[[base + 1e-5, reference] for base, reference in canaries])
     assert cli.score(corpus, store, *CUT).code == 0
+
+
+def test_units_in_which_memory_ran_out_are_scored_and_counted(
+    cli: Command, corpus: Path, tmp_path: Path, scorer: Scorer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, store = tmp_path / "whole", tmp_path / "scores"
+    work(begin(corpus, whole, scorer, 10_000), scorer)
+    run = begin(corpus, store, scorer, 10_000)
+    own, failed = scorer.window_losses, []
+
+    def window_losses(windows: Any) -> Any:
+        if len(windows) > 3 and not failed:
+            failed.append(len(windows))
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return own(windows)
+
+    monkeypatch.setattr(scorer, "window_losses", window_losses)
+    monkeypatch.setattr(scorer, "pack_tokens", 2048)
+    work(run, scorer)
+    assert failed == [6]
+    scored, expected = rows_of(store), rows_of(whole)
+    assert {key: row["influence"] for key, row in scored.items()} == pytest.approx(
+        {key: expected[key]["influence"] for key in scored}, abs=1e-5
+    )
+    assert "memory ran out in 1 units" in cli.run("status", store).out
+    assert cli.run("status", store, "--json").data["memory_ran_out"] == 1
 
 
 @pytest.mark.parametrize("unit_tokens", [40, 10_000])

@@ -40,6 +40,7 @@ def status(config: StatusConfig) -> Result:
         "tokens": tokens,
         "reasons": dict(reasons.most_common()),
         "duplicate_ids": sum(about["duplicate_ids"] for about in records.values()),
+        "memory_ran_out": sum(about.get("memory_ran_out", 0) > 0 for about in records.values()),
         "left_out": store.run.get("left_out", {}),
         "tokens_per_second": speed,
         "seconds_left": _seconds_left(len(left), len(records), tokens, speed),
@@ -62,6 +63,8 @@ def _text(data: dict[str, Any]) -> str:
     lines = [table(("", ""), rows)]
     if data["reasons"]:
         lines.append(table(("rows without a score", ""), list(data["reasons"].items())))
+    if short := data["memory_ran_out"]:
+        lines.append(f"memory ran out in {short:,} units, which were scored in smaller packs; a lower --pack-tokens avoids it")
     if (left_out := left_out_line(data["left_out"])) is not None:
         lines.append(left_out)
     if data["leased"]:

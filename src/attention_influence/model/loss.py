@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from attention_influence.model.memory import Shortage
 from attention_influence.model.passes.pass_lock import PassLock
 
 # Rows and entries of a block on a CPU: enough for the matmul to run at full speed, few enough for the cache.
@@ -26,6 +27,8 @@ _BLOCK_ROWS, _BLOCK_ENTRIES = 1024, 2048
 # Logits of a chunk, in elements, where the vocabulary is not cut: some hundred megabytes on a CPU, and enough to fill
 # a GPU.
 _CHUNK_LOGITS = {"cpu": 2**25, "cuda": 2**29}
+# What memory must suffice for.
+_SMALLEST_CHUNK_LOGITS = 2**22
 # Float32 logits of which log-sum-exp is taken at once: a part of a core's cache, or all of a block on a GPU.
 _CACHED_LOGITS = {"cpu": 2**19, "cuda": 2**29}
 # Entries of which the largest is taken at once: enough for vector registers, few enough to be searched.
@@ -46,6 +49,8 @@ class LMHead:
         self._body = _Given(body)
         self._network._modules[next(name for name, part in network.named_children() if part is body)] = self._body
         self.vocabulary: int = network.config.get_text_config().vocab_size
+        self.shortage = Shortage(max(1, _SMALLEST_CHUNK_LOGITS // self.vocabulary))
+        """How often memory ran out for a chunk of logits."""
         self._dtype = next(network.get_output_embeddings().parameters()).dtype
         # None where it is no plain linear layer of the network's own.
         self._linear: _Linear | None = None
@@ -75,7 +80,10 @@ class LMHead:
 
     @torch.inference_mode()
     def losses_and_firsts(self, body_output: Any, predicting_N: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor]:
-        """`losses`, and whether each target has the highest logit [B, N], bool."""
+        """`losses`, and whether each target has the highest logit [B, N], bool.
+
+        Where memory runs out, logits are computed for half as many tokens at a time, in the next call for twice as many.
+        """
         hidden_BTE = body_output.last_hidden_state
         rows, kind = hidden_BTE.shape[0], hidden_BTE.device.type
         width, chunk = self.vocabulary, max(1, _CHUNK_LOGITS.get(kind, _CHUNK_LOGITS["cpu"]) // self.vocabulary)
@@ -85,18 +93,35 @@ class LMHead:
         sharpened = may_be_cut and self._dtype != torch.float32
         losses_BN = torch.empty(rows, len(target_N), dtype=torch.float32, device=hidden_BTE.device)
         first_BN = torch.empty_like(losses_BN, dtype=torch.bool)
+        before = self.shortage.times
         for row in range(rows):
-            for low in range(0, len(target_N), chunk):
-                part = slice(low, low + chunk)
-                hidden_NE = hidden_BTE[row, predicting_N[part]]
-                rounded_NE = hidden_NE.to(self._dtype)  # once for all blocks
-                sums = LogSumExp(target_N[part], sharpened)
-                for entries in self._blocks(width):
-                    sums.add(self.logits(body_output, rounded_NE, entries), entries.start)
-                if sharpened:
-                    sums.sharpen(partial(self.logits, body_output, hidden_NE))
-                losses_BN[row, part], first_BN[row, part] = sums.losses(), sums.firsts()
+            low = 0
+            while low < len(target_N):
+                part = slice(low, low + self.shortage.allows(chunk))
+                try:
+                    losses_BN[row, part], first_BN[row, part] = self._losses_of_chunk(
+                        body_output, hidden_BTE[row, predicting_N[part]], target_N[part], width, sharpened
+                    )
+                except (RuntimeError, MemoryError) as error:
+                    if not self.shortage.worsen(error, chunk):
+                        raise
+                else:
+                    low = part.stop
+        if self.shortage.times == before:
+            self.shortage.ease()
         return losses_BN, first_BN
+
+    def _losses_of_chunk(
+        self, body_output: Any, hidden_NE: Tensor, target_N: Tensor, width: int, sharpened: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Losses and firsts [N], out of logits of `width` entries at a time."""
+        rounded_NE = hidden_NE.to(self._dtype)  # once for all blocks
+        sums = LogSumExp(target_N, sharpened)
+        for entries in self._blocks(width):
+            sums.add(self.logits(body_output, rounded_NE, entries), entries.start)
+        if sharpened:
+            sums.sharpen(partial(self.logits, body_output, hidden_NE))
+        return sums.losses(), sums.firsts()
 
     def _blocks(self, width: int) -> list[slice]:
         return [slice(low, min(low + width, self.vocabulary)) for low in range(0, self.vocabulary, width)]

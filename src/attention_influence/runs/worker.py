@@ -9,7 +9,6 @@ from typing import Any
 import torch
 
 from attention_influence.errors import StoreError, TooManyBadRows
-from attention_influence.model.memory import is_out_of_memory
 from attention_influence.runs.canary import BrokenDevice, check_canaries
 from attention_influence.runs.open_units import OpenUnits
 from attention_influence.scoring.score_unit import Progress, Reading, UnitScores, score_unit
@@ -26,8 +25,6 @@ _BACKOFF = (1.0, 4.0, 16.0)
 # Rows before the share of bad ones is judged.
 _JUDGED_AFTER = 1000
 _POLL_SECONDS = 2.0
-# Tokens a pack below which too little memory is an error.
-_SMALLEST_PACK = 256
 
 
 @dataclass
@@ -89,9 +86,10 @@ class Worker:
             # Before the unit, and none of its failures: a device that computes wrong would quarantine all of them.
             self._check_device()
             try:
-                began = time.monotonic()
+                began, before = time.monotonic(), self._shortages()
                 scores = self._score(unit)
                 about = {**scores.about(), **self._circumstances(time.monotonic() - began)}
+                about["memory_ran_out"] = self._shortages() - before
             except (TooManyBadRows, StoreError):
                 raise
             except Exception as error:  # whatever it is, it is this unit's; the others continue
@@ -112,7 +110,7 @@ class Worker:
             ) from error
 
     def _score(self, unit: Unit) -> UnitScores:
-        """The unit's scores, tried again when storage fails, and with half the packing budget when memory does."""
+        """The unit's scores, tried again when storage fails."""
         waits = iter(_BACKOFF)
         while True:
             counted = [0, 0, 0]
@@ -127,9 +125,6 @@ class Worker:
                 self._count(*(-number for number in counted))  # the unit is done again, now or later
                 if is_transient(error) and (pause := next(waits, None)):
                     time.sleep(pause)
-                elif is_out_of_memory(error) and self.scorer.pack_tokens > _SMALLEST_PACK:
-                    self.scorer.pack_tokens //= 2
-                    torch.cuda.empty_cache()
                 else:
                     raise
 
@@ -143,6 +138,10 @@ class Worker:
                 f"{self.max_bad_rate}. With --max-bad-rate 1 they are kept, and `attention-influence status` lists the "
                 "reasons"
             )
+
+    def _shortages(self) -> int:
+        """How often memory ran out so far, for packs and for the LM head."""
+        return self.scorer.shortage.times + self.scorer.model.output.shortage.times
 
     def _circumstances(self, seconds: float) -> Mapping[str, Any]:
         return {

@@ -6,28 +6,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from attention_influence.corpus.rows import must_be_texts, readable_text
 from attention_influence.errors import HeadsError, ModelError
 from attention_influence.heads.head_set import Head, HeadSet
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.model.loading.pickling import Reference, load_again, reference_to
-from attention_influence.model.memory import is_out_of_memory
+from attention_influence.model.memory import Shortage
 from attention_influence.model.self_test import SelfTest, self_test
-from attention_influence.model.windows import cut, pack
+from attention_influence.model.windows import cut
 from attention_influence.scoring.document_score import DocumentScore, TokenLosses
 from attention_influence.scoring.lots import in_lots
+from attention_influence.scoring.packs import SMALLEST_PACK, Losses, losses_in_packs
 
 # Tokens a pack: enough to keep the matmuls busy, few enough that activations stay small.
 _PACK_TOKENS = {"cpu": 2048, "cuda": 32768}
 MAX_DOCUMENT_TOKENS = 2**18
 DEFAULT_WINDOW = 8192
 """Tokens, where the model's context is longer: the cost of attention grows with the square of the window."""
-
-
-Losses = NDArray[np.float32]
-"""[2, scored tokens], nats: base, then reference."""
 
 
 @dataclass(slots=True)
@@ -66,6 +62,8 @@ class Scorer:
         self.heads = heads if isinstance(heads, HeadSet) else HeadSet(tuple((layer, head) for layer, head in heads))
         self.window = min(model.context, DEFAULT_WINDOW) if window is None else window
         self.pack_tokens = pack_tokens or _PACK_TOKENS.get(model.device.type, _PACK_TOKENS["cpu"])
+        self.shortage = Shortage(SMALLEST_PACK)
+        """How often memory ran out for a pack."""
         self.max_document_tokens = max_document_tokens
         if self.window < 2 + (model.tokens.bos is not None):
             raise ModelError(f"a window of {self.window} tokens leaves nothing to predict; raise --window")
@@ -131,7 +129,7 @@ class Scorer:
         """The scores of prepared texts, in order; `progress` is called with the tokens of each pack, BOS left out.
 
         A document with a window that the memory does not suffice for, alone in its pack, gets the reason out_of_memory;
-        packs of several raise the error, so that the caller may lower `pack_tokens`.
+        a pack of several is made smaller (see `losses_in_packs`).
         """
         has_bos = self.model.tokens.bos is not None
         windows: list[list[int]] = []
@@ -140,27 +138,21 @@ class Scorer:
             of_it = self.windows(document.tokens)
             of_document.append(slice(len(windows), len(windows) + len(of_it)))
             windows += of_it
-        losses: list[Losses] = [np.empty((2, 0), dtype=np.float32)] * len(windows)
-        too_large: set[int] = set()
-        budget = self.pack_tokens if self.tested.packing else 0
-        for members in pack([len(window) for window in windows], budget):
-            try:
-                of_members = self.window_losses([windows[i] for i in members])
-            except (RuntimeError, MemoryError) as error:
-                if len(members) > 1 or not is_out_of_memory(error):
-                    raise
-                too_large.update(members)  # no smaller pack would help
-            else:
-                for index, both in zip(members, of_members, strict=True):
-                    losses[index] = both
-            progress(sum(len(windows[i]) - has_bos for i in members))
+        losses = losses_in_packs(
+            windows,
+            self.pack_tokens if self.tested.packing else 0,
+            self.shortage,
+            self.window_losses,
+            lambda members: progress(sum(len(windows[i]) - has_bos for i in members)),
+        )
         for document, its_windows in zip(prepared, of_document, strict=True):
-            if not too_large.isdisjoint(range(its_windows.start, its_windows.stop)):
+            of_windows = [both for both in losses[its_windows] if both is not None]
+            if len(of_windows) < its_windows.stop - its_windows.start:
                 document.score.reason = "out_of_memory"
             if document.score.reason is None:
-                document.score.set_losses(losses[its_windows])
+                document.score.set_losses(of_windows)
                 if per_token:
-                    document.score.token_losses = _by_token(document.tokens, losses[its_windows], has_bos)
+                    document.score.token_losses = _by_token(document.tokens, of_windows, has_bos)
         return [document.score for document in prepared]
 
     def windows(self, tokens: Sequence[int]) -> list[list[int]]:
