@@ -1,4 +1,4 @@
-"""The scorer against what users would write themselves, and against the processor's own limit, in one run.
+"""The scorer against what users would write themselves, and against the device's own limit, in one run.
 
     make bench          15,000 tokens, three rounds
     make bench-full     60,000 tokens, five rounds
@@ -12,7 +12,7 @@ C   two passes, bf16, documents of like length in padded batches
 D   one such pass: a plain perplexity filter
 L   the limit: the model's own matrix products, and nothing else
 
-C, D and L compute in bfloat16 where the processor has products of it, and in float32 where it has not (they would take
+All ways compute on the same device: a GPU if there is one, or --device. C, D and L compute in bfloat16 where the processor has products of it, and in float32 where it has not (they would take
 five to ten times as long there, and beating them would mean nothing).
 """
 
@@ -45,7 +45,7 @@ from limit import operations_a_second, useful_operations
 from memory import peak_bytes
 from peers import Peer
 
-_BATCH_TOKENS = 4096
+_BATCH_TOKENS = {"cpu": 4096, "cuda": 32768}
 # Bounds of length in tokens → share of all tokens.
 _MIX = {(30, 256): 0.25, (256, 1024): 0.25, (1024, 2048): 0.25, (2048, 4097): 0.25}
 
@@ -86,28 +86,29 @@ def _library() -> Path:
     return Path(sysconfig.get_paths()["stdlib"])
 
 
-def make_way(name: str, heads_path: str) -> Callable[[list[str]], Any]:
+def make_way(name: str, heads_path: str, device: torch.device) -> Callable[[list[str]], Any]:
     """The function of texts that stands for a way."""
     heads = load_heads(heads_path)
     dtype = "fp32" if name in ("A fp32", "B fp32") else "bf16"
     if name.startswith("A"):
-        return Scorer(load_model(str(fetch().model), dtype=dtype), heads).score
+        return Scorer(load_model(str(fetch().model), dtype, str(device)), heads).score
     folder, _ = dense_copy(fetch().model)
-    computed = matmul_dtype(DTYPES[dtype], torch.device("cpu"))
+    computed = matmul_dtype(DTYPES[dtype], device)
     network = AutoModelForCausalLM.from_pretrained(folder, dtype=computed, attn_implementation="sdpa")
-    peer = Peer(network, AutoTokenizer.from_pretrained(folder), heads.by_layer())
+    peer = Peer(network.to(device), AutoTokenizer.from_pretrained(folder), heads.by_layer())
     if name.startswith("B"):
         return peer.one_by_one
     passes = 2 if name.startswith("C") else 1
-    return lambda texts: peer.padded(texts, _BATCH_TOKENS, passes)
+    return lambda texts: peer.padded(texts, _BATCH_TOKENS[device.type], passes)
 
 
 WAYS = ("A bf16", "A fp32", "B fp32", "C bf16", "D bf16")
 
 
-def peak_memory(way: str, heads: str, tokens: int) -> int:
+def peak_memory(way: str, options: argparse.Namespace) -> int:
     """Bytes of a process that does nothing else."""
-    command = [sys.executable, __file__, "--heads", heads, "--tokens", str(tokens), "--only", way]
+    given = ["--heads", options.heads, "--tokens", str(options.tokens), "--device", options.device]
+    command = [sys.executable, __file__, *given, "--only", way]
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
 
 
@@ -116,25 +117,26 @@ def main() -> None:
     parser.add_argument("--heads", required=True, help="heads.json, as `make demo-full` leaves it")
     parser.add_argument("--tokens", type=int, default=15_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--only", choices=WAYS, help="one way once, and print its peak memory in bytes")
     options = parser.parse_args()
     tokenizer = Tokens(AutoTokenizer.from_pretrained(dense_copy(fetch().model)[0]))
-    texts = documents(tokenizer, options.tokens)
+    texts, device = documents(tokenizer, options.tokens), torch.device(options.device)
     if options.only:  # this process must hold that way's model and no other
-        make_way(options.only, options.heads)(texts)
-        print(peak_bytes())
+        make_way(options.only, options.heads, device)(texts)
+        print(peak_bytes(device))
         return
-    model = load_model(str(fetch().model))
+    model = load_model(str(fetch().model), device=options.device)
     lengths = [len(ids) for ids in tokenizer.encode(texts)]
     print(f"{len(texts)} documents, {sum(lengths):,} tokens, {min(lengths)} to {max(lengths)}", file=sys.stderr)
-    memory = {name: peak_memory(name, options.heads, options.tokens) for name in WAYS}
-    ways = {name: make_way(name, options.heads) for name in WAYS}
+    memory = {name: peak_memory(name, options) for name in WAYS}
+    ways = {name: make_way(name, options.heads, device) for name in WAYS}
     seconds: dict[str, list[float]] = {name: [] for name in [*ways, "tokenizing"]}
     limits: list[float] = []
     results: dict[str, Any] = {}
     for number in range(options.rounds):
-        limits.append(operations_a_second(model, _BATCH_TOKENS))
+        limits.append(operations_a_second(model, _BATCH_TOKENS[device.type]))
         for name, way in ways.items():
             began = time.monotonic()
             results[name] = way(texts)
@@ -161,7 +163,7 @@ def main() -> None:
         "largest_difference_a_b_fp32": apart,
         "threads": torch.get_num_threads(),
         "computed_in": str(model.dtype).removeprefix("torch."),
-        "processor": _processor(),
+        "processor": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
         "versions": {name: version(name) for name in ("attention-influence", "torch", "transformers")},
     }
     rows = [

@@ -65,7 +65,7 @@ def main() -> None:
     scorer = Scorer(model, heads)
     if options.only:
         seconds(scorer, windows(model, *options.only), 1)
-        print(peak_bytes())
+        print(peak_bytes(model.device))
         return
     weights = sum(part.numel() * part.element_size() for part in model.network.parameters()) // 2**20
     limit = operations_a_second(model, 2048)

@@ -1,4 +1,4 @@
-"""What the processor can do: the model's own matrix products, timed, and the operations that a scoring pass needs."""
+"""What the device can do: the model's own matrix products, timed, and the operations that a scoring pass needs."""
 
 import time
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def useful_operations(model: LanguageModel, fork_layer: int, lengths: Sequence[i
     """Floating-point operations of both losses of windows of these lengths.
 
     Trunk once, branches twice, the LM head twice; of attention the causal half (2 · T²/2 · D for each of the two
-    products and each head), once up to and including the fork layer, whose rows share it.
+    products and each head), once up to and including the fork layer, whose rows have the same but for masked heads.
     """
     text_config = model.network.config.get_text_config()
     head_size = getattr(text_config, "head_dim", None) or text_config.hidden_size // text_config.num_attention_heads
@@ -63,13 +63,16 @@ def _seconds(model: LanguageModel, rows: int, shape: tuple[int, int], at_least: 
     """Of one product of `rows` inputs, in the model's type on its device."""
     x, weight = (torch.randn(size).to(model.device, model.dtype) for size in ((rows, shape[1]), shape))
 
-    def finished() -> float:
-        nn.functional.linear(x, weight)
-        if model.device.type == "cuda":
-            torch.cuda.synchronize()
-        return time.monotonic()
+    def taken(products: int) -> float:
+        began = time.monotonic()
+        for _ in range(products):
+            nn.functional.linear(x, weight)
+        if model.device.type == "cuda":  # once, after all: a GPU computes one while the next is launched
+            torch.cuda.synchronize(model.device)
+        return time.monotonic() - began
 
-    began, rounds = finished(), 0
-    while (now := finished()) - began < at_least:
-        rounds += 1
-    return (now - began) / (rounds + 1)
+    taken(1)
+    products = 1
+    while (seconds := taken(products)) < at_least:
+        products = max(products + 1, min(10 * products, round(1.2 * products * at_least / max(seconds, 1e-9))))
+    return seconds / products

@@ -42,13 +42,14 @@ class Peer:
                 tokens[row, : len(ids[i])] = torch.tensor(ids[i])
                 mask[row, : len(ids[i])] = 1
             for number in range(passes):
-                for i, loss in zip(batch, self._batch_losses(tokens, mask, number == 1), strict=True):
+                on_device = tokens.to(self.network.device), mask.to(self.network.device)
+                for i, loss in zip(batch, self._batch_losses(*on_device, number == 1), strict=True):
                     losses[number][i] = loss
         return losses
 
     @torch.inference_mode()
     def _own_loss(self, text: str, masked: bool) -> float:
-        tokens = self.tokenizer(text, return_tensors="pt").input_ids
+        tokens = self.tokenizer(text, return_tensors="pt").input_ids.to(self.network.device)
         self.network.set_attn_implementation(self.uniform if masked else "sdpa")
         return float(self.network(input_ids=tokens, labels=tokens).loss)
 
@@ -59,8 +60,8 @@ class Peer:
         means = []
         for row, row_logits in enumerate(logits):  # the whole batch in fp32 at once would not fit
             losses = cross_entropy(row_logits.float(), tokens[row, 1:], reduction="none")
-            means.append(float((losses * mask[row, 1:]).sum() / mask[row, 1:].sum()))
-        return means
+            means.append((losses * mask[row, 1:]).sum() / mask[row, 1:].sum())
+        return torch.stack(means).tolist()
 
     def _uniform(
         self, module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
@@ -68,7 +69,7 @@ class Peer:
         out, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
         if heads := self.masked.get(module.layer_idx):
             group = query.shape[1] // value.shape[1]
-            counts = torch.arange(1, value.shape[2] + 1)[:, None]
+            counts = torch.arange(1, value.shape[2] + 1, device=value.device)[:, None]
             for head in heads:
                 mean = value[:, head // group].float().cumsum(1) / counts
                 out[:, :, head] = mean.to(out.dtype)

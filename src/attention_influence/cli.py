@@ -73,6 +73,9 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code: 0 done, 1 failed, 2 usage, 3 too many bad rows, 130 interrupted."""
     prepare_streams()
+    if sys.platform == "win32":  # leases ask for processes, workers hold signals, files are locked as POSIX does
+        write("attention-influence: error: Windows itself is not supported; run it in WSL\n", sys.stderr)
+        return 2
     try:
         parsed = vars(make_parser().parse_args(arguments))
     finally:

@@ -4,14 +4,18 @@ import os
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from attention_influence.errors import Interrupted
-from attention_influence.runs import local
+from attention_influence.commands.score import workers_of
+from attention_influence.errors import Interrupted, ModelError, UsageError
+from attention_influence.model.device import find_device
+from attention_influence.runs import local, ray_actors
 from attention_influence.runs.local import place
+from attention_influence.runs.ray_actors import Actors
 from runs.runs import Command, rows_of, score_arguments, start, texts, write_lines
 from runs.test_signals import children_of, leased, wait_for
 
@@ -29,6 +33,72 @@ def test_workers_share_the_named_device_or_all_in_turn(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     assert place(torch.device(device), workers) == placed
+
+
+@pytest.mark.parametrize(
+    ("visible", "device", "workers", "placed"),
+    [
+        (None, None, None, ["cuda:0", "cuda:1", "cuda:2", "cuda:3"]),
+        ("2,3", None, None, ["cuda:0", "cuda:1"]),
+        ("2,3", None, 3, ["cuda:0", "cuda:1", "cuda:0"]),
+        ("2,3", "cuda:1", None, ["cuda:1"]),
+        ("2,3", "cuda:1", 2, ["cuda:1", "cuda:1"]),
+        ("", None, None, [None]),
+    ],
+)
+def test_workers_are_as_many_as_the_gpus_that_the_environment_leaves(
+    monkeypatch: pytest.MonkeyPatch, visible: str | None, device: str | None, workers: int | None, placed: list[str]
+) -> None:
+    gpus = 4 if visible is None else len(visible.split(",")) if visible else 0
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    scorer: Any = SimpleNamespace(model=SimpleNamespace(device=find_device(device)))
+    assert place(scorer.model.device, workers_of(workers, device, scorer)) == placed
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "said"),
+    [
+        ("cuda:2", 2, r"there are 2 GPUs, cuda:0 to cuda:1 \(CUDA_VISIBLE_DEVICES=5,7\)"),
+        ("cuda", 0, r"torch .* \(CUDA_VISIBLE_DEVICES=5,7\)\. Give --device cpu"),
+        ("mps", 0, r"scored on cpu and cuda; mps has not been tried"),
+        ("gpu", 0, r"'gpu' is unknown; choose cpu, cuda"),
+    ],
+)
+def test_a_device_that_cannot_be_used_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, device: str, gpus: int, said: str
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    with pytest.raises(ModelError, match=said):
+        find_device(device)
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "nodes", "room"),
+    [
+        (1, 1, [(8, 4), (8, 0)], 4),
+        (1, 0.5, [(8, 1)], 2),
+        (1, 0.4, [(8, 3)], 6),  # two on each: no worker gets what is left of two GPUs
+        (0.1, 0.1, [(1, 1)], 10),
+        (4, 0.25, [(8, 2)], 2),
+        (1, 2, [(8, 3)], 1),
+        (1, 0, [(3, 0), (2, 1)], 5),
+    ],
+)
+def test_ray_is_asked_for_as_many_workers_as_its_nodes_have_room_for(
+    cpus: float, gpus: float, nodes: list[tuple[float, float]], room: int
+) -> None:
+    cluster = [{"Alive": True, "Resources": {"CPU": cpu, "GPU": gpu}} for cpu, gpu in nodes]
+    dead = [{"Alive": False, "Resources": {"CPU": 99, "GPU": 99}}]
+    assert ray_actors._room(cluster + dead, Actors(None, cpus, gpus)) == room
+
+
+@pytest.mark.parametrize("wrong", [{"gpus": 1.5}, {"gpus": -1}, {"cpus": -0.5}])
+def test_parts_that_ray_does_not_know_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match="a part of one or a whole number"):
+        Actors(**wrong)
 
 
 def test_the_model_leaves_its_gpu_before_workers_take_it_and_stays_where_it_is_on_a_cpu() -> None:

@@ -60,7 +60,7 @@ def estimate(config: EstimateConfig) -> Result:
         "tokens": round(tokens / share),
         "hours": seconds / share / devices / 3600,
         "tokens_per_second": tokens / seconds * devices,
-        "peak_memory_bytes": _peak_memory(),
+        "peak_memory_bytes": _peak_memory(scorer.model.device),
         "window": scorer.window,
         "left_out": listing.left_out,
         "top": config.top,
@@ -95,9 +95,9 @@ def _cut(draws: Sequence[_Draw], top: float) -> tuple[float, int]:
     return (chosen[-1][0] if chosen else math.nan), sum(tokens for _, tokens in chosen)
 
 
-def _peak_memory() -> int:
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
+def _peak_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

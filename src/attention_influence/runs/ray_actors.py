@@ -33,7 +33,14 @@ class Actors:
     """None: as many as there is room for when the run begins."""
     cpus: float = 1.0
     gpus: float = 0.0
-    """May be a part of a GPU."""
+    """May be a part of a GPU, but Ray knows no parts beside whole ones."""
+
+    def __post_init__(self) -> None:
+        if self.cpus < 0 or self.gpus < 0 or (self.gpus > 1 and self.gpus != int(self.gpus)):
+            raise UsageError(
+                f"worker_cpus={self.cpus:g}, worker_gpus={self.gpus:g}: Ray reserves 0 or more of each, and of GPUs a "
+                "part of one or a whole number"
+            )
 
 
 def run_on_ray(job: Job, mine: Sequence[Unit], actors: Actors, address: str | None, progress: Progress) -> None:
@@ -142,6 +149,14 @@ def _room(nodes: Sequence[dict[str, Any]], actors: Actors) -> int:
     for node in nodes:
         if node["Alive"]:
             has = node["Resources"]
-            by_need = [has.get(name, 0) / need for name, need in (("CPU", actors.cpus), ("GPU", actors.gpus)) if need]
-            room += int(min(by_need, default=1))
+            by_need = [_fit(has.get("CPU", 0), actors.cpus)] if actors.cpus else []
+            if 0 < actors.gpus < 1:  # a part is of one GPU, never the rests of two
+                by_need.append(int(has.get("GPU", 0)) * _fit(1, actors.gpus))
+            elif actors.gpus:
+                by_need.append(_fit(has.get("GPU", 0), actors.gpus))
+            room += min(by_need, default=1)
     return room
+
+
+def _fit(has: float, need: float) -> int:
+    return int(has / need + 1e-9)  # a tenth is a little more than a tenth

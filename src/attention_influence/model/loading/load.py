@@ -14,6 +14,7 @@ from transformers.utils import logging as transformers_logging
 
 from attention_influence.config.model import OTHER_NAMES
 from attention_influence.errors import ModelError
+from attention_influence.model.device import find_device
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.model.loading.checkpoint import read_config, refuse_misfits, weight_files, weights_hash
 from attention_influence.model.loading.gguf import dense_copy
@@ -33,14 +34,14 @@ def load_model(
     `dtype` is "bf16" (also "auto", "bfloat16"), "fp16" (also "float16") or "fp32" (also "float32").
 
     `device` is torch's name ("cpu", "cuda:1"); by default CUDA if available. A CPU computes in float32 with fp16
-    weights, and with bf16 weights where it has no bfloat16 matmuls. With fp32 weights TF32 is switched off for the
+    weights, and any device with bf16 weights where it has no bfloat16 matmuls. With fp32 weights TF32 is switched off for the
     process. Code that a model brings along runs only if `trust_remote_code`. `revision` is a branch, tag or commit on
     the hub, and may also be written as "id@revision". Raises ModelError.
     """
     dtype = OTHER_NAMES.get(dtype, dtype)
     if dtype not in DTYPES:
         raise ModelError(f"dtype {dtype!r} is unknown; choose one of {', '.join([*OTHER_NAMES, *DTYPES])}")
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    placed = find_device(device)
     with _without_progress_bars():
         folder, source_hash, commit = _find(name, trust_remote_code, revision)
     if commit is not None:
@@ -69,9 +70,9 @@ def load_model(
     model = LanguageModel(network, tokenizer, shown, source_hash or weights_hash(files, config, _own_code(network)))
     model.loaded_by = (name, dtype, trust_remote_code, commit)
     try:
-        model.on(device)
+        model.on(str(placed))
     except (RuntimeError, AssertionError) as error:
-        raise ModelError(f"{shown} cannot be put on the device {device!r}: {error}") from error
+        raise ModelError(f"{shown} cannot be put on {placed}: {error}") from error
     return model
 
 
