@@ -12,8 +12,9 @@ C   two passes, bf16, documents of like length in padded batches
 D   one such pass: a plain perplexity filter
 L   the limit: the model's own matrix products, and nothing else
 
-All ways compute on the same device: a GPU if there is one, or --device. C, D and L compute in bfloat16 where the processor has products of it, and in float32 where it has not (they would take
-five to ten times as long there, and beating them would mean nothing).
+All ways compute on the same device: a GPU if there is one, or --device. C, D and L compute in bfloat16 where the
+device has products of it, and in float32 where it has not (they would take five to ten times as long there, and
+beating them would mean nothing).
 """
 
 import argparse

@@ -64,7 +64,9 @@ def _text(data: dict[str, Any]) -> str:
     if data["reasons"]:
         lines.append(table(("rows without a score", ""), list(data["reasons"].items())))
     if short := data["memory_ran_out"]:
-        lines.append(f"memory ran out in {short:,} units, which were scored in smaller packs; a lower --pack-tokens avoids it")
+        lines.append(
+            f"memory ran out in {short:,} units, which were scored in smaller packs; a lower --pack-tokens avoids it"
+        )
     if (left_out := left_out_line(data["left_out"])) is not None:
         lines.append(left_out)
     if data["leased"]:

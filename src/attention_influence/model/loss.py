@@ -82,7 +82,7 @@ class LMHead:
     def losses_and_firsts(self, body_output: Any, predicting_N: Tensor, target_N: Tensor) -> tuple[Tensor, Tensor]:
         """`losses`, and whether each target has the highest logit [B, N], bool.
 
-        Where memory runs out, logits are computed for half as many tokens at a time, in the next call for twice as many.
+        Where memory runs out, logits are computed for half as many tokens at a time; later calls try more again.
         """
         hidden_BTE = body_output.last_hidden_state
         rows, kind = hidden_BTE.shape[0], hidden_BTE.device.type

@@ -34,9 +34,9 @@ def load_model(
     `dtype` is "bf16" (also "auto", "bfloat16"), "fp16" (also "float16") or "fp32" (also "float32").
 
     `device` is torch's name ("cpu", "cuda:1"); by default CUDA if available. A CPU computes in float32 with fp16
-    weights, and any device with bf16 weights where it has no bfloat16 matmuls. With fp32 weights TF32 is switched off for the
-    process. Code that a model brings along runs only if `trust_remote_code`. `revision` is a branch, tag or commit on
-    the hub, and may also be written as "id@revision". Raises ModelError.
+    weights, and any device with bf16 weights where it has no bfloat16 matmuls. With fp32 weights TF32 is switched off
+    for the process. Code that a model brings along runs only if `trust_remote_code`. `revision` is a branch, tag or
+    commit on the hub, and may also be written as "id@revision". Raises ModelError.
     """
     dtype = OTHER_NAMES.get(dtype, dtype)
     if dtype not in DTYPES:
