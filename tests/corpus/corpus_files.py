@@ -41,8 +41,8 @@ def json_lines(records: Sequence[object]) -> bytes:
     return b"".join(json.dumps(record, ensure_ascii=False).encode() + b"\n" for record in records)
 
 
-def rows(source: Source, columns: Columns = TEXT, start: int = 0, end: int | None = None, **options: Any) -> list[Row]:
-    return [row for batch in read_rows(source, columns, start, end, **options) for row in batch]
+def rows(source: Source, columns: Columns = TEXT, start: int = 0, end: int | None = None) -> list[Row]:
+    return [row for batch in read_rows(source, columns, start, end) for row in batch]
 
 
 def read_into(seen: list[Row], source: Source) -> None:

@@ -9,16 +9,16 @@ from corpus_files import encode, json_lines, lines_file, read_into, rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from attention_influence.corpus import Columns, byte_streams, json_lines_at, list_sources
-from attention_influence.corpus.json_lines import split_lines
+from attention_influence.corpus import Columns, byte_streams, list_sources
+from attention_influence.corpus.json_lines import json_lines_at, rows_in, split_lines
 from attention_influence.errors import CorpusError, CorruptFile
 
 COMPRESSIONS = [None, "gzip", "zstd"]
 same_folder = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def reasons(data, tmp_path, **options):
-    return [(row.row, row.reason) for row in rows(lines_file(tmp_path, data), **options)]
+def reasons(rows):
+    return [(row.row, row.reason) for row in rows]
 
 
 def test_each_bad_line_is_a_row_with_its_key_and_reason(tmp_path):
@@ -40,8 +40,9 @@ def test_each_bad_line_is_a_row_with_its_key_and_reason(tmp_path):
     for line, reason in lines:
         expected.append((offset, reason))
         offset += len(line) + 1
-    assert reasons(b"\n".join(line for line, _ in lines), tmp_path) == expected
-    assert rows(lines_file(tmp_path, b"\n".join(line for line, _ in lines)))[-1].text == "a\0b\0c"
+    found = rows(lines_file(tmp_path, b"\n".join(line for line, _ in lines)))
+    assert reasons(found) == expected
+    assert found[-1].text == "a\0b\0c"
 
 
 def test_line_ends_blank_lines_and_byte_order_mark(tmp_path):
@@ -57,7 +58,7 @@ def test_files_without_lines_have_no_rows(tmp_path, data):
 def test_a_line_above_the_limit_is_a_row_and_the_next_one_is_read(tmp_path):
     long = json.dumps({"text": "x" * 3_000_000}).encode()
     data = b'{"text": "a"}\n' + long + b'\n{"text": "b"}\n' + long
-    found = reasons(data, tmp_path, max_line_bytes=1000)
+    found = reasons(rows_in(lines_file(tmp_path, data), Columns(), max_line_bytes=1000))
     assert found == [(0, None), (14, "too_long"), (15 + len(long), None), (29 + len(long), "too_long")]
 
 

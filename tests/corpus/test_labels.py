@@ -12,8 +12,9 @@ from corpus_files import json_lines, lines_file, parquet_file, rows
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attention_influence.corpus import Columns, list_sources, parquet_rows_at
+from attention_influence.corpus import Columns, list_sources
 from attention_influence.corpus.labels import label
+from attention_influence.corpus.parquet import tables_at
 from attention_influence.errors import CorpusError
 
 DIFFERENT = [
@@ -151,6 +152,6 @@ def test_a_column_that_is_asked_for_and_there_twice_is_the_files_error(tmp_path)
     (source,) = list_sources([str(tmp_path)]).sources
     assert [row.text for row in rows(source)] == ["a"]
     with pytest.raises(CorpusError, match=r"a\.parquet: there are two columns 'n'"):
-        list(parquet_rows_at(source, [0], ["n"]))
+        list(tables_at(source, [0], ["n"]))
     with pytest.raises(CorpusError, match="there are two columns 'n'"):
         rows(source, Columns(id="n"))

@@ -8,7 +8,8 @@ from corpus_files import parquet_file, read_into, rows
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from attention_influence.corpus import Columns, list_sources, parquet_rows_at, read_rows, row_groups
+from attention_influence.corpus import Columns, list_sources, read_rows
+from attention_influence.corpus.parquet import blocks, tables_at
 from attention_influence.errors import CorpusError, CorruptFile
 
 same_folder = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -36,7 +37,7 @@ def test_every_type_of_text_column_is_read(tmp_path, type_):
     found = rows(source)
     assert [row.reason for row in found] == REASONS
     assert [row.text for row in found] == [t if r is None else None for t, r in zip(TEXTS, REASONS, strict=True)]
-    taken = list(parquet_rows_at(source, [0, 5]))
+    taken = list(tables_at(source, [0, 5]))
     assert [n for _, table in taken for n in table["n"].to_pylist()] == [0, 5]
 
 
@@ -82,7 +83,7 @@ def test_any_partition_of_the_rows_gives_the_whole_file(tmp_path, count, group, 
     bounds = [0, *sorted(data.draw(st.lists(st.integers(0, count + 3), max_size=5))), None]
     pieces = [row for a, b in pairwise(bounds) for row in rows(source, start=a, end=b)]
     assert [(row.row, row.text) for row in pieces] == [(n, f"t{n}") for n in range(count)]
-    assert sum(g.rows for g in row_groups(source)) == count
+    assert sum(block.keys for block in blocks(source)) == count
 
 
 @same_folder
@@ -90,7 +91,7 @@ def test_any_partition_of_the_rows_gives_the_whole_file(tmp_path, count, group, 
 def test_chosen_rows_come_with_all_columns_in_order(tmp_path, chosen, group):
     columns = {"b": [f"t{n}" for n in range(40)], "a": [[n, n] for n in range(40)]}
     source = parquet_file(tmp_path / "a.parquet", columns, group)
-    found = list(parquet_rows_at(source, sorted(chosen)))
+    found = list(tables_at(source, sorted(chosen)))
     assert [n for keys, _ in found for n in keys] == sorted(chosen)
     assert [n for _, table in found for n in table["b"].to_pylist()] == [f"t{n}" for n in sorted(chosen)]
     assert all(table.column_names == ["b", "a"] for _, table in found)
@@ -105,7 +106,7 @@ def test_row_groups_without_chosen_rows_are_not_read(tmp_path):
     damaged[begin : begin + column.total_compressed_size] = b"\xff" * column.total_compressed_size
     path.write_bytes(damaged)
     assert [row.row for row in rows(source, start=0, end=50)] == list(range(50))
-    assert [keys for keys, _ in parquet_rows_at(source, [49, 60])] == [[49], [60]]
+    assert [keys for keys, _ in tables_at(source, [49, 60])] == [[49], [60]]
     seen = []
     with pytest.raises(CorruptFile, match=r"a\.parquet.*row group 5, row 50.*Fetch or write"):
         read_into(seen, source)
@@ -115,7 +116,7 @@ def test_row_groups_without_chosen_rows_are_not_read(tmp_path):
 def test_a_row_beyond_the_file_is_an_error(tmp_path):
     source = parquet_file(tmp_path / "a.parquet", {"text": ["a"]})
     with pytest.raises(CorpusError, match="not the file that was scored"):
-        list(parquet_rows_at(source, [1]))
+        list(tables_at(source, [1]))
 
 
 def test_what_is_not_parquet_is_an_error(tmp_path):
@@ -155,10 +156,10 @@ def test_rows_come_from_a_memory_filesystem():
 def test_views_and_dictionaries_are_taken_at_any_depth(tmp_path, value, nested, plain):
     plain_values = pa.array([value, None], plain)
     source = parquet_file(tmp_path / "a.parquet", {"text": ["a", "b"], "m": plain_values.cast(nested)})
-    found = pa.concat_tables(table for _, table in parquet_rows_at(source, [1]))
+    found = pa.concat_tables(table for _, table in tables_at(source, [1]))
     assert found["m"].type == plain
     assert found["m"].to_pylist() == [None]
-    (table,) = (table for _, table in parquet_rows_at(source, [0]))
+    (table,) = (table for _, table in tables_at(source, [0]))
     assert table["m"].combine_chunks().equals(plain_values.slice(0, 1))
 
 

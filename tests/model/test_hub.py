@@ -55,7 +55,7 @@ print(json.dumps(answers))
 READ = """
 import json, sys
 from attention_influence.corpus import list_sources
-from attention_influence.corpus.read import read_rows
+from attention_influence.corpus.formats import read_rows
 from attention_influence.corpus.rows import Columns
 from attention_influence.corpus.sources import is_unchanged
 listing = list_sources(json.loads(sys.argv[1]))

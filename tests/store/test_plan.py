@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from attention_influence.corpus import Source, list_sources
-from attention_influence.corpus.read import read_rows
+from attention_influence.corpus.formats import read_rows
 from attention_influence.corpus.rows import Columns
 from attention_influence.corpus.slices import BYTES_PER_TOKEN
 from attention_influence.errors import UsageError

@@ -3,6 +3,7 @@
 from contextlib import suppress
 
 from attention_influence.corpus import Columns, Listing, read_rows
+from attention_influence.corpus.formats import format_of
 from attention_influence.corpus.slices import BYTES_PER_TOKEN
 from attention_influence.errors import CorpusError
 from attention_influence.scoring.scorer import Scorer
@@ -17,7 +18,7 @@ def expected_tokens(
     store: RunStore, listing: Listing, scorer: Scorer, columns: Columns, share: float
 ) -> tuple[float, float]:
     """(tokens of that share of the corpus, by its bytes and the tokens of its first rows; those of finished units)."""
-    compressed = sum(source.size for source in listing.sources if source.compression or source.format == "parquet")
+    compressed = sum(source.size for source in listing.sources if source.compression or format_of(source).IS_COMPRESSED)
     plain = sum(source.size for source in listing.sources) - compressed
     tokens = share * (plain + _EXPANSION * compressed) / _bytes_per_token(listing, scorer, columns)
     return tokens, tokens * len(store.published()) / max(len(store.units), 1)

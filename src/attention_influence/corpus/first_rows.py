@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from attention_influence.corpus.byte_streams import expansion
-from attention_influence.corpus.parquet import row_groups
-from attention_influence.corpus.read import read_rows
+from attention_influence.corpus.formats import format_of, read_rows
 from attention_influence.corpus.rows import Columns
 from attention_influence.corpus.sources import Listing, Source
 from attention_influence.errors import CorruptFile
@@ -58,6 +56,4 @@ def _key_after(source: Source, rows: int, columns: Columns) -> int | None:
 
 def _bytes(source: Source, end: int) -> float:
     """Stored bytes of the rows before the key `end`, about."""
-    if source.format == "parquet":
-        return source.size * end / sum(group.rows for group in row_groups(source))
-    return end / expansion(source)
+    return source.size * end / sum(block.keys for block in format_of(source).blocks(source))

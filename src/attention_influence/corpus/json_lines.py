@@ -1,16 +1,18 @@
-"""Rows of a JSON lines file: any byte range of it, or the lines at given offsets."""
+"""JSON lines: rows are told by the byte at which their line begins, in the decompressed file (see `formats`)."""
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from attention_influence.corpus.byte_streams import read_bytes
+from attention_influence.corpus.byte_streams import expansion, read_bytes
 from attention_influence.corpus.content import HEAD_BYTES, other_than_lines
 from attention_influence.corpus.labels import label
-from attention_influence.corpus.rows import DEFAULT_DOMAIN, UNKNOWN_DOMAIN, Columns, Row, readable_text
+from attention_influence.corpus.rows import DEFAULT_DOMAIN, UNKNOWN_DOMAIN, Columns, Row, missing_column, readable_text
+from attention_influence.corpus.slices import Block
 from attention_influence.corpus.sources import Source
+from attention_influence.corpus.values import Keys, ValueKind
 from attention_influence.errors import CorpusError, CorruptFile, NoDocuments
 
 MAX_LINE_BYTES = 64 << 20
@@ -20,8 +22,17 @@ _OBJECTS_LOOKED_AT = 100
 _SEEK_BYTES = 1 << 20
 _BOM = b"\xef\xbb\xbf"
 
+KEY = "the byte at which its line begins"
+IS_COMPRESSED = False
 
-def json_rows(
+
+def blocks(source: Source) -> list[Block]:
+    """The file as one; the size of a compressed one is judged by its beginning."""
+    size = round(source.size * expansion(source))
+    return [Block(0, size, size, is_seekable=source.compression is None)]
+
+
+def rows_in(
     source: Source,
     columns: Columns,
     start: int = 0,
@@ -41,7 +52,13 @@ def json_rows(
             yield _row(offset, line, columns, source)
 
 
-def json_lines_at(source: Source, offsets: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+def values_at(source: Source, keys: Keys, column: str, kind: ValueKind) -> Iterator[tuple[list[int], list[object]]]:
+    """([offset], [value of a key of the line's object]) for ascending byte offsets of lines, whatever the kind."""
+    for offset, line in json_lines_at(source, keys):
+        yield [offset], [(parse_object(line)[0] or {}).get(column)]
+
+
+def json_lines_at(source: Source, offsets: Keys) -> Iterator[tuple[int, bytes]]:
     """(offset, the line's own bytes without its end) for ascending byte offsets of lines.
 
     A plain file is sought between lines that lie far apart, a compressed one is read once. Raises CorpusError when
@@ -160,7 +177,7 @@ def _is_encodable(text: str) -> bool:
     return True
 
 
-def first_keys(source: Source) -> list[str]:
+def column_names(source: Source) -> list[str]:
     """The keys of the first 100 objects, in the order in which they first come."""
     keys: dict[str, None] = {}
     with suppress(CorruptFile):  # what could be read is known; its rows are read later, and raise it in their place
@@ -184,7 +201,7 @@ def _check_columns(source: Source, columns: Columns, max_line_bytes: int) -> Non
     except CorruptFile:  # its rows are read next, and raise it in their place
         return
     if present is not None:
-        raise missing_column(source, missing, list(present))
+        raise missing_column(source.url, missing, list(present))
 
 
 def _first_objects(lines: Iterable[tuple[int, bytes | None]]) -> Iterator[dict[str, Any]]:
@@ -208,14 +225,7 @@ def _checked(source: Source) -> Iterator[bytes]:
     yield from chunks
 
 
-def missing_column(source: Source, missing: dict[str, str], present: Sequence[str]) -> CorpusError:
-    """The error for columns (option → name) that a source does not have."""
-    option, name = next(iter(missing.items()))
-    there = ", ".join(repr(key) for key in present) or "none"
-    return CorpusError(f"{source.url}: no column {name!r}; there are: {there}. Name the right one with {option}.")
-
-
-def _runs(offsets: Sequence[int], seekable: bool) -> Iterator[list[int]]:
+def _runs(offsets: Keys, seekable: bool) -> Iterator[list[int]]:
     """The offsets in groups that are cheaper to read through than to seek within."""
     run: list[int] = []
     for offset in offsets:

@@ -1,8 +1,7 @@
-"""Rows of a Parquet file: any range of row indexes, or chosen rows with all their columns."""
+"""Parquet: rows are told by their index, and read by row group (see `formats`)."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -10,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from attention_influence.corpus.content import head_of, other_than_parquet
-from attention_influence.corpus.json_lines import missing_column
 from attention_influence.corpus.plain_types import plain_schema, plain_table
-from attention_influence.corpus.rows import DEFAULT_DOMAIN, UNKNOWN_DOMAIN, Columns, Row, readable_text
+from attention_influence.corpus.rows import DEFAULT_DOMAIN, UNKNOWN_DOMAIN, Columns, Row, missing_column, readable_text
+from attention_influence.corpus.slices import Block
 from attention_influence.corpus.sources import Source
-from attention_influence.corpus.values import labels_of, values_of
+from attention_influence.corpus.values import Keys, ValueKind, labels_of, values_of
 from attention_influence.errors import CorpusError, CorruptFile, NoDocuments
 from attention_influence.storage.filesystems import BLOCK_BYTES, open_bytes, open_filesystem
 
@@ -22,29 +21,28 @@ from attention_influence.storage.filesystems import BLOCK_BYTES, open_bytes, ope
 _BATCH_BYTES = 8 << 20
 _MAX_BATCH_ROWS = 1024
 
-
-@dataclass(frozen=True)
-class RowGroup:
-    """A row group: rows [start, start + rows), and its uncompressed size in bytes."""
-
-    start: int
-    rows: int
-    size: int
+KEY = "a row's number"
+IS_COMPRESSED = True
 
 
-def row_groups(source: Source) -> list[RowGroup]:
-    """The row groups of a Parquet file, from its footer alone."""
+def blocks(source: Source) -> list[Block]:
+    """The row groups and their uncompressed sizes, from the footer alone."""
     with _open(source) as file:
         return _row_groups(file, file.schema_arrow.names)
 
 
-def parquet_schema(source: Source) -> pa.Schema:
-    """The Arrow schema of a Parquet file, plain, as `parquet_rows_at` yields it."""
+def schema_of(source: Source) -> pa.Schema:
+    """The Arrow schema, plain, as `tables_at` yields it."""
     with _open(source) as file:
         return plain_schema(file.schema_arrow)
 
 
-def parquet_rows(source: Source, columns: Columns, start: int = 0, end: int | None = None) -> Iterator[Row]:
+def column_names(source: Source) -> list[str]:
+    """The names of the top-level columns."""
+    return list(schema_of(source).names)
+
+
+def rows_in(source: Source, columns: Columns, start: int = 0, end: int | None = None) -> Iterator[Row]:
     """The rows with an index in [start, end), in order; of row groups that overlap, the named columns are read.
 
     Raises CorpusError for a column that is not there, CorruptFile for what is not (or is no longer) Parquet.
@@ -54,11 +52,11 @@ def parquet_rows(source: Source, columns: Columns, start: int = 0, end: int | No
         named = columns.named()
         missing = {option: name for option, name in named.items() if name not in present}
         if missing:
-            raise missing_column(source, missing, present)
+            raise missing_column(source.url, missing, present)
         _check_single(source, file, named.values())
         read = sorted(set(named.values()))
         for number, group in enumerate(_row_groups(file, read)):
-            if group.start + group.rows <= start or (end is not None and group.start >= end):
+            if group.start + group.keys <= start or (end is not None and group.start >= end):
                 continue
             for first, batch in _batches(source, file, number, group, read):
                 low = max(start - first, 0)
@@ -69,14 +67,19 @@ def parquet_rows(source: Source, columns: Columns, start: int = 0, end: int | No
                     break
 
 
-def parquet_rows_at(
-    source: Source, rows: Sequence[int] | npt.NDArray[np.int64], columns: Sequence[str] | None = None
-) -> Iterator[tuple[list[int], pa.Table]]:
+def values_at(source: Source, keys: Keys, column: str, kind: ValueKind) -> Iterator[tuple[list[int], list[object]]]:
+    """(row indexes, their values of a column) for ascending row indexes; None where there is no such column."""
+    for indexes, table in tables_at(source, keys, [column]):
+        is_there = column in table.column_names
+        yield indexes, values_of(table[column].combine_chunks(), kind) if is_there else [None] * len(indexes)
+
+
+def tables_at(source: Source, keys: Keys, columns: Sequence[str] | None = None) -> Iterator[tuple[list[int], pa.Table]]:
     """(row indexes, those rows) for ascending row indexes, all columns or the named; opens only row groups with some.
 
     Columns are plain (see `plain_types`). Raises CorpusError for an index beyond the file.
     """
-    wanted = np.asarray(rows, dtype=np.int64)
+    wanted = np.asarray(keys, dtype=np.int64)
     with _open(source) as file:
         if len(wanted) and (wanted[-1] >= file.metadata.num_rows or wanted[0] < 0):
             raise CorpusError(
@@ -86,15 +89,15 @@ def parquet_rows_at(
         read = None if columns is None else list(columns)
         _check_single(source, file, read or [])
         for number, group in enumerate(_row_groups(file, read or file.schema_arrow.names)):
-            here = _between(wanted, group.start, group.start + group.rows)
-            if not len(here):
+            in_group = _between(wanted, group.start, group.start + group.keys)
+            if not len(in_group):
                 continue
             for first, batch in _batches(source, file, number, group, read):
-                chosen = _between(here, first, first + batch.num_rows)
+                chosen = _between(in_group, first, first + batch.num_rows)
                 if len(chosen):
                     plain = plain_table(pa.Table.from_batches([batch]))
                     yield chosen.tolist(), plain.take(pa.array(chosen - first))
-                if first + batch.num_rows > here[-1]:
+                if first + batch.num_rows > in_group[-1]:
                     break
 
 
@@ -122,7 +125,7 @@ def _check_single(source: Source, file: pq.ParquetFile, names: Iterable[str]) ->
         raise CorpusError(f"{source.url}: there are two columns {twice[0]!r}. Write the file with one of them.")
 
 
-def _row_groups(file: pq.ParquetFile, names: Sequence[str]) -> list[RowGroup]:
+def _row_groups(file: pq.ParquetFile, names: Sequence[str]) -> list[Block]:
     metadata = file.metadata
     groups = []
     start = 0
@@ -134,16 +137,16 @@ def _row_groups(file: pq.ParquetFile, names: Sequence[str]) -> list[RowGroup]:
             for chunk in chunks
             if any(chunk.path_in_schema == name or chunk.path_in_schema.startswith(f"{name}.") for name in names)
         )
-        groups.append(RowGroup(start, group.num_rows, size))
+        groups.append(Block(start, group.num_rows, size))
         start += group.num_rows
     return groups
 
 
 def _batches(
-    source: Source, file: pq.ParquetFile, number: int, group: RowGroup, names: list[str] | None
+    source: Source, file: pq.ParquetFile, number: int, group: Block, names: list[str] | None
 ) -> Iterator[tuple[int, pa.RecordBatch]]:
     """(index of its first row, batch) over one row group, decoded a few megabytes at a time."""
-    mean = max(group.size // max(group.rows, 1), 1)
+    mean = max(group.size // max(group.keys, 1), 1)
     size = min(max(_BATCH_BYTES // mean, 1), _MAX_BATCH_ROWS)
     first = group.start
     try:
@@ -152,12 +155,12 @@ def _batches(
             first += batch.num_rows
     except (pa.ArrowException, OSError) as error:
         raise _broken(source, f"row group {number}, row {first:,} or soon after", error) from error
-    if first != group.start + group.rows:
+    if first != group.start + group.keys:
         raise _corrupt(source, f"row group {number}, row {first:,}", "fewer rows than its footer says")
 
 
 def _rows_of(batch: pa.RecordBatch, first: int, columns: Columns, source_domain: str | None) -> Iterator[Row]:
-    texts = values_of(batch.column(columns.text), text_only=True)
+    texts = values_of(batch.column(columns.text), "text")
     ids = labels_of(batch.column(columns.id)) if columns.id is not None else [None] * batch.num_rows
     domains: list[str | None] = [source_domain or DEFAULT_DOMAIN] * batch.num_rows
     if columns.domain is not None:

@@ -1,9 +1,9 @@
 """A row of a corpus: its key, its text or the reason why there is none, its id and its domain."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from attention_influence.errors import CorruptFile, TextsError
+from attention_influence.errors import CorpusError, CorruptFile, TextsError
 
 # Rows are handed on in lists: large enough to make their overhead vanish, small enough to forget about memory.
 BATCH_CHARACTERS = 4 << 20
@@ -46,6 +46,13 @@ class Row:
     reason: str | None = None
     """Why there is no text: null_text, not_a_string, empty, whitespace, invalid_utf8, invalid_json, not_an_object,
     missing_text or too_long; None when there is text."""
+
+
+def missing_column(url: str, missing: Mapping[str, str], present: Sequence[str]) -> CorpusError:
+    """The error for columns (option → name) that a file does not have."""
+    option, name = next(iter(missing.items()))
+    there = ", ".join(map(repr, present)) or "none"
+    return CorpusError(f"{url}: no column {name!r}; there are: {there}. Name the right one with {option}.")
 
 
 def readable_text(value: object) -> tuple[str | None, str | None]:

@@ -6,9 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
-from attention_influence.corpus.byte_streams import expansion
-from attention_influence.corpus.parquet import row_groups
-from attention_influence.corpus.read import read_rows
+from attention_influence.corpus.formats import format_of, read_rows
 from attention_influence.corpus.rows import Columns, Row
 from attention_influence.corpus.slices import BYTES_PER_TOKEN, Slice
 from attention_influence.corpus.sources import Source
@@ -17,8 +15,8 @@ from attention_influence.progress import stage
 
 # Bytes of text that one draw covers: about one document, so that draws are nearly independent.
 _DRAW_BYTES = 4096
-# Draws of `sample_rows`; and how far behind a point where reading can begin (the start of a compressed file, or of a
-# row group of Parquet) a draw may lie, in bytes of text, since what lies between is read for nothing.
+# Draws of `sample_rows`; and how far behind a point where reading can begin a draw may lie, in bytes of text: what lies
+# between is read for nothing.
 _DRAWS = 256
 _REACH = 8 << 20
 
@@ -75,17 +73,14 @@ def drawn_rows(drawn: Sequence[Sequence[Slice]], columns: Columns) -> Iterator[l
 
 
 def _bytes_and_keys(source: Source) -> tuple[int, int]:
-    """Bytes of text, about, and the range of row keys: rows of Parquet, bytes of JSON lines."""
-    if source.format == "parquet":
-        try:
-            groups = row_groups(source)
-        except CorruptFile:  # costs that file
-            return 0, 0
-        rows = sum(group.rows for group in groups)
-        # No fewer bytes than rows, so that no rows share a byte.
-        return max(rows, sum(group.size for group in groups)), rows
-    size = round(source.size * expansion(source))
-    return size, size
+    """Bytes of text, about, and the range of row keys."""
+    try:
+        blocks = format_of(source).blocks(source)
+    except CorruptFile:  # costs that file
+        return 0, 0
+    keys = sum(block.keys for block in blocks)
+    # No fewer bytes than keys, so that no rows share a byte.
+    return max(keys, sum(block.size for block in blocks)), keys
 
 
 def sample_rows(
@@ -139,18 +134,14 @@ def _draw(sources: Sequence[Source], size: int, seed: int) -> list[Slice]:
 def _within_reach(source: Source, drawn: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     """Ranges of stored bytes as ranges of keys, moved to where they can be read without reading much else."""
     try:
-        groups = row_groups(source) if source.format == "parquet" else []
+        blocks = format_of(source).blocks(source)
     except CorpusError:  # costs that file
         return
-    keys = sum(group.rows for group in groups) if source.format == "parquet" else source.size * expansion(source)
+    keys = sum(block.keys for block in blocks)
     for low, high in drawn:
-        start, end = (int(bound * keys / source.size) for bound in (low, high))
-        first, reach = 0, _REACH
-        if source.format == "parquet":
-            group = next((g for g in groups if g.start <= start < g.start + g.rows), None)
-            if group is None:
-                continue
-            first, reach = group.start, max(_REACH * group.rows // max(group.size, 1), 1)
-        moved = 0 if source.compression is None and source.format != "parquet" else (start - first) // reach * reach
-        if start < end:
+        start, end = (bound * keys // source.size for bound in (low, high))
+        block = next((block for block in blocks if block.start <= start < block.start + block.keys), None)
+        if block is not None and start < end:
+            reach = max(_REACH * block.keys // max(block.size, 1), 1)
+            moved = 0 if block.is_seekable else (start - block.start) // reach * reach
             yield start - moved, end - moved

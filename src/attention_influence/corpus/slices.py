@@ -1,4 +1,4 @@
-"""A part of one file, by the keys of its rows."""
+"""Parts of one file, by the keys of its rows."""
 
 from dataclasses import dataclass
 
@@ -15,3 +15,14 @@ class Slice:
     source: Source
     start: int = 0
     end: int | None = None
+
+
+@dataclass(frozen=True)
+class Block:
+    """Where reading may begin: the keys [start, start + keys), such as a row group, and about their bytes of text."""
+
+    start: int
+    keys: int
+    size: int
+    is_seekable: bool = False
+    """Whether reading may also begin at any other of its keys."""

@@ -1,13 +1,19 @@
 """The values of a Parquet column as Python's, whatever its type; no bad value costs the others."""
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as types
 
 from attention_influence.corpus.labels import EXACT_BELOW, label
+
+Keys = Sequence[int] | npt.NDArray[np.int64]
+ValueKind = Literal["text", "number"]
 
 _TEXTUAL = (
     types.is_string,
@@ -18,10 +24,17 @@ _TEXTUAL = (
     types.is_binary_view,
     types.is_fixed_size_binary,
 )
+_NUMERIC = (types.is_integer, types.is_floating, types.is_decimal, types.is_null)
 
 
-def values_of(column: pa.Array, *, text_only: bool = False) -> list[object]:
-    """Strings and binaries as bytes, JSON as what it says, others as themselves, or False where only text will do."""
+def values_of(column: pa.Array, only: ValueKind | None = None) -> list[object]:
+    """Strings and binaries as bytes, JSON as what it says, others as themselves; False where only another kind will do.
+
+    Where numbers are asked for, null is always None.
+    """
+    if only == "number" and not any(is_kind(column.type) for is_kind in _NUMERIC):
+        return [False if is_there else None for is_there in column.is_valid().to_pylist()]
+    text_only = only == "text"
     if types.is_dictionary(column.type):
         column = column.dictionary_decode()
     elif types.is_run_end_encoded(column.type):
@@ -29,7 +42,7 @@ def values_of(column: pa.Array, *, text_only: bool = False) -> list[object]:
     if isinstance(column.type, pa.JsonType):
         return [_json_value(value, text_only) for value in values_of(column.storage)]
     if isinstance(column.type, pa.BaseExtensionType) and (text_only or not isinstance(column.type, pa.UuidType)):
-        return values_of(column.storage, text_only=text_only)
+        return values_of(column.storage, only)
     if any(is_kind(column.type) for is_kind in _TEXTUAL):
         # As bytes: Arrow does not check that a Parquet string is valid UTF-8, and one bad row must not stop the others.
         column = column.cast(pa.large_binary())

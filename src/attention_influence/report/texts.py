@@ -3,16 +3,9 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from attention_influence.corpus import (
-    Columns,
-    Source,
-    is_unchanged,
-    json_lines_at,
-    parquet_rows_at,
-    parse_object,
-)
+from attention_influence.corpus import Columns, Source, is_unchanged
+from attention_influence.corpus.formats import format_of
 from attention_influence.corpus.rows import readable_text
-from attention_influence.corpus.values import values_of
 from attention_influence.errors import CorpusError
 from attention_influence.store.reader import ScoreStore
 
@@ -45,22 +38,12 @@ def texts_at(store: ScoreStore, keys: Iterable[Key]) -> tuple[dict[Key, str], li
 
 
 def _read(source: Source, column: str, rows: list[int]) -> Iterator[tuple[int, str]]:
-    for row, value in _values(source, column, rows):
-        text, _ = readable_text(value)
-        if text is not None:
-            yield row, text
-
-
-def _values(source: Source, column: str, rows: list[int]) -> Iterator[tuple[int, object]]:
-    """Of that column alone: what lies in the others may not be readable."""
-    if source.format == "parquet":
-        for indexes, table in parquet_rows_at(source, rows, [column]):
-            if column not in table.column_names:
-                raise CorpusError(f"{source.url} has no column {column!r}")
-            yield from zip(indexes, values_of(table[column].combine_chunks(), text_only=True), strict=True)
-        return
-    for row, line in json_lines_at(source, rows):
-        record = parse_object(line)[0] or {}
-        if column not in record:
-            raise CorpusError(f"row {row} of {source.url} has no column {column!r}")
-        yield row, record[column]
+    format_ = format_of(source)
+    if column not in format_.column_names(source):
+        raise CorpusError(f"{source.url} has no column {column!r}")
+    # Of that column alone: what lies in the others may not be readable.
+    for keys, values in format_.values_at(source, rows, column, "text"):
+        for row, value in zip(keys, values, strict=True):
+            text, _ = readable_text(value)
+            if text is not None:
+                yield row, text

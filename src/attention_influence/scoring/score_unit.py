@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from attention_influence.concurrency import ahead
-from attention_influence.corpus.read import read_rows
+from attention_influence.corpus.formats import read_rows
 from attention_influence.corpus.rows import Columns, Row
 from attention_influence.corpus.slices import Slice
 from attention_influence.errors import CorpusError, TooManyBadRows

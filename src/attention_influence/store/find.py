@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from attention_influence.corpus.formats import format_of
 from attention_influence.errors import UsageError, did_you_mean
 from attention_influence.store.reader import ScoreStore
 from attention_influence.store.run import open_run
@@ -48,8 +49,7 @@ def find_row(store: ScoreStore, key: Key) -> dict[str, Any]:
         raise UsageError(f"{source}:{row} is in a unit of {store.url} that is not scored yet. Resume `score` first")
     nearest = sorted(sorted(nearest, key=lambda other: abs(other - row))[:2])
     known = f"; the nearest are {' and '.join(map(str, nearest))}" if nearest else ""
-    counted = "a row's number" if store.sources[source].format == "parquet" else "the byte at which its line begins"
-    raise UsageError(f"{store.url} has no row {row} of {source}{known}. ROW is {counted}")
+    raise UsageError(f"{store.url} has no row {row} of {source}{known}. ROW is {format_of(store.sources[source]).KEY}")
 
 
 def keys_with_id(store: ScoreStore, identity: str) -> list[Key]:

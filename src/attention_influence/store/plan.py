@@ -12,8 +12,7 @@ from types import MappingProxyType
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from attention_influence.corpus.byte_streams import expansion
-from attention_influence.corpus.parquet import row_groups
+from attention_influence.corpus.formats import format_of
 from attention_influence.corpus.slices import BYTES_PER_TOKEN, Slice
 from attention_influence.corpus.sources import Source, is_unchanged
 from attention_influence.errors import CorpusError, CorruptFile, UsageError
@@ -123,34 +122,23 @@ def _before(end: int | None, pieces: Iterable[_Piece]) -> Iterator[_Piece]:
 
 
 def _pieces(source: Source, unit_bytes: int) -> Iterator[_Piece]:
-    if source.format == "parquet":
-        yield from _parquet_pieces(source, unit_bytes)
-        return
-    size = source.size if source.compression is None else math.ceil(source.size * expansion(source))
-    count = max(1, math.ceil(size / unit_bytes))
-    bounds = [size * i // count for i in range(count)]
-    for start, end in zip(bounds, [*bounds[1:], None], strict=True):
-        # The size of a compressed file is a guess, so its last piece is open.
-        yield _Piece(Slice(source, start, end), size // count)
-
-
-def _parquet_pieces(source: Source, unit_bytes: int) -> Iterator[_Piece]:
     try:
-        groups = row_groups(source)
+        blocks = format_of(source).blocks(source)
     except CorruptFile:  # costs that file when it is read
         yield _Piece(Slice(source), source.size)
         return
     start, waiting = 0, 0
-    for group in groups:
-        if waiting and waiting + group.size > unit_bytes:
-            yield _Piece(Slice(source, start, group.start), waiting)
-            start, waiting = group.start, 0
-        cuts = min(math.ceil(group.size / unit_bytes), group.rows)
+    for block in blocks:
+        if waiting and waiting + block.size > unit_bytes:
+            yield _Piece(Slice(source, start, block.start), waiting)
+            start, waiting = block.start, 0
+        cuts = min(math.ceil(block.size / unit_bytes), block.keys)
         for i in range(1, cuts):
-            end = group.start + group.rows * i // cuts
-            yield _Piece(Slice(source, start, end), group.size // cuts)
+            end = block.start + block.keys * i // cuts
+            yield _Piece(Slice(source, start, end), block.size // cuts)
             start = end
-        waiting += group.size // max(cuts, 1)
+        waiting += block.size // max(cuts, 1)
+    # Open, for the size of a compressed file is a guess.
     yield _Piece(Slice(source, start, None), waiting)
 
 

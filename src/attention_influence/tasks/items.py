@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from attention_influence.corpus import parse_object
+from attention_influence.corpus.json_lines import parse_object
 from attention_influence.errors import CorpusError
 from attention_influence.model.tokens import Tokens
 from attention_influence.storage.filesystems import read_file

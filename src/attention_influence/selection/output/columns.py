@@ -7,8 +7,8 @@ import numpy as np
 import pyarrow as pa
 
 from attention_influence.concurrency import in_threads
+from attention_influence.corpus.formats import format_of
 from attention_influence.corpus.json_lines import parse_object
-from attention_influence.corpus.read import column_names
 from attention_influence.corpus.sources import Source
 from attention_influence.errors import CorpusError
 from attention_influence.selection.output.json_table import strict_line
@@ -90,7 +90,7 @@ def with_keys(source: Source, lines: Sequence[bytes], added: pa.Table) -> list[b
 
 def _names(source: Source) -> list[str]:
     try:
-        return column_names(source)
+        return format_of(source).column_names(source)
     except CorpusError:  # said when the file is scored
         return []
 

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from attention_influence.corpus.formats import TableFormat, table_format
 from attention_influence.corpus.json_lines import json_lines_at
 from attention_influence.corpus.kinds import Compression
-from attention_influence.corpus.parquet import parquet_rows_at
 from attention_influence.corpus.sources import Source
 from attention_influence.errors import CorpusError, UsageError
 from attention_influence.selection.output.columns import with_columns, with_keys
@@ -114,7 +114,7 @@ def inferred_schemas(part: Part) -> Inferred:
     """Of the chosen JSON lines of a part."""
     found: dict[tuple[str, bytes], pa.Schema] = {}
     for source, rows in _of_sources(part):
-        if source.format == "parquet":
+        if table_format(source) is not None:
             continue
         try:
             for lines in _line_batches(source, rows["row"].to_numpy()):
@@ -141,14 +141,17 @@ def _write_rows(part: Part, shards: _Shards) -> None:
     for source, rows in _of_sources(part):
         value = [rows["value"]] if len(part.output.added) > 2 else []
         added = pa.table([rows["influence"], *value, rows["rank"]], names=list(part.output.added))
-        write = _write_table_rows if source.format == "parquet" else _write_lines
-        write(source, rows["row"].to_numpy(), added, shards)
+        keys = rows["row"].to_numpy()
+        if (format_ := table_format(source)) is None:
+            _write_lines(source, keys, added, shards)
+        else:
+            _write_table_rows(format_, source, keys, added, shards)
 
 
-def _write_table_rows(source: Source, rows: Rows, added: pa.Table, shards: _Shards) -> None:
-    """Rows of a Parquet file, ascending, with what is added to each."""
+def _write_table_rows(format_: TableFormat, source: Source, rows: Rows, added: pa.Table, shards: _Shards) -> None:
+    """Rows of a table, ascending, with what is added to each."""
     done = 0
-    for some, table in parquet_rows_at(source, rows):
+    for some, table in format_.tables_at(source, rows):
         table = table.rename_columns(unique_names(table.column_names))
         of_some = added.slice(done, len(some))
         done += len(some)

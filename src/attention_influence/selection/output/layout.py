@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from attention_influence.concurrency import in_threads
-from attention_influence.corpus.json_lines import first_keys
-from attention_influence.corpus.parquet import parquet_schema
+from attention_influence.corpus.formats import table_format
+from attention_influence.corpus.json_lines import column_names
 from attention_influence.corpus.sources import Source
 from attention_influence.errors import CorpusError
 from attention_influence.selection.output.columns import check_free
@@ -49,10 +49,11 @@ def lay_out(
 
     Raises CorpusError where columns to be added are there already, or rows cannot be written in the format.
     """
-    tables = [source for source in sources if source.format == "parquet"]
-    lines = [source for source in sources if source.format != "parquet"]
-    schemas = dict(zip((source.url for source in tables), in_threads(parquet_schema, tables, 16), strict=True))
-    keys = list(in_threads(first_keys, lines, 16))
+    tables = {source: format_ for source in sources if (format_ := table_format(source)) is not None}
+    lines = [source for source in sources if source not in tables]
+    of_tables = in_threads(lambda source: tables[source].schema_of(source), tables, 16)
+    schemas = dict(zip((source.url for source in tables), of_tables, strict=True))
+    keys = list(in_threads(column_names, lines, 16))
     warnings = []
     for source, names in (*((source, schemas[source.url].names) for source in tables), *zip(lines, keys, strict=True)):
         check_free(source, names, output.added)
@@ -100,7 +101,7 @@ def _all_inferred(found: Iterator[Inferred]) -> Inferred:
 
 
 def _with_lines(parts: Iterator[Part]) -> Iterator[Part]:
-    return (part for part in parts if any(source.format != "parquet" for source in part.sources.values()))
+    return (part for part in parts if any(table_format(source) is None for source in part.sources.values()))
 
 
 def _differences(groups: Sequence[pa.Schema], of_files: Sequence[tuple[str, pa.Schema]]) -> list[str]:

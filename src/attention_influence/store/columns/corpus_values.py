@@ -11,13 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.types as types
 
-from attention_influence.corpus.json_lines import json_lines_at, parse_object
-from attention_influence.corpus.parquet import parquet_rows_at, parquet_schema
-from attention_influence.corpus.read import read_rows
+from attention_influence.corpus.formats import format_of, read_rows
 from attention_influence.corpus.rows import Columns
 from attention_influence.corpus.slices import Slice
+from attention_influence.corpus.values import values_of
 from attention_influence.errors import CorpusError
 from attention_influence.store.plan import Unit, must_be_unchanged
 from attention_influence.store.run import scores_in
@@ -79,17 +77,8 @@ def column_numbers(column: str) -> NumbersOf:
     """What a column (or JSON key) of the corpus holds: integers, floats and decimals; null for anything else."""
 
     def numbers(part: Slice, rows: Rows) -> Iterator[tuple[Sequence[int], Sequence[float | str]]]:
-        source = part.source
-        if source.format == "parquet":
-            if column not in parquet_schema(source).names:
-                yield rows.tolist(), [MISSING] * len(rows)
-                return
-            for indexes, table in parquet_rows_at(source, rows, [column]):
-                yield indexes, numbers_in(table.column(column))
-            return
-        for offset, line in json_lines_at(source, rows.tolist()):
-            record, _ = parse_object(line)
-            yield [offset], [number_in((record or {}).get(column))]
+        for keys, values in format_of(part.source).values_at(part.source, rows, column, "number"):
+            yield keys, [number_in(value) for value in values]
 
     return numbers
 
@@ -109,11 +98,8 @@ def text_numbers(columns: Columns, numbers_of_texts: Callable[[list[str]], Seque
 
 
 def numbers_in(column: pa.ChunkedArray) -> list[float | str]:
-    """`number_in` of each value; of a column of something else than numbers, none is looked at."""
-    kinds = (types.is_integer, types.is_floating, types.is_decimal, types.is_null)
-    if not any(is_kind(column.type) for is_kind in kinds):
-        return [NOT_A_NUMBER if is_there else MISSING for is_there in column.is_valid().to_pylist()]
-    return [number_in(value) for value in column.to_pylist()]
+    """`number_in` of each value of a Parquet column."""
+    return [number_in(value) for value in values_of(column.combine_chunks(), "number")]
 
 
 def number_in(value: Any) -> float | str:

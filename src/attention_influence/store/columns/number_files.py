@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 
 from attention_influence.corpus.byte_streams import read_bytes
-from attention_influence.corpus.json_lines import MAX_LINE_BYTES, missing_column, parse_object, split_lines
+from attention_influence.corpus.formats import TableFormat, table_format
+from attention_influence.corpus.json_lines import MAX_LINE_BYTES, parse_object, split_lines
 from attention_influence.corpus.labels import EXACT_BELOW, is_inexact, label
-from attention_influence.corpus.parquet import parquet_rows_at, parquet_schema, row_groups
+from attention_influence.corpus.rows import missing_column
 from attention_influence.corpus.sources import Source, is_unchanged
 from attention_influence.corpus.values import exact_below, values_of
 from attention_influence.errors import CorpusError
@@ -58,8 +59,8 @@ def read_numbers(files: NumberFiles, source: Source) -> Iterator[pa.Table]:
         raise CorpusError(
             f"{source.url} is gone or has changed since the column was begun. Restore it, or read it again: --overwrite"
         )
-    records = _parquet_records if source.format == "parquet" else _line_records
-    for some in records(files, source):
+    table = table_format(source)
+    for some in _line_records(files, source) if table is None else _table_records(files, source, table):
         names, numbers = zip(*some, strict=True)
         why = [number if isinstance(number, str) else None for number in numbers]
         values = [None if isinstance(number, str) else number for number in numbers]
@@ -70,16 +71,16 @@ def read_numbers(files: NumberFiles, source: Source) -> Iterator[pa.Table]:
 _Record = tuple[tuple[str, int], float | str]
 
 
-def _parquet_records(files: NumberFiles, source: Source) -> Iterator[list[_Record]]:
-    present = parquet_schema(source).names
+def _table_records(files: NumberFiles, source: Source, format_: TableFormat) -> Iterator[list[_Record]]:
+    present = format_.column_names(source)
     options = {"--column": files.column} | ({"--id-column": files.id_column} if files.on == "id" else {})
     if missing := {option: name for option, name in options.items() if name not in present}:
-        raise missing_column(source, missing, present)
+        raise missing_column(source.url, missing, present)
     for name in files.naming:
         if name not in present:
             raise _nameless(source, name)
-    rows = np.arange(sum(group.rows for group in row_groups(source)))
-    for indexes, table in parquet_rows_at(source, rows, list(dict.fromkeys([*files.naming, files.column]))):
+    rows = np.arange(sum(block.keys for block in format_.blocks(source)))
+    for indexes, table in format_.tables_at(source, rows, list(dict.fromkeys([*files.naming, files.column]))):
         columns = [table.column(name).combine_chunks() for name in files.naming]
         naming = zip(*map(values_of, columns), strict=True)
         exact = exact_below(columns[0].type)
