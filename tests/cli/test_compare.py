@@ -130,7 +130,7 @@ def test_select_prints_repetition_and_what_the_controls_explain(cli: Cli, make: 
     said = cli("select", store, "--top", 0.2, "--out", tmp_path / "one")
     assert said.code == 0, said.err
     assert "tokens in documents that repeat themselves" in said.out
-    assert "what --rank-by controlled" in said.out
+    assert f"attention-influence compare {store}" in said.out
     said = cli("select", store, "--top", 0.2, "--rank-by", "controlled", "--out", tmp_path / "two")
     assert "of influence explained" in said.out
     assert "repeat themselves" not in said.out

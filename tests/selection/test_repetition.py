@@ -9,15 +9,11 @@ import pytest
 from driven_stores import driven_rows
 from store_files import score_row, write_store
 
-from attention_influence.selection import repetition, select
+from attention_influence.selection import select
 
 
 def chosen_keys(folder):
     return {(row["source"], row["row"]) for row in pq.read_table(folder / "manifest.parquet").to_pylist()}
-
-
-def mean(rows, name):
-    return pytest.approx(np.mean([np.float32(row[name]) for row in rows]), rel=1e-5)
 
 
 @pytest.mark.parametrize("rule", [{"top": 0.2}, {"top": 0.3, "by": "tokens"}])
@@ -45,34 +41,6 @@ def test_shares_of_repeating_tokens_are_those_of_the_chosen_and_of_the_ranked(tm
             assert getattr(found, which) == pytest.approx(repeated / (repeated + other))
 
 
-def test_the_comparison_is_with_what_the_controlled_ranking_selects(tmp_path):
-    rows = driven_rows(400)[0]
-    store = write_store(tmp_path / "s", [rows])
-    selection = select(store, out=tmp_path / "one", top=0.2, manifest=True)
-    select(store, out=tmp_path / "two", top=0.2, rank_by="controlled", manifest=True)
-    one, two = chosen_keys(tmp_path / "one"), chosen_keys(tmp_path / "two")
-    instead = selection.repetition[0].instead
-    assert (instead.sampled, instead.chosen, instead.chance) == (400, 80, 0.2)
-    assert instead.overlap == pytest.approx(len(one & two) / 80)
-    for means, keys in ((instead.influence, one), (instead.controlled, two)):
-        picked = [row for row in rows if (row["source"], row["row"]) in keys]
-        assert means.copy_share == mean(picked, "copy_share")
-        assert means.loss_base == mean(picked, "loss_base")
-        assert means.n_tokens == mean(picked, "n_tokens")
-    assert instead.controlled.copy_share < instead.influence.copy_share
-
-
-def test_a_sample_bounds_what_is_compared_and_not_the_shares(tmp_path, monkeypatch):
-    rows = driven_rows(400)[0] + driven_rows(200, "code")[0]
-    store = write_store(tmp_path / "s", [rows])
-    whole = select(store, out=tmp_path / "one", top=0.2, manifest=True).repetition
-    monkeypatch.setattr(repetition, "SAMPLE", 150)
-    monkeypatch.setattr(repetition, "_MOST_DOMAINS", 1)
-    code, web = select(store, out=tmp_path / "two", top=0.2, manifest=True).repetition
-    assert (web.chosen, web.ranked) == (whole[1].chosen, whole[1].ranked)
-    assert (web.instead.sampled, code.instead) == (150, None)
-
-
 def test_a_choice_that_is_mostly_repetition_is_warned_of_and_no_other(tmp_path):
     strong = driven_rows(300, "strong", repetition=2.0)[0]
     weak = driven_rows(300, "weak", repetition=0.0)[0]
@@ -83,13 +51,17 @@ def test_a_choice_that_is_mostly_repetition_is_warned_of_and_no_other(tmp_path):
     assert by_name["strong"].chosen > 0.5 > by_name["weak"].chosen
     record = json.loads((tmp_path / "out" / "selection.json").read_text())
     assert record["warnings"] == [warning]
-    assert record["repetition"][0]["instead"]["controlled"]["copy_share"] > 0
+    assert record["repetition"][0] == {
+        "domain": "strong",
+        "chosen": by_name["strong"].chosen,
+        "ranked": by_name["strong"].ranked,
+    }
     assert "- Warning: domain strong: " in (tmp_path / "out" / "README.md").read_text()
 
 
-def test_a_store_of_older_columns_is_selected_without_the_comparison(tmp_path):
+def test_a_store_of_older_columns_is_judged_all_the_same(tmp_path):
     store = write_store(tmp_path / "s", [[score_row("x/a", n, n / 100, flag="repetitive") for n in range(60)]])
     unit = store / "scores" / "000.parquet"
     pq.write_table(pq.read_table(unit).drop_columns(["unigram_surprisal"]), unit)
     (found,) = select(store, out=tmp_path / "out", top=0.2, manifest=True).repetition
-    assert (found.chosen, found.ranked, found.instead) == (1.0, 1.0, None)
+    assert (found.chosen, found.ranked) == (1.0, 1.0)

@@ -19,10 +19,6 @@ class KeySample:
         self._hashes: list[Keys] = []
         self._count = 0
 
-    @property
-    def has_rows(self) -> bool:
-        return bool(self._held)
-
     def add(self, rows: pa.Table, hashes: Keys) -> None:
         """Adds rows of one schema, each with the hash of its key."""
         kept = hashes <= np.uint64(self.bound)

@@ -142,7 +142,7 @@ def select(
                 _log.warning(warning)
             parts = parts_of(ranked.chosen, found, layout.output, staging.parts)
             write = partial(write_dataset, spread(write_part, parts), layout.kinds)
-        repetition = repetition_of(scores, ranked.chosen, seed) if rank_by == "influence" else ()
+        repetition = repetition_of(scores, ranked.chosen) if rank_by == "influence" else ()
         return _write(staging, scores, rule, ranked, repetition, layout, write, overwrite)
 
 

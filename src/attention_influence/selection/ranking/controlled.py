@@ -13,7 +13,7 @@ influence does.
 
 import functools
 from collections import Counter
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,7 +25,7 @@ from threadpoolctl import ThreadpoolController
 from attention_influence.errors import UsageError
 from attention_influence.progress import progress
 from attention_influence.selection.key_sample import KeySample
-from attention_influence.selection.ranking.keys import Keys, as_float64, coded, salted, tie_hashes
+from attention_influence.selection.ranking.keys import as_float64, coded, salted, tie_hashes
 from attention_influence.store.reader import ScoreStore
 
 CONTROLS = ("n_tokens", "loss_base", "copy_share", "repeat_share", "compression", "unigram_surprisal")
@@ -75,9 +75,9 @@ class Control:
         names, codes = coded(rows.column("domain"))
         for code, name in enumerate(names):
             for fold in range(_FOLDS):
-                here = np.flatnonzero(known & (codes == code) & (folds == fold))
-                if len(here):
-                    expected[here] = self.domains[name].models[fold](controls[here])
+                rows_of_fold = np.flatnonzero(known & (codes == code) & (folds == fold))
+                if len(rows_of_fold):
+                    expected[rows_of_fold] = self.domains[name].models[fold](controls[rows_of_fold])
         return pa.array((log_ratio - expected).astype(np.float32), mask=~known)
 
     def warnings(self) -> list[str]:
@@ -123,30 +123,21 @@ def fit_control(store: ScoreStore, seed: int) -> Control:
     samples = {name: KeySample(most) for name in sorted(rows)}
     for batch in store.batches(list(COLUMNS)):
         hashes = salted(tie_hashes(batch.column("source"), batch.column("row").to_numpy()), f"control {seed}")
-        add_by_domain(samples, batch, hashes)
+        _, _, known = observed(batch)
+        names, codes = coded(batch.column("domain"))
+        for code, name in enumerate(names):
+            of_domain = known & (codes == code)
+            samples[name].add(pa.Table.from_batches([batch.filter(pa.array(of_domain))]), hashes[of_domain])
     return fit_samples({name: sample.rows() for name, sample in samples.items()}, seed)
 
 
-def add_by_domain(samples: Mapping[str, KeySample], batch: pa.RecordBatch, hashes: Keys) -> None:
-    """Adds the rows with all statistics to the samples of their domains; rows of other domains are skipped."""
-    _, _, known = observed(batch)
-    names, codes = coded(batch.column("domain"))
-    for code, name in enumerate(names):
-        if name in samples:
-            here = known & (codes == code)
-            samples[name].add(pa.Table.from_batches([batch.filter(pa.array(here))]), hashes[here])
-
-
-def fit_samples(samples: Mapping[str, pa.Table], seed: int, trees: Container[str] | None = None) -> Control:
-    """The control fitted on the rows of each domain's sample, all of which have all statistics.
-
-    `trees`: the domains in which trees are tried; by default all.
-    """
+def fit_samples(samples: Mapping[str, pa.Table], seed: int) -> Control:
+    """The control fitted on the rows of each domain's sample, all of which have all statistics."""
     domains = {}
     with progress("controlled influence", len(samples), "domains") as done:
         for name, rows in samples.items():
             controls, log_ratio, _ = observed(rows)
-            domains[name] = _fit(controls, log_ratio, _folds(rows, seed), trees is None or name in trees)
+            domains[name] = _fit(controls, log_ratio, _folds(rows, seed))
             done(1)
     return Control(domains, seed)
 
@@ -168,15 +159,13 @@ def observed(rows: pa.RecordBatch | pa.Table) -> tuple[Array, Array, npt.NDArray
     return controls, log_ratio, known
 
 
-def _fit(controls: Array, log_ratio: Array, folds: npt.NDArray[np.int64], try_trees: bool) -> DomainControl:
+def _fit(controls: Array, log_ratio: Array, folds: npt.NDArray[np.int64]) -> DomainControl:
     documents, mean = len(log_ratio), float(log_ratio.mean()) if len(log_ratio) else 0.0
     best = DomainControl(documents, "mean", 0.0, (lambda controls: np.full(len(controls), mean),) * _FOLDS)
     total = float(((log_ratio - mean) ** 2).sum())
     if documents < FEWEST or total == 0:
         return best
-    methods: dict[Method, Callable[[Array, Array], Model]] = {"linear": _linear}
-    if try_trees:
-        methods["trees"] = _trees
+    methods: dict[Method, Callable[[Array, Array], Model]] = {"linear": _linear, "trees": _trees}
     for method, fit in methods.items():
         models, rest = [], 0.0
         for fold in range(_FOLDS):
