@@ -22,8 +22,9 @@ from attention_influence.storage.strict_json import strict_json
 Head = tuple[int, int]
 Matrix = list[list[float | None]]
 
-# What the scores of a method are.
-_SCORES = dict.fromkeys(("ablation", "attribution", "greedy"), "rise of the loss")
+# By method, what its scores are, and what speaks against a set that it found; any other method goes by attention.
+_BY_ATTENTION = ("retrieval score", retrieval_doubts)
+_METHODS = dict.fromkeys(("ablation", "attribution", "greedy"), ("rise of the loss", ablation_doubts))
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,11 @@ class HeadSet:
     @property
     def score_name(self) -> str:
         """What the scores are."""
-        return _SCORES.get(self.method, "retrieval score")
+        return _METHODS.get(self.method, _BY_ATTENTION)[0]
 
     def warnings(self) -> list[str]:
         """Why these heads should not be trusted, if so."""
-        return ablation_doubts(self) if self.tasks else retrieval_doubts(self)
+        return _METHODS.get(self.method, _BY_ATTENTION)[1](self)
 
     def _repr_html_(self) -> str:
         matrices = [matrix for matrix in (self.scores, self.standard_errors) if matrix is not None]
