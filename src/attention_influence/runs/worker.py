@@ -86,10 +86,9 @@ class Worker:
             # Before the unit, and none of its failures: a device that computes wrong would quarantine all of them.
             self._check_device()
             try:
-                began, before = time.monotonic(), self._shortages()
+                began = time.monotonic()
                 scores = self._score(unit)
                 about = {**scores.about(), **self._circumstances(time.monotonic() - began)}
-                about["memory_ran_out"] = self._shortages() - before
             except (TooManyBadRows, StoreError):
                 raise
             except Exception as error:  # whatever it is, it is this unit's; the others continue
@@ -138,10 +137,6 @@ class Worker:
                 f"{self.max_bad_rate}. With --max-bad-rate 1 they are kept, and `attention-influence status` lists the "
                 "reasons"
             )
-
-    def _shortages(self) -> int:
-        """How often memory ran out so far, for packs and for the LM head."""
-        return self.scorer.shortage.times + self.scorer.model.output.shortage.times
 
     def _circumstances(self, seconds: float) -> Mapping[str, Any]:
         return {

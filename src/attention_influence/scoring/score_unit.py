@@ -47,6 +47,8 @@ class UnitScores:
     tokens: int = 0
     duplicate_ids: int = 0
     """Rows whose id another row of the unit has, too."""
+    memory_ran_out: int = 0
+    """How often; see `Shortage`."""
     reasons: Counter[str] = field(default_factory=Counter)
 
     def about(self) -> dict[str, Any]:
@@ -56,6 +58,7 @@ class UnitScores:
             "tokens": self.tokens,
             "reasons": dict(self.reasons),
             "duplicate_ids": self.duplicate_ids,
+            "memory_ran_out": self.memory_ran_out,
             "failed_files": self.failed_files,
         }
 
@@ -68,6 +71,8 @@ def score_unit(
     A file that is damaged, gone, changed or of another schema costs its own rows in this unit, and is recorded.
     Raises TooManyBadRows where a bad row is an error.
     """
+    shortages = (scorer.shortage, scorer.model.output.shortage)
+    shortages_before = sum(shortage.times for shortage in shortages)
     tables: list[pa.Table] = [SCORE_SCHEMA.empty_table()]
     failed_files: dict[str, str] = {}
     for part in unit.slices:
@@ -82,6 +87,7 @@ def score_unit(
             continue
         tables += of_part
     scores = UnitScores(pa.concat_tables(tables), failed_files)
+    scores.memory_ran_out = sum(shortage.times for shortage in shortages) - shortages_before
     scores.rows = scores.table.num_rows
     scores.tokens = sum(n or 0 for n in scores.table["n_tokens"].to_pylist())
     scores.reasons.update(reason for reason in scores.table["reason"].to_pylist() if reason is not None)
