@@ -31,7 +31,7 @@ def run(script: str, *arguments: object, folder: Path) -> list[dict[str, object]
 def test_kernels_are_timed(tmp_path: Path) -> None:
     said = run("single_kernels.py", folder=tmp_path)
     assert not [line for line in said if "failed" in str(line["what"])]
-    assert {"copy", "LM head", "attention", "uniform attention"} <= {line["what"] for line in said}
+    assert {"copy", "LM head", "attention", "zero query"} <= {line["what"] for line in said}
 
 
 def test_whole_passes_are_timed_beside_plain_transformers(tmp_path: Path) -> None:

@@ -9,7 +9,6 @@ import torch
 from common import finish, options, peak_gib, say, seconds
 from torch.nn.functional import linear
 
-from attention_influence.model.attention.function import uniform_attention
 from attention_influence.model.attention.varlen import why_not
 from attention_influence.model.attention.windowed import windowed_attention
 from attention_influence.model.loss import LogSumExp
@@ -76,10 +75,30 @@ def attention(heads: int, kv_heads: int, size: int, length: int, tokens: int, dt
     )
 
 
-def uniform(heads: int, tokens: int) -> None:
-    value, lengths = randn(heads, tokens, 64), [tokens // 4] * 4
-    time = seconds(lambda: uniform_attention(value, lengths, None), DEVICE, ROUNDS)
-    say("uniform attention", heads=heads, tokens=tokens, ms=1e3 * time)
+def uniform(heads: int, kv_heads: int, size: int, lengths: list[int], sliding_window: int | None) -> None:
+    """A head without a query, beside others: its error against the plain mean, and whether bits depend on the pack."""
+    query, key, value = (randn(1, n, sum(lengths), size) for n in (heads, kv_heads, kv_heads))
+    query[0, -1] = 0
+    out = windowed_attention(query, key, value, lengths, None, sliding_window)[0]
+    start, error, alone_is_equal = 0, 0.0, True
+    for length in lengths:
+        part = slice(start, start + length)
+        age = torch.arange(length, device=DEVICE)[:, None] - torch.arange(length, device=DEVICE)
+        seen = ((age >= 0) & (age < (sliding_window or length))).double()
+        mean = (seen / seen.sum(1, keepdim=True)) @ value[0, -1, part].double()
+        error = max(error, float((out[part, -1].double() - mean).abs().max()))
+        of_part = (x[:, :, part] for x in (query, key, value))
+        alone = windowed_attention(*of_part, [length], None, sliding_window)[0]
+        alone_is_equal &= torch.equal(alone, out[part])
+        start += length
+    say(
+        "zero query",
+        heads=heads,
+        size=size,
+        sliding_window=sliding_window,
+        error=error,
+        equal_bits_alone=alone_is_equal,
+    )
 
 
 def main() -> None:
@@ -87,7 +106,9 @@ def main() -> None:
     say("device", name=on, torch=torch.__version__)
     half, whole = torch.bfloat16, torch.float32
     tokens = 256 if TINY else 65536
-    tried: list[tuple[object, ...]] = [(limits,), (uniform, 2, tokens)]
+    tried: list[tuple[object, ...]] = [(limits,)]
+    for shape in ((4, 2, 8),) if TINY else ((6, 2, 64), (8, 8, 80), (8, 2, 128), (4, 1, 256)):
+        tried += [(uniform, *shape, [1, 7, 300, 64, 129], window) for window in (None, 1, 16, 129)]
     tried += [(lm_head, *shape) for shape in ([(64, 500, 32)] if TINY else [(576, 49152, 10922), (2048, 128256, 4096)])]
     shapes = [(4, 2, 8)] if TINY else [(9, 3, 64), (32, 32, 64), (32, 8, 128), (8, 4, 256), (8, 8, 36)]
     for shape in shapes:

@@ -23,6 +23,7 @@ def test_the_variable_length_kernel_attends_as_its_twin_does(kv_heads: int, slid
     generator = torch.Generator().manual_seed(0)
     shapes = [(2, heads, sum(LENGTHS), 64) for heads in (6, kv_heads, kv_heads)]
     packed = [torch.randn(shape, generator=generator).to("cuda", torch.bfloat16) for shape in shapes]
+    packed[0][1, -1] = 0  # as in a masked head
     kernel = varlen.varlen_attention(*packed, LENGTHS, None, sliding_window)
     twin = windowed._sdpa_per_window(*(x.float().cpu() for x in packed), LENGTHS, None, sliding_window)
     torch.testing.assert_close(kernel.float().cpu(), twin, rtol=2e-2, atol=2e-2)

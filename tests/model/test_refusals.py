@@ -98,8 +98,15 @@ def test_a_masked_head_that_gives_anything_but_the_plain_mean_is_refused(
     broken: Callable[[Tensor], Tensor], dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = tiny("llama", dtype=dtype).model
-    place = "attention_influence.model.attention.function.uniform_attention"
-    monkeypatch.setattr(place, lambda value, lengths, sliding: broken(value.float()).to(value.dtype))
+
+    def attend(query: Tensor, key: Tensor, value: Tensor, *packed: Any) -> Tensor:
+        out = windowed_attention(query, key, value, *packed)
+        group = query.shape[1] // value.shape[1]
+        for row, head in (query == 0).all(-1).all(-1).nonzero().tolist():
+            out[row, :, head] = broken(value[row, head // group][None].float())[0].to(value.dtype)
+        return out
+
+    monkeypatch.setattr("attention_influence.model.attention.function.windowed_attention", attend)
     with pytest.raises(ModelError, match=r"head 2 of layer 1 is .* away from the plain mean"):
         self_test(model, {1: [2], 3: [0]}, CONTEXT)
 

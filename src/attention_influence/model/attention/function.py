@@ -17,7 +17,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 
 from attention_influence.errors import ModelError
 from attention_influence.model.attention.pass_state import Observed, current_pass
-from attention_influence.model.attention.windowed import window_starts, windowed_attention
+from attention_influence.model.attention.windowed import windowed_attention
 
 NAME = "attention_influence"
 
@@ -52,25 +52,14 @@ def forked_attention(
         )
 
     layer: int = module.layer_idx  # type: ignore[assignment]
-    rows = query_BHTD.shape[0]
-    computed = slice(0, 1) if layer == state.fork_layer else slice(0, rows)
-    out_BTHD = windowed_attention(
-        query_BHTD[computed], key_BKTD[computed], value_BKTD[computed], state.lengths, scaling, sliding_window
-    )
-    if out_BTHD.shape[0] < rows:
-        out_BTHD = out_BTHD.expand(rows, -1, -1, -1).clone()
-    group = query_BHTD.shape[1] // value_BKTD.shape[1]
-    for row, masked in enumerate(state.rows):
-        if heads := masked.get(layer):
-            value_MTD = value_BKTD[row, [head // group for head in heads]]
-            mean_MTD = uniform_attention(value_MTD, state.lengths, sliding_window)
-            out_BTHD[row, :, list(heads)] = mean_MTD.transpose(0, 1)
+    packed = (key_BKTD, value_BKTD, state.lengths, scaling, sliding_window)
+    masked = [masked.get(layer, ()) for masked in state.rows]
+    out_BTHD = windowed_attention(_without_queries(query_BHTD, masked), *packed)
     if state.gates is not None:
-        mean_HTD = uniform_attention(value_BKTD[0], state.lengths, sliding_window).repeat_interleave(group, 0)
+        mean_BTHD = windowed_attention(torch.zeros_like(query_BHTD), *packed)
         lengths_W = torch.tensor(state.lengths, device=value_BKTD.device)
         gate_TH = state.gates[layer].repeat_interleave(lengths_W, 0).to(out_BTHD.dtype)
-        mean_THD = mean_HTD.transpose(0, 1)
-        out_BTHD = mean_THD + gate_TH[..., None] * (out_BTHD - mean_THD)
+        out_BTHD = mean_BTHD + gate_TH[..., None] * (out_BTHD - mean_BTHD)
     if state.observe is not None:
         seen = (query_BHTD, key_BKTD, value_BKTD, out_BTHD, scaling, sliding_window, attention_mask)
         state.observe(Observed(layer, module, *seen))
@@ -84,21 +73,19 @@ def refuse_unknown(module: nn.Module, unknown: Mapping[str, Any]) -> None:
         raise ModelError(f"{type(module).__name__} asks its attention for {', '.join(refused)}, which is not handled")
 
 
-def uniform_attention(value_MTD: Tensor, lengths: Sequence[int], sliding_window: int | None) -> Tensor:
-    """The plain mean [M, T, D] of the values that each position sees: weights 1/n_t (paper, appendix C).
+def _without_queries(query_BHTD: Tensor, masked: Sequence[Sequence[int]]) -> Tensor:
+    """The queries, zero in each row's masked heads.
 
-    n_t counts the positions from the window's start, or from the sliding window's, up to and including t. Sums are
-    in float64; a value that is not finite spoils the positions that see it and no others.
+    All logits of a zero query are equal, so its softmax is 1/n_t over the n_t positions that it sees, and its output
+    their values' plain mean (paper, appendix C). One call computes masked and other heads, and rounds them alike.
     """
-    first_T, position_T = window_starts(lengths, sliding_window, value_MTD.device)
-
-    def seen_sum(x_MTD: Tensor) -> Tensor:
-        before_MTD = nn.functional.pad(x_MTD.cumsum(1, dtype=torch.float64), (0, 0, 1, 0))
-        return before_MTD[:, position_T + 1] - before_MTD[:, first_T]
-
-    finite_MTD = value_MTD.isfinite()
-    mean_MTD = seen_sum(value_MTD.where(finite_MTD, 0)) / (position_T + 1 - first_T)[:, None]
-    return mean_MTD.masked_fill(seen_sum(~finite_MTD) > 0, torch.nan).to(value_MTD.dtype)
+    if not any(masked):
+        return query_BHTD
+    query_BHTD = query_BHTD.clone()
+    for row, heads in enumerate(masked):
+        for head in heads:
+            query_BHTD[row, head] = 0
+    return query_BHTD
 
 
 def _no_mask(*args: Any, mask_function: Callable[..., Tensor], **kwargs: Any) -> Tensor | None:

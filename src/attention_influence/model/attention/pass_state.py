@@ -37,8 +37,6 @@ class AttentionPass:
     """Tokens of each window; the windows stand one after another in the row and fill it."""
     rows: Sequence[Masked]
     """The heads that attend uniformly in each row of the batch; below the fork, where there is one row, none do."""
-    fork_layer: int | None = None
-    """The layer whose rows are still equal, so that attention is computed once for all of them."""
     gates: Mapping[int, Tensor] | None = None
     """Layer → gates [windows, heads] between attention (1) and uniform attention (0), to derive a loss by them."""
     observe: Observer | None = None

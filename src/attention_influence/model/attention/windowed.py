@@ -32,16 +32,6 @@ def windowed_attention(
     return attend(query_BHTD, key_BKTD, value_BKTD, lengths, scaling, sliding_window)
 
 
-def window_starts(lengths: Sequence[int], sliding_window: int | None, device: torch.device) -> tuple[Tensor, Tensor]:
-    """For each of T positions the first position that it sees, and the position itself; both [T], int64."""
-    lengths_N = torch.tensor(lengths, device=device)
-    first_T = (lengths_N.cumsum(0) - lengths_N).repeat_interleave(lengths_N, output_size=sum(lengths))
-    position_T = torch.arange(len(first_T), device=device)
-    if sliding_window is not None:
-        first_T = torch.maximum(first_T, position_T + 1 - sliding_window)
-    return first_T, position_T
-
-
 def _sdpa_per_window(
     query_BHTD: Tensor,
     key_BKTD: Tensor,

@@ -32,7 +32,7 @@ def forked_forward(
     `windows` are packed in their order into one row, positions restarting at 0 in each. From `fork_layer` on there is a
     row for each of `rows`: scoring gives two, base (nothing masked) and reference. Without it, `rows` is one.
     """
-    state = AttentionPass([len(window) for window in windows], rows, fork_layer, observe=observe)
+    state = AttentionPass([len(window) for window in windows], rows, observe=observe)
     hook = None
     if fork_layer is not None:
         hook = layers[fork_layer].register_forward_pre_hook(partial(_repeat_rows, len(rows)), with_kwargs=True)

@@ -1,8 +1,7 @@
 """Many passes over the same windows, each with heads of one layer masked, that share what is below that layer.
 
 The trunk's pass keeps what every layer gave. A branch begins at the layer of its masked heads: layers below it give
-what was kept, so the pass is the model's own code from there on, with as many rows as sets of heads. At its first layer
-attention is computed once for all rows (see `fork`).
+what was kept, so the pass is the model's own code from there on, with as many rows as sets of heads.
 
 Memory: the kept outputs, layers × T × E values, beside the activations of B rows of T tokens.
 Letters: B rows, T packed tokens, E hidden size.
