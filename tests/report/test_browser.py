@@ -60,7 +60,12 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     cuts = [{"domain": name, "threshold": 0.5, "chosen": 5, "tokens_chosen": 500} for name in names]
     (folder / "selection.json").write_text(json.dumps({"thresholds": cuts, "warnings": [HOSTILE]}))
     scores = [[0.1, 0.2, 0.3, 0.4], [0.5, 0.1, 0.2, 0.6], [0.9, 0.8, 0.1, 0.2]]
-    heads = {"heads": [list(head) for head in HEADS], "method": "retrieval", "scores": scores, "probe_accuracy": 0.9}
+    heads = {
+        "heads": [list(head) for head in HEADS],
+        "method": "retrieval score",
+        "scores": scores,
+        "probe_accuracy": 0.9,
+    }
     for name, record in (("heads", heads), ("stability", STABILITY), ("validity", VALIDITY)):
         (folder / f"{name}.json").write_text(json.dumps(record))
 

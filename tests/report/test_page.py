@@ -59,7 +59,7 @@ class Page(HTMLParser):
 
 HEADS = {
     "model": {"name": "tiny"},
-    "method": "retrieval",
+    "method": "retrieval score",
     "parameters": {},
     "seed": 7,
     "n_samples": 20,

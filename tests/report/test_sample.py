@@ -73,7 +73,7 @@ def test_each_ranking_takes_as_many_as_were_kept_by_its_own_figure(tmp_path):
     ):
         for domain in "ab":
             here = sample.domains == domain
-            chosen, values = sample.chosen_by(name)[here], sign * sample.figures[figure][here]
+            chosen, values = sample.chosen_by(name)[here], sign * sample.statistics[figure][here]
             assert chosen.sum() == sample.kept[here].sum() == 24
             assert values[chosen].max() <= values[~chosen].min()
 
@@ -92,5 +92,5 @@ def test_a_selection_that_records_no_threshold_is_stood_for_by_as_much_of_the_to
 def test_a_store_without_the_figures_to_control_for_has_no_controlled_ranking(tmp_path):
     rows = [row | {"unigram_surprisal": None} for row in rows_of()]
     sample = sampled(write_store(tmp_path, rows), None)
-    assert "controlled" not in sample.heights
-    assert "perplexity" in sample.heights
+    assert "controlled" not in sample.rank_values
+    assert "perplexity" in sample.rank_values

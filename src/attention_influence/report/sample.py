@@ -29,7 +29,7 @@ BASELINES = ("controlled", "random", "perplexity", "length", "copy_share")
 _FEWEST_OF_A_DOMAIN = 50
 # The largest domains, each of which takes about a second.
 _MOST_CONTROLLED = 50
-_FIGURES = ("n_tokens", "loss_base", "loss_ref", "copy_share", "repeat_share", "compression", "unigram_surprisal")
+_STATISTICS = ("n_tokens", "loss_base", "loss_ref", "copy_share", "repeat_share", "compression", "unigram_surprisal")
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
@@ -44,12 +44,12 @@ class Sample:
     ids: tuple[str | None, ...]
     flags: tuple[str | None, ...]
     domains: npt.NDArray[np.str_]
-    figures: Mapping[str, Array]
+    statistics: Mapping[str, Array]
     """influence, controlled and columns of the store by name; NaN where there is no value."""
-    heights: Mapping[str, Array]
+    rank_values: Mapping[str, Array]
     """Ranking → what it ranks by, highest first; NaN where it does not rank the document."""
     ties: npt.NDArray[np.uint64]
-    """Of equal heights the smallest comes first."""
+    """Of equal values the smallest comes first."""
     kept: Mask
     margin: Array
     """Place within the domain by the selection's ranking; rises with it."""
@@ -63,6 +63,11 @@ class Sample:
     def __len__(self) -> int:
         return len(self.keys)
 
+    @property
+    def baselines(self) -> list[str]:
+        """Those of `BASELINES` that rank any of the documents."""
+        return [name for name in BASELINES if name in self.rank_values]
+
     def parts(self) -> dict[str, slice]:
         """Domain → its documents, by name."""
         return _parts(self.domains)
@@ -70,17 +75,17 @@ class Sample:
     def chosen_by(self, ranking: str, share: float | None = None) -> Mask:
         """The top of each domain by a ranking, of the documents that it ranks: as many as were kept, or that share."""
         chosen = np.zeros(len(self), dtype=np.bool_)
-        heights = self.heights[ranking]
+        values = self.rank_values[ranking]
         for part in self.parts().values():
-            here = part.start + np.flatnonzero(~np.isnan(heights[part]))
-            count = int(self.kept[here].sum()) if share is None else count_in(share, len(here))
-            chosen[_first(here, heights, self.ties, count)] = True
+            ranked = part.start + np.flatnonzero(~np.isnan(values[part]))
+            count = int(self.kept[ranked].sum()) if share is None else count_in(share, len(ranked))
+            chosen[_first(ranked, values, self.ties, count)] = True
         return chosen
 
     def agreement(self, ranking: str) -> Overlap:
         """Of what was kept and what a ranking would have kept, among the documents that it ranks."""
-        here = ~np.isnan(self.heights[ranking])
-        return overlap(self.kept[here], self.chosen_by(ranking)[here])
+        ranked = ~np.isnan(self.rank_values[ranking])
+        return overlap(self.kept[ranked], self.chosen_by(ranking)[ranked])
 
 
 def draw_sample(
@@ -96,9 +101,9 @@ def draw_sample(
     largest = sorted(ranked, key=lambda name: (-ranked[name], name))[: max(1, documents // _FEWEST_OF_A_DOMAIN)]
     share = documents // max(len(largest), 1)
     bounds = {name: min(1.0, share / count) if (count := ranked[name]) else 0.0 for name in largest}
-    own = [name for name in (*_FIGURES, *ranking.columns) if name in store.schema.names]
+    own = [name for name in (*_STATISTICS, *ranking.columns) if name in store.schema.names]
     columns = list(dict.fromkeys(["source", "row", "id", "domain", "influence", "flag", *own]))
-    held = [pa.schema([*(store.schema.field(name) for name in columns), ("kept", pa.bool_())]).empty_table()]
+    tables = [pa.schema([*(store.schema.field(name) for name in columns), ("kept", pa.bool_())]).empty_table()]
     for batch in store.batches(columns):
         batch = batch.select(columns)
         values = influence.values(batch)
@@ -106,21 +111,20 @@ def draw_sample(
         places = salted(hashes, f"report {seed}").astype(np.float64) / 2.0**64
         names, codes = coded(batch.column("domain"))
         bound = np.array([bounds.get(name, 0.0) for name in names])
-        near = (places < bound[codes]) & influence.ranked(batch, values)
-        batch = batch.filter(pa.array(near))
+        batch = batch.filter(pa.array((places < bound[codes]) & influence.ranked(batch, values)))
         kept = cut.inside(batch) if cut else np.zeros(batch.num_rows, dtype=np.bool_)
-        held.append(pa.Table.from_batches([batch.append_column("kept", pa.array(kept))]))
-    rows = pa.concat_tables([table.cast(held[0].schema) for table in held]).combine_chunks()
+        tables.append(pa.Table.from_batches([batch.append_column("kept", pa.array(kept))]))
+    rows = pa.concat_tables([table.cast(tables[0].schema) for table in tables]).combine_chunks()
     sample = _sample(store, rows, ranking, selected is None, sum(ranked.values()), seed)
     if selected is None:
         sample.kept[:] = sample.chosen_by("influence", TOP)
         return sample
     for name in set(selected.undecided) & sample.parts().keys():
         part = sample.parts()[name]
-        here = part.start + np.flatnonzero(~np.isnan(sample.margin[part]))
+        candidates = part.start + np.flatnonzero(~np.isnan(sample.margin[part]))
         # As much of the top stands for what no threshold tells.
-        count = round(len(here) * selected.thresholds[name].chosen / ranked[name])
-        sample.kept[_first(here, sample.margin, sample.ties, count)] = True
+        count = round(len(candidates) * selected.thresholds[name].chosen / ranked[name])
+        sample.kept[_first(candidates, sample.margin, sample.ties, count)] = True
     return sample
 
 
@@ -130,31 +134,32 @@ def _sample(store: ScoreStore, rows: pa.Table, ranking: Ranking, is_preview: boo
     order = np.lexsort((salted(ties, f"report {seed}"), domains))
     rows, ties, domains = rows.take(pa.array(order)), ties[order], domains[order]
     batch = pa.RecordBatch.from_arrays([column.combine_chunks() for column in rows.columns], schema=rows.schema)
-    figures = {name: as_float64(rows[name]) for name in ("influence", *_FIGURES) if name in rows.column_names}
-    heights = {"influence": figures["influence"]}
+    statistics = {name: as_float64(rows[name]) for name in ("influence", *_STATISTICS) if name in rows.column_names}
+    rank_values = {"influence": statistics["influence"]}
     for name in BASELINES:
         if name != "controlled":
-            heights[name] = _heights(open_ranking(store, name, seed), batch)
-    figures["controlled"], controls = _controlled(rows, domains, seed)
-    heights["controlled"] = figures["controlled"]
-    margin = _heights(ranking, batch)
+            rank_values[name] = _rank_values(open_ranking(store, name, seed), batch)
+    statistics["controlled"], controls = _controlled(rows, domains, seed)
+    rank_values["controlled"] = statistics["controlled"]
     return Sample(
         keys=tuple(zip(rows["source"].to_pylist(), rows["row"].to_pylist(), strict=True)),
         ids=tuple(rows["id"].to_pylist()),
         flags=tuple(rows["flag"].to_pylist()),
         domains=domains,
-        figures=figures,
-        heights={name: height for name, height in heights.items() if name == "influence" or not np.isnan(height).all()},
+        statistics=statistics,
+        rank_values={
+            name: values for name, values in rank_values.items() if name == "influence" or not np.isnan(values).all()
+        },
         ties=ties,
         kept=np.array(rows["kept"], dtype=np.bool_),
-        margin=margin,
+        margin=_rank_values(ranking, batch),
         controls=controls,
         is_all=len(rows) == ranked,
         is_preview=is_preview,
     )
 
 
-def _heights(ranking: Ranking, batch: pa.RecordBatch) -> Array:
+def _rank_values(ranking: Ranking, batch: pa.RecordBatch) -> Array:
     values = ranking.values(batch)
     numbers = np.where(ranking.ranked(batch, values), as_float64(values), np.nan)
     return -numbers if ranking.lowest_first else numbers
@@ -176,6 +181,12 @@ def _controlled(rows: pa.Table, domains: npt.NDArray[np.str_], seed: int) -> tup
     return values, control.domains
 
 
+def largest(domains: npt.NDArray[np.str_], most: int) -> list[str]:
+    """By name, the `most` domains that come most often among those of documents."""
+    names, counts = np.unique(domains, return_counts=True)
+    return sorted(names[np.argsort(-counts, kind="stable")][:most].tolist())
+
+
 def _parts(domains: npt.NDArray[np.str_]) -> dict[str, slice]:
     names, starts = np.unique(domains, return_index=True)
     bounds = [*starts.tolist(), len(domains)]
@@ -183,7 +194,7 @@ def _parts(domains: npt.NDArray[np.str_]) -> dict[str, slice]:
 
 
 def _first(
-    here: npt.NDArray[np.int64], heights: Array, ties: npt.NDArray[np.uint64], count: int
+    places: npt.NDArray[np.int64], values: Array, ties: npt.NDArray[np.uint64], count: int
 ) -> npt.NDArray[np.int64]:
-    """Of the places `here`, the `count` highest."""
-    return here[np.lexsort((ties[here], -heights[here]))[:count]]
+    """Of these places in the sample, the `count` of highest value."""
+    return places[np.lexsort((ties[places], -values[places]))[:count]]

@@ -28,25 +28,26 @@ _WIDTHS = [mantissa * 10**power for power in range(6) for mantissa in (1, 2, 5)]
 # Few documents in many bars would show noise.
 _MOST_BARS = 48
 
-_DOCUMENT = "source, row, id, influence, loss_base, loss_ref, n_tokens, copy_share, repeat_share, compression, flag"
+_DOCUMENT = "source, row, id, influence, loss_base, n_tokens, copy_share, repeat_share, compression, flag"
 _COLUMNS = [*_DOCUMENT.split(", "), "domain", "reason"]
 
 
 @dataclass(frozen=True)
 class Document:
-    """One scored row; the fields are the store's columns of the same name."""
+    """One scored row; the fields but the last are the store's columns of the same name."""
 
     source: str
     row: int
     id: str | None
     influence: float
     loss_base: float | None
-    loss_ref: float | None
     n_tokens: int | None
     copy_share: float | None
     repeat_share: float | None
     compression: float | None
     flag: str | None
+    kept: bool | None = None
+    """Whether it was chosen; None where that is not known."""
 
 
 @dataclass(frozen=True)

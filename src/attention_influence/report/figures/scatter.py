@@ -58,10 +58,10 @@ def _within(values: Array) -> Array:
 
 
 def _dots(axes: Any, x: Array, y: Array, kept: Mask) -> None:
-    for colour, here in ((REST, ~kept), (KEPT, kept)):
+    for colour, drawn in ((REST, ~kept), (KEPT, kept)):
         # One path of segments without length: a tenth of the bytes of a mark for each document.
-        gaps = np.full(int(here.sum()), np.nan)
-        columns = [np.column_stack([values, values, gaps]).ravel() for values in (x[here], y[here])]
+        gaps = np.full(int(drawn.sum()), np.nan)
+        columns = [np.column_stack([values, values, gaps]).ravel() for values in (x[drawn], y[drawn])]
         (dots,) = axes.plot(*columns, color=colour, linewidth=3.2, alpha=0.75, solid_capstyle="round")
         # Or segments without length are dropped.
         dots.get_path().should_simplify = False

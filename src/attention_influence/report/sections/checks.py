@@ -122,7 +122,7 @@ def _means_more(sample: Sample, selected: SelectionRecord | None) -> Iterator[Ch
         yield Check("look" if explained[most] > _EXPLAINED else "good", question, answer)
     else:
         yield Check("unknown", question, "The store lacks the columns to control for.")
-    if "perplexity" in sample.heights and sample.kept.any():
+    if "perplexity" in sample.rank_values and sample.kept.any():
         alike = sample.agreement("perplexity")
         yield Check(
             "look" if alike.share > _LIKE_ANOTHER else "good",

@@ -18,7 +18,7 @@ from attention_influence.evidence.diversity import (
 )
 from attention_influence.evidence.embedding import Embed
 from attention_influence.report.figures.scatter import map_svg
-from attention_influence.report.sample import Sample
+from attention_influence.report.sample import Sample, largest
 from attention_influence.report.sections.score import choices
 from attention_influence.report.sections.words import Texts
 from attention_influence.report.visible import label
@@ -74,9 +74,9 @@ def _domains(
     sample: Sample, read: Texts, labels: Labels, places: np.ndarray[tuple[int, ...], np.dtype[np.float64]], seed: int
 ) -> Iterator[DomainSpread]:
     domains, kept = sample.domains[read.members], sample.kept[read.members]
-    names, counts = np.unique(domains, return_counts=True)
-    for name in sorted(names[np.argsort(-counts, kind="stable")][:MOST_MAPPED].tolist()):
-        here = domains == name
-        described = f"Map of {int(here.sum())} documents of {label(name)}, {int((here & kept).sum())} of them kept"
-        plot = Markup(map_svg(places[here], kept[here], described))
-        yield DomainSpread(name, spreads(labels[here], {"kept": kept[here], "dropped": ~kept[here]}, seed), plot)
+    for name in largest(domains, MOST_MAPPED):
+        of_domain = np.flatnonzero(domains == name)
+        chosen = kept[of_domain]
+        described = f"Map of {len(of_domain)} documents of {label(name)}, {int(chosen.sum())} of them kept"
+        plot = Markup(map_svg(places[of_domain], chosen, described))
+        yield DomainSpread(name, spreads(labels[of_domain], {"kept": chosen, "dropped": ~chosen}, seed), plot)

@@ -60,7 +60,7 @@ def provenance_section(
 def _commands(store: ScoreStore, selected: SelectionRecord | None, heads: HeadSet | None) -> Iterator[str]:
     configuration = dict(store.run.get("configuration") or {})
     model = configuration.get("model")
-    if heads is not None and heads.method != "given" and model:
+    if heads is not None and heads.method == "retrieval score" and model:
         known = {**heads.parameters, "n_samples": heads.n_samples, "seed": heads.seed}
         options = {option: known[name] for name, option in _DETECT.items() if known.get(name) is not None}
         yield _command("detect", [], {"model": model, "sentences": "TEXTS", **options, "out": configuration["heads"]})

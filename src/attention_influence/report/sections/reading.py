@@ -3,7 +3,7 @@ that only influence or only controlled influence picks.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,7 @@ from markupsafe import Markup, escape
 
 from attention_influence.report.sample import Sample
 from attention_influence.report.sections.colours import Piece, coloured
-from attention_influence.report.store_statistics import Domain
+from attention_influence.report.store_statistics import Document, Domain
 from attention_influence.report.visible import TEXT_LIMIT, visible
 
 Key = tuple[str, int]
@@ -34,28 +34,10 @@ LISTS = {
 
 
 @dataclass(frozen=True)
-class Example:
-    """One document on the page; figures that it lacks are None."""
-
-    source: str
-    row: int
-    id: str | None
-    flag: str | None
-    kept: bool | None
-    """None where it is not known."""
-    influence: float
-    loss_base: float | None
-    n_tokens: int | None
-    copy_share: float | None
-    repeat_share: float | None
-    compression: float | None
-
-
-@dataclass(frozen=True)
 class Shown:
-    """An example with its text as HTML, None where the text cannot be read."""
+    """A document with its text as HTML, None where the text cannot be read."""
 
-    document: Example
+    document: Document
     text: Markup | None
     note: str
     """How much of it is shown, where that is not all."""
@@ -92,7 +74,7 @@ class Reading:
         return {name: heading for name, heading in LISTS.items() if name in names}
 
 
-Examples = Mapping[str, Mapping[str, Sequence[Example]]]
+Examples = Mapping[str, Mapping[str, Sequence[Document]]]
 """Domain → list → its documents."""
 
 
@@ -102,30 +84,27 @@ def choose_examples(domains: Sequence[Domain], sample: Sample) -> Examples:
     most = max(1, min(_EXAMPLES, _MOST_DOCUMENTS // (len(LISTS) * max(len(shown), 1))))
     place = {key: number for number, key in enumerate(sample.keys)}
     only = _only_one(sample)
-    found: dict[str, dict[str, Sequence[Example]]] = {}
+    examples: dict[str, dict[str, Sequence[Document]]] = {}
     for domain in shown:
-        here = np.flatnonzero(sample.domains == domain.name)
-        lists: dict[str, Sequence[Example]] = {}
+        members = np.flatnonzero(sample.domains == domain.name)
+        lists: dict[str, Sequence[Document]] = {}
         for name, documents in (("highest", domain.highest), ("lowest", domain.lowest)):
             lists[name] = [
-                Example(
-                    kept=bool(sample.kept[place[key]]) if (key := (d.source, d.row)) in place else None,
-                    **{field: getattr(d, field) for field in Example.__dataclass_fields__ if field != "kept"},
-                )
+                replace(d, kept=bool(sample.kept[place[key]]) if (key := (d.source, d.row)) in place else None)
                 for d in documents[:most]
             ]
-        order = here[np.argsort(sample.margin[here], kind="stable")]
+        order = members[np.argsort(sample.margin[members], kind="stable")]
         picked = {
             "above": order[sample.kept[order]][:most],
             "below": order[~sample.kept[order] & ~np.isnan(sample.margin[order])][::-1][:most],
-            "random": here[:most],
-            **{name: here[mask[here]][:most] for name, mask in only.items()},
+            "random": members[:most],
+            **{name: members[mask[members]][:most] for name, mask in only.items()},
         }
-        if not sample.kept[here].any():
+        if not sample.kept[members].any():
             del picked["above"], picked["below"]
-        lists |= {name: [_example(sample, int(number)) for number in numbers] for name, numbers in picked.items()}
-        found[domain.name] = _each_once(lists)
-    return found
+        lists |= {name: [_document(sample, int(number)) for number in numbers] for name, numbers in picked.items()}
+        examples[domain.name] = _each_once(lists)
+    return examples
 
 
 def reading(
@@ -146,7 +125,7 @@ def reading(
 
 
 def _listed(
-    lists: Mapping[str, Sequence[Example]], texts: Mapping[Key, str], marked: Mapping[Key, Markup]
+    lists: Mapping[str, Sequence[Document]], texts: Mapping[Key, str], marked: Mapping[Key, Markup]
 ) -> Iterator[Listed]:
     for name, documents in lists.items():
         shown = []
@@ -161,40 +140,40 @@ def _listed(
         yield Listed(name, LISTS[name], tuple(shown))
 
 
-def _each_once(lists: Mapping[str, Sequence[Example]]) -> dict[str, Sequence[Example]]:
+def _each_once(lists: Mapping[str, Sequence[Document]]) -> dict[str, Sequence[Document]]:
     """The lists that are not empty, in order, without what an earlier one shows; what is drawn at random stays."""
     seen: set[Key] = set()
-    found: dict[str, Sequence[Example]] = {}
+    once: dict[str, Sequence[Document]] = {}
     for name in LISTS:
         documents = [d for d in lists.get(name, ()) if name == "random" or (d.source, d.row) not in seen]
         if documents:
-            found[name] = documents
+            once[name] = documents
         if name != "random":
             seen |= {(d.source, d.row) for d in documents}
-    return found
+    return once
 
 
 def _only_one(sample: Sample) -> dict[str, npt.NDArray[np.bool_]]:
-    if "controlled" not in sample.heights:
+    if "controlled" not in sample.rank_values:
         return {}
     influence, controlled = (sample.chosen_by(name) for name in ("influence", "controlled"))
     return {"influence": influence & ~controlled, "controlled": controlled & ~influence}
 
 
-def _example(sample: Sample, number: int) -> Example:
+def _document(sample: Sample, number: int) -> Document:
     source, row = sample.keys[number]
     values = {
-        name: None if np.isnan(value := float(sample.figures[name][number])) else value
+        name: None if np.isnan(value := float(sample.statistics[name][number])) else value
         for name in ("loss_base", "n_tokens", "copy_share", "repeat_share", "compression")
     }
     tokens = values.pop("n_tokens")
-    return Example(
+    return Document(
         source=source,
         row=row,
         id=sample.ids[number],
         flag=sample.flags[number],
         kept=bool(sample.kept[number]),
-        influence=float(sample.figures["influence"][number]),
+        influence=float(sample.statistics["influence"][number]),
         n_tokens=None if tokens is None else int(tokens),
         **values,
     )

@@ -10,7 +10,7 @@ from markupsafe import Markup
 from attention_influence.evidence.statistics import Overlap, spearman
 from attention_influence.report.figures.plots import histogram_svg
 from attention_influence.report.figures.scatter import scatter_svg
-from attention_influence.report.sample import BASELINES, Sample
+from attention_influence.report.sample import Sample
 from attention_influence.report.store_statistics import Domain
 from attention_influence.report.visible import label
 from attention_influence.selection.record import SelectionRecord
@@ -23,7 +23,7 @@ DRIVERS = {
     "compression": "compression",
     "controlled": "controlled influence",
 }
-"""Figure → what it is called; each is set against influence."""
+"""Statistic → what it is called; each is set against influence."""
 _DRAWN = ("n_tokens", "loss_base", "copy_share", "controlled")
 _COMPARED = ("influence", "n_tokens", "loss_base", "copy_share", "repeat_share", "compression")
 
@@ -54,9 +54,9 @@ class DomainDrivers:
 
 @dataclass(frozen=True)
 class Means:
-    """Of one figure, over the sampled documents."""
+    """Of one statistic, over the sampled documents."""
 
-    figure: str
+    statistic: str
     kept: float | None
     dropped: float | None
 
@@ -77,7 +77,7 @@ class Score:
     names: tuple[str, ...]
     """Of the correlations."""
     means: tuple[tuple[str, tuple[Means, ...]], ...]
-    """Domain → figures."""
+    """Domain → statistics."""
     agreed: tuple[Agreed, ...]
     documents: int
     is_all: bool
@@ -85,7 +85,7 @@ class Score:
 
 
 def score_section(domains: Sequence[Domain], selected: SelectionRecord | None, sample: Sample) -> Score:
-    """The section, out of the store's figures by domain and the sample."""
+    """The section, out of the store's statistics by domain and the sample."""
     largest = sorted(domains, key=lambda domain: (-domain.ranked, domain.name))
     shown = sorted(largest[:MOST_HISTOGRAMS], key=lambda domain: domain.name)
     drawn = {domain.name for domain in largest[:MOST_SCATTERED]}
@@ -114,28 +114,28 @@ def _distribution(domain: Domain, selected: SelectionRecord | None) -> Distribut
     return Distribution(domain, Markup(histogram_svg(histogram.edges, histogram.counts, threshold, described)))
 
 
-def _drivers(name: str, here: slice, sample: Sample, is_drawn: bool) -> DomainDrivers:
-    influence = sample.figures["influence"][here]
+def _drivers(name: str, part: slice, sample: Sample, is_drawn: bool) -> DomainDrivers:
+    influence = sample.statistics["influence"][part]
     correlations, plots = [], []
-    for figure, called in DRIVERS.items():
-        values = sample.figures[figure][here]
+    for statistic, called in DRIVERS.items():
+        values = sample.statistics[statistic][part]
         known = np.isfinite(values)
         correlations.append(spearman(influence[known], values[known]) if known.any() else None)
-        if is_drawn and figure in _DRAWN and known.any():
+        if is_drawn and statistic in _DRAWN and known.any():
             described = f"Influence against {called}, {int(known.sum())} documents of {label(name)}"
-            is_log = figure == "n_tokens"
+            is_log = statistic == "n_tokens"
             plots.append(
-                Markup(scatter_svg(values, influence, sample.kept[here], (called, "influence"), described, is_log))
+                Markup(scatter_svg(values, influence, sample.kept[part], (called, "influence"), described, is_log))
             )
     control = sample.controls.get(name)
     explained = control.explained if control and control.documents else None
     return DomainDrivers(name, len(influence), tuple(correlations), explained, tuple(plots))
 
 
-def _means(sample: Sample, here: slice) -> Iterator[Means]:
-    for figure in _COMPARED:
-        values, kept = sample.figures[figure][here], sample.kept[here]
-        yield Means(figure, *(_mean(values[side]) for side in (kept, ~kept)))
+def _means(sample: Sample, part: slice) -> Iterator[Means]:
+    for statistic in _COMPARED:
+        values, kept = sample.statistics[statistic][part], sample.kept[part]
+        yield Means(statistic, *(_mean(values[side]) for side in (kept, ~kept)))
 
 
 def _mean(values: npt.NDArray[np.float64]) -> float | None:
@@ -144,8 +144,8 @@ def _mean(values: npt.NDArray[np.float64]) -> float | None:
 
 
 def _agreed(sample: Sample) -> Iterator[Agreed]:
-    for name in BASELINES:
-        if name in sample.heights and sample.kept.any():
+    if sample.kept.any():
+        for name in sample.baselines:
             yield Agreed(name, sample.agreement(name))
 
 
@@ -158,5 +158,5 @@ def choices(sample: Sample) -> Choices:
     return {
         "kept": sample.kept,
         "dropped": ~sample.kept,
-        **{name: sample.chosen_by(name) for name in BASELINES if name in sample.heights},
+        **{name: sample.chosen_by(name) for name in sample.baselines},
     }

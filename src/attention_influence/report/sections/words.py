@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from attention_influence.evidence.words import Counts, Distinctive, distinctive_words, frequent_overlap
-from attention_influence.report.sample import BASELINES, Sample
+from attention_influence.report.sample import Sample, largest
 
 SHARES = (0.1, 0.2, 0.5)
 """Of each domain, the tops that are compared (paper, table 4)."""
@@ -59,34 +59,32 @@ class Texts:
 def words_section(sample: Sample, read: Texts) -> Words:
     """The section, out of the sample and those of its texts that were read."""
     overlaps = []
-    for name in BASELINES:
-        if name in sample.heights:
-            pairs = [
-                frequent_overlap(
-                    read.counts, *(sample.chosen_by(ranking, share)[read.members] for ranking in ("influence", name))
-                )
-                for share in SHARES
-            ]
-            if not any(math.isnan(value) for pair in pairs for value in pair):
-                overlaps.append(WordOverlap(name, tuple(pairs)))
+    for name in sample.baselines:
+        pairs = [
+            frequent_overlap(
+                read.counts, *(sample.chosen_by(ranking, share)[read.members] for ranking in ("influence", name))
+            )
+            for share in SHARES
+        ]
+        if not any(math.isnan(value) for pair in pairs for value in pair):
+            overlaps.append(WordOverlap(name, tuple(pairs)))
     domains = sample.domains[read.members]
     kept = sample.kept[read.members]
-    names, counts = np.unique(domains, return_counts=True)
-    largest = sorted(names[np.argsort(-counts, kind="stable")][:MOST_DOMAINS].tolist())
-    of_domains = [DomainWords(name, *_sides(read, domains == name, kept)) for name in largest]
+    names = largest(domains, MOST_DOMAINS)
+    of_domains = [DomainWords(name, *_sides(read, domains == name, kept)) for name in names]
     return Words(
         len(read.texts),
         len(read.words),
         SHARES,
         tuple(overlaps),
         tuple(one for one in of_domains if one.kept or one.dropped),
-        len(names) - len(largest),
+        len(np.unique(domains)) - len(names),
         sample.is_preview,
     )
 
 
 def _sides(
-    read: Texts, here: npt.NDArray[np.bool_], kept: npt.NDArray[np.bool_]
+    read: Texts, in_domain: npt.NDArray[np.bool_], kept: npt.NDArray[np.bool_]
 ) -> tuple[tuple[Distinctive, ...], tuple[Distinctive, ...]]:
-    found = distinctive_words(read.counts, read.words, here & kept, here & ~kept, _WORDS)
-    return tuple(word for word in found if word.z > _CLEAR), tuple(word for word in found if word.z < -_CLEAR)
+    words = distinctive_words(read.counts, read.words, in_domain & kept, in_domain & ~kept, _WORDS)
+    return tuple(word for word in words if word.z > _CLEAR), tuple(word for word in words if word.z < -_CLEAR)
