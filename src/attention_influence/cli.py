@@ -36,6 +36,7 @@ COMMANDS = {
     "detect": _Command(config.DetectConfig, "attention_influence.commands.detect:detect"),
     "stability": _Command(config.StabilityConfig, "attention_influence.commands.stability:stability"),
     "validate": _Command(config.ValidateConfig, "attention_influence.commands.validate:validate"),
+    "lm-eval": _Command(config.LmEvalConfig, "attention_influence.commands.lm_eval:lm_eval"),
     "score": _Command(config.ScoreConfig, "attention_influence.commands.score:score"),
     "estimate": _Command(config.EstimateConfig, "attention_influence.commands.estimate:estimate"),
     "status": _Command(config.StatusConfig, "attention_influence.commands.status:status"),

@@ -36,5 +36,5 @@ def test_the_readmes_make_targets_are_there() -> None:
 
 def test_every_command_that_the_readme_or_a_page_names_is_one() -> None:
     for page in PAGES:
-        for command in re.findall(r"attention-influence ([a-z]+)", page.read_text(encoding="utf-8")):
+        for command in re.findall(r"attention-influence ([a-z]+(?:-[a-z]+)*)", page.read_text(encoding="utf-8")):
             assert command in COMMANDS, f"{page.name} names attention-influence {command}"

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from attention_influence import Scorer, masked_network
 from attention_influence.errors import HeadsError, ModelError
+from attention_influence.model.masked_network import check_masked_network
 from model.two_passes import run
 from tiny_models import random_tokens, tiny
 
@@ -146,3 +148,26 @@ def test_what_would_go_unmasked_is_refused() -> None:
         network.model.layers[0].self_attn(
             torch.zeros(1, 2, 32), (torch.ones(1, 2, 8), torch.zeros(1, 2, 8)), None, position_bias=torch.zeros(2, 2)
         )
+
+
+@pytest.mark.parametrize("family", ["gemma3_text", "gpt2", "lfm2"])
+def test_the_check_on_a_users_own_model_lets_right_ones_pass(family: str) -> None:
+    model = tiny(family).model
+    check_masked_network(model, [(layer, 1) for layer in model.heads])
+
+
+def test_the_check_refuses_masks_and_caches_that_are_not_as_they_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = "attention_influence.model.masked_network.sdpa_attention_forward"
+
+    def without_the_first_key(module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Any, *others: Any) -> Any:
+        if key.shape[2] > query.shape[2]:
+            key, value = key[:, :, 1:], value[:, :, 1:]
+        return sdpa_attention_forward(module, query, key, value, mask, *others)
+
+    def without_masking(module: Any, query: Tensor, *others: Any) -> Any:
+        return sdpa_attention_forward(module, query + 1, *others)
+
+    for broken, said in ((without_the_first_key, "after cached keys"), (without_masking, "alone in its row")):
+        monkeypatch.setattr(place, broken)
+        with pytest.raises(ModelError, match=said):
+            check_masked_network(tiny("llama").model, HEADS)

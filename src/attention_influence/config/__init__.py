@@ -1,6 +1,7 @@
 """The options of each subcommand: frozen dataclasses whose attribute docstrings are the help texts."""
 
 from attention_influence.config.explaining import ExplainConfig
+from attention_influence.config.harness import LmEvalConfig
 from attention_influence.config.heads import DetectConfig, StabilityConfig, ValidateConfig
 from attention_influence.config.model import LoadOptions, ModelOptions, Precision
 from attention_influence.config.pages import DemoConfig, ReportConfig
@@ -14,6 +15,7 @@ __all__ = [
     "DetectConfig",
     "EstimateConfig",
     "ExplainConfig",
+    "LmEvalConfig",
     "LoadOptions",
     "ModelOptions",
     "Precision",

@@ -18,6 +18,11 @@ EXAMPLES = {
       --sentences texts/ --heads heads.json
   attention-influence validate --model ./my-model --sentences texts/ \\
       --benchmarks gsm8k,mmlu --corpus corpus/ --domain-column domain""",
+    "lm-eval": f"""\
+  attention-influence lm-eval {_MODEL} \\
+      --heads heads.json --tasks hellaswag,gsm8k --limit 100
+  attention-influence lm-eval --model ./my-model --tasks my_task \\
+      --include-path my-tasks/ --mask none,chosen --num-fewshot 0""",
     "score": f"""\
   attention-influence score corpus/ {_MODEL} \\
       --heads heads.json --out scores

@@ -29,7 +29,7 @@ SPELLINGS = "spellings"
 """Key of the metadata of a field whose values have other names, too: name → value, the one to show first."""
 
 # Whole numbers that may be anything; all others count something, and there is at least one of it.
-_NOT_COUNTS = {"seed"}
+_NOT_COUNTS = {"seed", "num_fewshot"}
 
 
 def from_arguments(config: type[Config], arguments: Mapping[str, Any]) -> Config:

@@ -18,7 +18,7 @@ _GROUPS = {
     _INPUT: (
         *("corpus", "store", "name", "key", "id", "text", "file", "sentences", "heads"),
         *("text_column", "id_column", "domain", "domain_column"),
-        *("column", "join", "join_on", "positive", "negative", "benchmarks", "tasks", "items"),
+        *("column", "join", "join_on", "positive", "negative", "benchmarks", "tasks", "items", "include_path"),
         *("selection", "stability", "validity", "other", "apply"),
     ),
     _MODEL: (
@@ -32,7 +32,7 @@ _GROUP_OF = {name: group for group, names in _GROUPS.items() for name in names}
 PATH = "PATH"
 _METAVARS = {
     **dict.fromkeys(("corpus", "sentences", "heads", "join", "positive", "negative", "items", "out", "apply"), PATH),
-    **dict.fromkeys(("selection", "stability", "validity", "file"), PATH),
+    **dict.fromkeys(("selection", "stability", "validity", "file", "include_path"), PATH),
     **dict.fromkeys(("model", "embedding"), "MODEL"),
     **dict.fromkeys(("text_column", "id_column", "domain_column", "column"), "COLUMN"),
     **dict.fromkeys(("share", "top", "max_bad_rate"), "SHARE"),
@@ -44,6 +44,7 @@ _METAVARS = {
     "domain": "DOMAIN",
     "benchmarks": "NAME",
     "tasks": "NAME",
+    "mask": "NAME",
     "contexts": "N,N",
     "address": "ADDRESS",
     "shard": "I/N",

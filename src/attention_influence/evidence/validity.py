@@ -29,7 +29,7 @@ class Change:
     """A mean over items, and over draws where there are several, and how much worse it is than unmasked."""
 
     mean: float
-    """Loss in nats/token, or accuracy."""
+    """Loss in nats/token, accuracy, or another metric."""
     worse: float
     """Rise of the loss, or fall of the accuracy."""
     interval: Interval
@@ -114,14 +114,15 @@ def _result_of(
         loss=float(losses[0].mean()),
         accuracy=float(accuracies[0].mean()),
         chance=float(np.mean(guesses)) if max(guesses) < 1 else None,
-        loss_changes={kind: _change(losses[1:][kinds == kind], rise[kinds == kind], seed) for kind in KINDS},
-        accuracy_changes={kind: _change(accuracies[1:][kinds == kind], fall[kinds == kind], seed) for kind in KINDS},
-        loss_excess=_excess(rise, kinds, seed),
-        accuracy_excess=_excess(fall, kinds, seed),
+        loss_changes={kind: change_of(losses[1:][kinds == kind], rise[kinds == kind], seed) for kind in KINDS},
+        accuracy_changes={kind: change_of(accuracies[1:][kinds == kind], fall[kinds == kind], seed) for kind in KINDS},
+        loss_excess=excess_of(rise, kinds, seed),
+        accuracy_excess=excess_of(fall, kinds, seed),
     )
 
 
-def _change(values_DI: Values, worse_DI: Values, seed: int) -> Change:
+def change_of(values_DI: Values, worse_DI: Values, seed: int) -> Change:
+    """The change that values [D, I] are, `worse_DI` by draw and item."""
     return Change(
         float(values_DI.mean()),
         float(worse_DI.mean()),
@@ -130,6 +131,7 @@ def _change(values_DI: Values, worse_DI: Values, seed: int) -> Change:
     )
 
 
-def _excess(worse: Values, kinds: NDArray[np.str_], seed: int) -> Excess:
+def excess_of(worse: Values, kinds: NDArray[np.str_], seed: int) -> Excess:
+    """Of how much worse [conditions, I] items are, with heads of these kinds masked."""
     more_DI = worse[kinds == "chosen"] - worse[kinds == "matched"]
     return Excess(float(more_DI.mean()), mean_interval(more_DI, seed))

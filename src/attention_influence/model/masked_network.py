@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -20,8 +21,12 @@ from attention_influence.errors import ModelError
 from attention_influence.model.attention.function import refuse_unknown
 from attention_influence.model.attention.pass_state import current_pass
 from attention_influence.model.language_model import LanguageModel
+from attention_influence.model.oracle import oracle_hidden
 
 _NAME = "attention_influence_masked"
+_TEXT = "The keeper wrote the height of the tide into a notebook, and the notebook shows that the tide reached a door."
+# Of the standard deviation of hidden states, by type of the weights: what other shapes of the same matmuls round to.
+_ROUNDING = {torch.float32: 2e-3, torch.bfloat16: 0.3}
 
 # A module's heads that attend uniformly. Not a context variable: generation may run in a thread of its own.
 _masked: WeakKeyDictionary[nn.Module, Sequence[int]] = WeakKeyDictionary()
@@ -49,6 +54,41 @@ def masked_network(model: LanguageModel, heads: Iterable[tuple[int, int]]) -> It
         finally:
             for module in modules:
                 _masked.pop(module, None)
+
+
+def check_masked_network(model: LanguageModel, heads: Iterable[tuple[int, int]]) -> None:
+    """Raises ModelError where a padded batch, or a step with a cache, is not what the eager oracle gives.
+
+    `heads` are masked together, and two short texts are run.
+    """
+    pairs = list(heads)
+    model.check_heads(pairs)
+    by_layer: dict[int, list[int]] = {}
+    for layer, head in pairs:
+        by_layer.setdefault(layer, []).append(head)
+    tokens = model.tokens.encode([_TEXT])[0]
+    short = tokens[: len(tokens) // 2]
+    batch = torch.tensor([tokens, short + tokens[:1] * (len(tokens) - len(short))], device=model.device)
+    mask = torch.ones_like(batch)
+    mask[1, len(short) :] = 0
+    with masked_network(model, pairs), torch.inference_mode():
+        padded = model.body(input_ids=batch, attention_mask=mask, use_cache=False).last_hidden_state
+        before = model.body(input_ids=batch[:1, :-1], use_cache=True)
+        step = model.body(input_ids=batch[:1, -1:], past_key_values=before.past_key_values, use_cache=True)
+    expected_TE = oracle_hidden(model, tokens, by_layer).float()
+    allowed = _ROUNDING.get(model.dtype, 0.3) * (expected_TE.std() + 1e-6)
+    for what, found_TE, expected in (
+        ("alone in its row", padded[0], expected_TE),
+        ("before padding", padded[1, : len(short)], expected_TE[: len(short)]),
+        ("after cached keys", step.last_hidden_state[0], expected_TE[-1:]),
+    ):
+        error = (found_TE.float() - expected).abs().max()
+        if not error <= allowed:
+            raise ModelError(
+                f"{model.identity.name} ({model.network.config.model_type}): with its heads masked, a text {what} "
+                f"differs by {float(error):.2g} from the same text by the slow way; its attention does more than is "
+                "known of it"
+            )
 
 
 def _masked_attention(
