@@ -44,6 +44,7 @@ COMMANDS = {
     "annotate": _Command(config.AnnotateConfig, "attention_influence.commands.annotate:annotate"),
     "compare": _Command(config.CompareConfig, "attention_influence.commands.compare:compare_command"),
     "explain": _Command(config.ExplainConfig, "attention_influence.commands.explain:explain_command"),
+    "judge": _Command(config.JudgeConfig, "attention_influence.commands.judge:judge_command"),
     "report": _Command(config.ReportConfig, "attention_influence.commands.report:report"),
     "demo": _Command(config.DemoConfig, "attention_influence.commands.demo:demo"),
 }

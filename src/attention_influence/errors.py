@@ -70,3 +70,7 @@ class StoreError(AttentionInfluenceError):
 
 class StorageError(StoreError):
     """A disk or an object store refused: no room, no right, or it failed for longer than was waited."""
+
+
+class JudgeError(AttentionInfluenceError):
+    """A judge can no longer be asked: its endpoint is down, or refuses every request."""

@@ -171,6 +171,12 @@ def shown() -> Iterator[None]:
         _display = before
 
 
+def note(line: str) -> None:
+    """Says a line, where progress is shown; between jobs."""
+    if _display is not None:
+        _say(line)
+
+
 @contextmanager
 def stage(what: str) -> Iterator[None]:
     """Says `what` is being done, and for how long, for as long as the context lasts."""

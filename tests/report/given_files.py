@@ -1,4 +1,9 @@
-"""What `stability` and `validate` write, as far as the report reads it."""
+"""What `stability`, `validate` and `judge` write, as far as the report reads it."""
+
+from dataclasses import asdict
+
+from attention_influence.evidence.judged import Judged, agreement, length_shares, order_effects, ranking_shares
+from attention_influence.judging.verdicts import Verdict
 
 STABILITY = {
     "reference": {"probes": 10, "accuracy": 0.9},
@@ -29,3 +34,32 @@ VALIDITY = {
     "tasks": [task("retrieval", "leans on these heads"), task("mmlu", "no more than on random ones")],
     "warnings": [],
 }
+
+
+def judged_record(store: str, domains: int = 1) -> dict[str, object]:
+    """Of 40 documents of each domain: all that influence picks are educational, half of the random ones; none reasons.
+
+    Every other one is asked first whether it is educational, and each is judged twice.
+    """
+    rankings = ["influence", "random"]
+    documents = []
+    for number in range(40 * domains):
+        educational = number % 2 == 0 or number // 2 % 2 == 0
+        first = ("educational", "reasoning")[number // 4 % 2]
+        verdict = Verdict("answered", first, {"educational": educational, "reasoning": False})
+        ranking = rankings[number % 2]
+        documents.append(Judged(f"domain {number // 40:02}", (ranking,), 100 + number, (verdict, verdict)))
+    return {
+        "judge": {"kind": "endpoint", "model": "the-judge", "endpoint": "http://host/v1"},
+        "store": store,
+        "rankings": rankings,
+        "configuration": {"sample": 20, "max_characters": 8000},
+        "judged": len(documents),
+        "cut": 3,
+        "outcomes": {"answered": len(documents), "malformed": 2, "refused": 0, "failed": 0},
+        "shares": [asdict(one) for one in ranking_shares(documents, rankings)],
+        "by_length": [asdict(one) for one in length_shares(documents, rankings)],
+        "by_order": [asdict(one) for one in order_effects(documents)],
+        "agreement": [asdict(one) for one in agreement(documents)],
+        "warnings": ["the judge answers reasoning nearly always alike"],
+    }

@@ -19,7 +19,7 @@ from attention_influence.selection import select
 from attention_influence.selection.record import read_selection
 from attention_influence.store.reader import open_store
 
-from .given_files import STABILITY, VALIDITY
+from .given_files import STABILITY, VALIDITY, judged_record
 from .stores import scored, unscored, write_store
 from .test_page import HEADS, Page
 
@@ -59,6 +59,31 @@ def test_what_was_not_measured_is_called_not_known(tmp_path):
     text = " ".join(page_of(tmp_path, [scored(0, 0.1)]).text.split())
     assert "Not known Would other probes find the same heads?" in text
     assert "Not known Do these heads matter" in text
+    assert "What does a judge say? Not known: run attention-influence judge" in text
+
+
+def test_what_a_judge_says_is_shown(tmp_path):
+    store = f"{tmp_path}/store"
+    page = page_of(tmp_path, [scored(0, 0.5)], {"judge": judged_record(store)})
+    interval, more = "0.84 to 1.00", "0.24 to 0.70"
+    assert ["all", "influence", "20", "100%", interval, "0.50", more] in page.rows
+    assert ["domain 00", "random", "20", "50%", "0.30 to 0.70", "—", "—"] in page.rows
+    assert ["reasoning", "random", "0% of 7", "0% of 6", "0% of 7"] in page.rows
+    text = " ".join(page.text.split())
+    assert "the-judge at http://host/v1: 40 documents, at most 20 of each domain and ranking" in text
+    assert "40 answered, 2 malformed" in text
+    assert "Reasoning: repeats agree on 100% of 40 pairs, Cohen's kappa —." in text
+    assert "another store" not in text
+    assert text.index("Read with care") < text.index("the judge answers reasoning nearly always alike")
+
+
+def test_a_judge_of_another_store_is_named_and_few_domains_are_shown(tmp_path):
+    page = page_of(tmp_path, [scored(0, 0.5)], {"judge": judged_record("s3://other/scores", domains=20)})
+    text = " ".join(page.text.split())
+    assert "the judgement of another store, or of this one at another place: s3://other/scores" in text
+    assert "8 more are in the file" in text
+    assert sum(row[:2] == ["domain 11", "random"] for row in page.rows) == 2
+    assert not any(row[:1] == ["domain 12"] for row in page.rows)
 
 
 def test_a_selection_of_other_scores_needs_a_look(tmp_path):
@@ -68,7 +93,7 @@ def test_a_selection_of_other_scores_needs_a_look(tmp_path):
     assert "Look Was the selection made from these scores? The fingerprints differ in window." in text
 
 
-@pytest.mark.parametrize("name", ["stability", "validity"])
+@pytest.mark.parametrize("name", ["stability", "validity", "judge"])
 def test_a_file_of_another_command_is_refused(tmp_path, name):
     with pytest.raises(CorpusError, match=rf"{name}\.json is not what `attention-influence"):
         page_of(tmp_path, [scored(0, 0.5)], {name: {"tasks": []}})

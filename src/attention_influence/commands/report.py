@@ -27,6 +27,7 @@ def report(config: ReportConfig) -> Result:
             selection=config.selection,
             stability=config.stability,
             validity=config.validity,
+            judge=config.judge,
             scorer=_scorer(config),
             embed=load_embedder(config.embedding) if config.diversity else None,
             texts=config.sample,

@@ -3,6 +3,7 @@
 from attention_influence.config.explaining import ExplainConfig
 from attention_influence.config.harness import LmEvalConfig
 from attention_influence.config.heads import DetectConfig, StabilityConfig, ValidateConfig
+from attention_influence.config.judging import JudgeConfig
 from attention_influence.config.model import LoadOptions, ModelOptions, Precision
 from attention_influence.config.pages import DemoConfig, ReportConfig
 from attention_influence.config.scoring import EstimateConfig, ScoreConfig, ScorerOptions, StatusConfig
@@ -15,6 +16,7 @@ __all__ = [
     "DetectConfig",
     "EstimateConfig",
     "ExplainConfig",
+    "JudgeConfig",
     "LmEvalConfig",
     "LoadOptions",
     "ModelOptions",

@@ -52,6 +52,11 @@ EXAMPLES = {
   attention-influence explain scores --key corpus/a.jsonl:0 --out page.html
   attention-influence explain --file essay.txt \\
       {_MODEL} --heads heads.json""",
+    "judge": f"""\
+  attention-influence judge scores --endpoint https://api.openai.com/v1 \\
+      --judge-model gpt-4o --rank-by influence,random,perplexity
+  attention-influence judge selected {_MODEL} \\
+      --sample 50""",
     "report": """\
   attention-influence report scores --heads heads.json --selection selected
   attention-influence report scores --heads heads.json \\

@@ -23,6 +23,8 @@ class ReportConfig(LoadOptions):
     """stability.json, as `stability` wrote it"""
     validity: str | None = None
     """validity.json, as `validate` wrote it"""
+    judge: str | None = None
+    """judge.json, as `judge` wrote it"""
     model: str | None = None
     """the model that scored, to colour each token of the texts shown by the rise of its loss; needs --heads"""
     diversity: bool = False

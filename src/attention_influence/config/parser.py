@@ -19,11 +19,11 @@ _GROUPS = {
         *("corpus", "store", "name", "key", "id", "text", "file", "sentences", "heads"),
         *("text_column", "id_column", "domain", "domain_column"),
         *("column", "join", "join_on", "positive", "negative", "benchmarks", "tasks", "items", "include_path"),
-        *("selection", "stability", "validity", "other", "apply"),
+        *("selection", "stability", "validity", "judge", "other", "apply"),
     ),
     _MODEL: (
         *("model", "dtype", "device", "revision", "trust_remote_code", "window", "pack_tokens"),
-        *("max_document_tokens", "embedding"),
+        *("max_document_tokens", "embedding", "endpoint", "judge_model", "key_variable", "request"),
     ),
     _OUTPUT: ("out", "format", "manifest", "weight", "column_prefix", "overwrite"),
 }
@@ -32,7 +32,7 @@ _GROUP_OF = {name: group for group, names in _GROUPS.items() for name in names}
 PATH = "PATH"
 _METAVARS = {
     **dict.fromkeys(("corpus", "sentences", "heads", "join", "positive", "negative", "items", "out", "apply"), PATH),
-    **dict.fromkeys(("selection", "stability", "validity", "file", "include_path"), PATH),
+    **dict.fromkeys(("selection", "stability", "validity", "judge", "file", "include_path"), PATH),
     **dict.fromkeys(("model", "embedding"), "MODEL"),
     **dict.fromkeys(("text_column", "id_column", "domain_column", "column"), "COLUMN"),
     **dict.fromkeys(("share", "top", "max_bad_rate"), "SHARE"),
@@ -51,6 +51,10 @@ _METAVARS = {
     "key": "SOURCE:ROW",
     "id": "ID",
     "column_prefix": "PREFIX",
+    "endpoint": "URL",
+    "judge_model": "NAME",
+    "key_variable": "NAME",
+    "request": "KEY=VALUE",
 }
 _BY_TYPE = {int: "N", float: "X", str: "TEXT"}
 

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import spearmanr
+from scipy.stats import binomtest, spearmanr
 
 from attention_influence.shares import count_in
+
+Interval = tuple[float, float] | None
+"""Its ends; None where there is too little to say."""
 
 _RESAMPLES = 2000
 _FEWEST = 10  # the intervals of fewer items are too short to believe
@@ -66,7 +69,7 @@ def middle(values: ArrayLike, share: float) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def mean_interval(values_DI: ArrayLike, seed: int) -> tuple[float, float] | None:
+def mean_interval(values_DI: ArrayLike, seed: int) -> Interval:
     """The 95% interval of the mean of values [D, I], or [I] where there is but one draw, by the percentile bootstrap.
 
     Items are resampled, and draws where there are several, each as whole rows and columns: differences between two
@@ -81,6 +84,29 @@ def mean_interval(values_DI: ArrayLike, seed: int) -> tuple[float, float] | None
     counts_RI = _counts(rng, items)
     means_R = ((counts_RD @ values) * counts_RI).sum(1) / (draws * items)
     return middle(means_R, 0.95)
+
+
+def share_interval(count: int, of: int) -> Interval:
+    """The 95% interval of a share by Wilson's score; None of nothing."""
+    if not of:
+        return None
+    found = binomtest(count, of).proportion_ci(method="wilson")
+    return float(found.low), float(found.high)
+
+
+def share_difference_interval(count_a: int, of_a: int, count_b: int, of_b: int) -> Interval:
+    """The 95% interval of the first share minus the second, of independent samples; None where one has nothing.
+
+    Newcombe (1998), method 10: out of Wilson's intervals, so it has a width at shares of 0 and 1, too. Samples that
+    have documents in common differ by less than it allows for.
+    """
+    a, b = share_interval(count_a, of_a), share_interval(count_b, of_b)
+    if a is None or b is None:
+        return None
+    share_a, share_b = count_a / of_a, count_b / of_b
+    below = np.hypot(share_a - a[0], b[1] - share_b)
+    above = np.hypot(a[1] - share_a, share_b - b[0])
+    return float(share_a - share_b - below), float(share_a - share_b + above)
 
 
 def _counts(rng: np.random.Generator, size: int) -> NDArray[np.int64]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from attention_influence.evidence.answers import answers
 from attention_influence.evidence.masking import Condition, Kind
-from attention_influence.evidence.statistics import mean_interval
+from attention_influence.evidence.statistics import Interval, mean_interval
 from attention_influence.heads.head_set import HeadSet
 from attention_influence.model.self_test import self_test
 from attention_influence.scoring.scorer import Scorer
@@ -20,7 +20,6 @@ from attention_influence.tasks.items import Question
 
 KINDS: tuple[Kind, ...] = ("chosen", "random", "matched")
 
-Interval = tuple[float, float] | None
 Values = NDArray[np.float64]
 
 

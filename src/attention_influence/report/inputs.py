@@ -1,4 +1,4 @@
-"""The JSON files that other subcommands write, as the report takes them: stability.json and validity.json."""
+"""The JSON files of other subcommands, as the report takes them: stability.json, validity.json and judge.json."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -17,6 +17,11 @@ def read_stability(path: str) -> Mapping[str, Any]:
 def read_validity(path: str) -> Mapping[str, Any]:
     """What `validate` wrote. Raises CorpusError for anything else."""
     return _read(path, "validate", ("conditions", "tasks", "warnings"))
+
+
+def read_judged(path: str) -> Mapping[str, Any]:
+    """What `judge` wrote. Raises CorpusError for anything else."""
+    return _read(path, "judge", ("judge", "shares", "by_length", "by_order", "outcomes"))
 
 
 def _read(path: str, subcommand: str, needed: Sequence[str]) -> Mapping[str, Any]:

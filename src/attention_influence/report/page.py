@@ -14,13 +14,14 @@ from attention_influence.evidence.embedding import Embed
 from attention_influence.evidence.words import count_words
 from attention_influence.heads.head_set import load_heads
 from attention_influence.progress import stage
-from attention_influence.report.inputs import read_stability, read_validity
+from attention_influence.report.inputs import read_judged, read_stability, read_validity
 from attention_influence.report.rendering import render
 from attention_influence.report.sample import DOCUMENTS, Sample, draw_sample
 from attention_influence.report.sections.checks import checks
 from attention_influence.report.sections.colours import token_rises
 from attention_influence.report.sections.diversity import diversity_section
 from attention_influence.report.sections.heads import heads_section
+from attention_influence.report.sections.judge import judge_section
 from attention_influence.report.sections.provenance import provenance_section
 from attention_influence.report.sections.reading import Examples, choose_examples, reading
 from attention_influence.report.sections.score import score_section
@@ -58,6 +59,7 @@ class Inputs:
     """selection.json, or the folder that holds it."""
     stability: str | Path | None = None
     validity: str | Path | None = None
+    judge: str | Path | None = None
     scorer: "Scorer | None" = None
     """To colour the tokens of the texts shown; of the store's model and heads."""
     embed: Embed | None = None
@@ -81,6 +83,7 @@ def write_report(out: str | Path, store: str | Path, inputs: Inputs) -> None:
     selected = read_selection(inputs.selection) if inputs.selection else None
     stability = read_stability(str(inputs.stability)) if inputs.stability else None
     validity = read_validity(str(inputs.validity)) if inputs.validity else None
+    judged = read_judged(str(inputs.judge)) if inputs.judge else None
     scores = open_store(str(store))
     run = open_run(scores.url)
     records = run.records() if run else {}
@@ -104,6 +107,7 @@ def write_report(out: str | Path, store: str | Path, inputs: Inputs) -> None:
             diversity_section(sample, read, inputs.embed, inputs.seed) if inputs.embed else None,
         ),
         Section("words", "Words", words_section(sample, read) if read.texts else None),
+        Section("judge", "Judge", judge_section(judged, scores.url)),
         Section("provenance", "Provenance", provenance_section(scores, statistics, selected, heads, records)),
     ]
     warnings = [
@@ -111,6 +115,7 @@ def write_report(out: str | Path, store: str | Path, inputs: Inputs) -> None:
         *_own_warnings(scores, statistics, selected),
         *((selected.content.get("warnings") or ()) if selected else ()),
         *((validity or {}).get("warnings", ())),
+        *((judged or {}).get("warnings", ())),
         *_of_another_model(scores, inputs.scorer),
         *unread,
     ]
