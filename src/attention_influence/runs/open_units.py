@@ -13,6 +13,8 @@ from attention_influence.store.run import RunStore
 
 # Of a worker's time, that listings may take.
 _LISTING_SHARE = 0.05
+# Leases that a worker without work reads at a time: a thousand workers that read each other's would read a million.
+_WATCHED = 32
 
 
 class OpenUnits:
@@ -31,19 +33,20 @@ class OpenUnits:
         self._missed = False
         self._last = 0.0
         self._cost = 0.0
-        self.left: dict[str, Unit] = {}
-        """All that was neither published nor quarantined when the store was listed last."""
+        self._watched: list[str] = []
+        self.held: dict[str, Unit] = {}
+        """What was still to do, and had a lease, when the store was listed last."""
         self.list()
 
     def list(self) -> bool:
         """Lists the store again; whether any unit is free."""
         began = time.monotonic()
-        self.left, held = with_retries(self._listed, f"read {self._store.url}")
-        free = {name: unit for name, unit in self.left.items() if name not in held}
-        own = [free[name] for name in self._own if name in free]
-        others = [unit for name, unit in free.items() if name not in self._own]
+        free, leased = with_retries(self._listed, f"read {self._store.url}")
+        self.held = {name: free.pop(name) for name in leased if name in free}
+        own = [free.pop(name) for name in self._own if name in free]
         if self._is_contended:
             random.shuffle(own)
+        others = list(free.values())
         random.shuffle(others)
         self._waiting = deque([*own, *others])
         self._missed = False
@@ -72,11 +75,18 @@ class OpenUnits:
 
     def add(self, names: Iterable[str]) -> None:
         """Hands these out, too: their leases are dead."""
-        self._waiting.extend(self.left[name] for name in names)
+        self._waiting.extend(self.held[name] for name in names)
 
-    def standing(self) -> dict[str, Lease]:
-        """The leases on what is left."""
-        return with_retries(lambda: self._leases.standing(self.left), f"read {self._store.url}")
+    def watched(self) -> dict[str, Lease | None]:
+        """The leases on what is held, or on some of it if that is much; on the same ones for as long as they are held.
+
+        Who works last sees all that is left, so nothing stays undone because nobody watched it.
+        """
+        self._watched = [name for name in self._watched if name in self.held]
+        others = sorted(self.held.keys() - set(self._watched))
+        self._watched += random.sample(others, min(len(others), _WATCHED - len(self._watched)))
+        standing = with_retries(lambda: self._leases.standing(self._watched), f"read {self._store.url}")
+        return {name: standing.get(name) for name in self._watched}
 
     def _listed(self) -> tuple[dict[str, Unit], set[str]]:
         held = self._leases.names()  # before the units: a lease ends after its unit was published

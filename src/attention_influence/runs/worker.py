@@ -1,5 +1,6 @@
 """A worker takes a free unit, scores it and publishes it, until none is left."""
 
+import random
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +25,8 @@ from attention_influence.store.run import RunStore
 _BACKOFF = (1.0, 4.0, 16.0)
 # Rows before the share of bad ones is judged.
 _JUDGED_AFTER = 1000
-_POLL_SECONDS = 2.0
+# Between looks at what other workers hold: short at first, then half as often as leases are renewed.
+_POLL_SECONDS, _LONGEST_POLL_SECONDS = 2.0, EXPIRY / 2
 
 
 @dataclass
@@ -48,7 +50,7 @@ class Worker:
         leases = Leases(self.store.url, self.name)
         units = OpenUnits(self.store, leases, mine)
         seen: dict[str, Lease] = {}
-        waiting_since = time.monotonic()
+        waiting_since, poll = time.monotonic(), _POLL_SECONDS
         while True:
             worked = False
             while unit := units.next():
@@ -62,18 +64,19 @@ class Worker:
                 else:
                     units.missed(unit)
             if worked:
-                seen, waiting_since = {}, time.monotonic()
-            elif units.left:
-                time.sleep(units.pause(_POLL_SECONDS))
+                seen, waiting_since, poll = {}, time.monotonic(), _POLL_SECONDS
+            elif units.held:
+                time.sleep(units.pause(poll * random.uniform(0.5, 1)))
+                poll = min(2 * poll, _LONGEST_POLL_SECONDS)
             if units.list():
                 continue
-            standing = units.standing()
+            watched = units.watched()
             # A lease that changes is alive, whatever clocks say.
-            if all(name in standing and seen.setdefault(name, standing[name]) != standing[name] for name in units.left):
+            if all(lease is not None and seen.setdefault(name, lease) != lease for name, lease in watched.items()):
                 return
             if time.monotonic() - waiting_since > 2 * EXPIRY:
                 return
-            units.add(name for name in units.left if name not in standing or not standing[name].is_live())
+            units.add(name for name, lease in watched.items() if lease is None or not lease.is_live())
 
     def _attempt(self, unit: Unit, leases: Leases) -> bool:
         """Whether the unit was this worker's to do, whatever came of it."""

@@ -71,10 +71,11 @@ def names_in(folder_url: str, ending: str) -> list[str]:
     filesystem, path = open_filesystem(folder_url)
     filesystem.invalidate_cache()
     try:
-        names = [name.rpartition("/")[2] for name in filesystem.ls(path, detail=False)]
+        paths = filesystem.ls(path, detail=False)
     except FileNotFoundError:
         return []
-    return [name.removesuffix(ending) for name in names if name.endswith(ending) and not name.startswith(".")]
+    names = (path.rpartition("/")[2] for path in paths if path.endswith(ending))
+    return [name.removesuffix(ending) for name in names if not name.startswith(".")]
 
 
 def size_and_version(

@@ -58,7 +58,11 @@ class RunStore:
 
     def published(self) -> set[str]:
         """Names of the units that are done."""
-        return self.scores.names() & {unit.name for unit in self.units}
+        return self.scores.names() & self._names
+
+    @functools.cached_property
+    def _names(self) -> frozenset[str]:
+        return frozenset(unit.name for unit in self.units)
 
     def publish(self, unit: Unit, scores: pa.Table, about: Mapping[str, Any]) -> None:
         """Makes a unit's scores visible, whole; `about` is recorded with them."""
