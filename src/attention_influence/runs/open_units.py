@@ -29,6 +29,8 @@ class OpenUnits:
         self._leases = leases
         self._own = {unit.name: unit for unit in mine}
         self._waiting: deque[Unit] = deque()
+        self._others: list[Unit] = []
+        """Free units of others, in no order yet: a long list is shuffled when it is needed."""
         self._is_contended = False
         self._missed = False
         self._last = 0.0
@@ -46,18 +48,19 @@ class OpenUnits:
         own = [free.pop(name) for name in self._own if name in free]
         if self._is_contended:
             random.shuffle(own)
-        others = list(free.values())
-        random.shuffle(others)
-        self._waiting = deque([*own, *others])
+        self._waiting, self._others = deque(own), list(free.values())
         self._missed = False
         self._last = time.monotonic()
         self._cost = self._last - began
-        return bool(self._waiting)
+        return bool(self._waiting or self._others)
 
     def next(self) -> Unit | None:
         """The next unit to attempt; None when all were handed out since the store was listed last."""
         if self._missed and time.monotonic() - self._last > self.pause(0):
             self.list()
+        if not self._waiting:
+            random.shuffle(self._others)
+            self._waiting, self._others = deque(self._others), []
         return self._waiting.popleft() if self._waiting else None
 
     def missed(self, unit: Unit) -> None:
@@ -65,9 +68,9 @@ class OpenUnits:
         self._missed = True
         if not self._is_contended and unit.name in self._own:
             self._is_contended = True  # others walk in the same order: no longer one behind the other
-            own = [unit for unit in self._waiting if unit.name in self._own]
+            own = list(self._waiting)
             random.shuffle(own)
-            self._waiting = deque([*own, *(unit for unit in self._waiting if unit.name not in self._own)])
+            self._waiting = deque(own)
 
     def pause(self, seconds: float) -> float:
         """At least so long, and so long that listing costs a small share of the time."""
