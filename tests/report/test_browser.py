@@ -17,7 +17,7 @@ from attention_influence.report.explanation import write_explanation
 from attention_influence.scoring.explain import explain
 from scoring.tiny import HEADS, tiny
 
-from .given_files import STABILITY, VALIDITY
+from .given_files import STABILITY, VALIDITY, judged_record
 from .stores import scored, unscored, write_store
 
 pytestmark = pytest.mark.slow
@@ -66,7 +66,10 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "scores": scores,
         "probe_accuracy": 0.9,
     }
-    for name, record in (("heads", heads), ("stability", STABILITY), ("validity", VALIDITY)):
+    judge = judged_record(HOSTILE, domains=2)
+    judge["judge"] = {"kind": "endpoint", "model": HOSTILE, "endpoint": HOSTILE}
+    records = {"heads": heads, "stability": STABILITY, "validity": VALIDITY, "judge": judge}
+    for name, record in records.items():
         (folder / f"{name}.json").write_text(json.dumps(record))
 
     def text_of(source: str, row: int) -> str:
@@ -78,7 +81,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         angles = np.array([len(text) + i % 9 for i, text in enumerate(texts)])
         return np.stack([np.cos(angles), np.sin(angles), angles * 0], 1).astype(np.float32)
 
-    given = {name: folder / f"{name}.json" for name in ("heads", "selection", "stability", "validity")}
+    given = {name: folder / f"{name}.json" for name in ("selection", *records)}
     inputs = Inputs(**given, scorer=Scorer(tiny().model, HEADS), embed=embed, text_of=text_of)
     page = folder / "report.html"
     write_report(page, store, inputs)
@@ -107,7 +110,7 @@ def test_a_hostile_corpus_executes_nothing_fetches_nothing_and_breaks_no_layout(
     assert page.said == []
     assert page.evaluate("window.hostile") is None
     assert page.locator("main > section").evaluate_all("all => all.map(one => one.id)") == [
-        *("summary", "heads", "score", "reading", "diversity", "words", "provenance")
+        *("summary", "heads", "score", "reading", "diversity", "words", "judge", "provenance")
     ]
     assert page.locator("script").count() == 1
     for width in (1280, 360):

@@ -51,7 +51,10 @@ def open_store_or_selection(url: str) -> tuple[ScoreStore, SelectionRecord | Non
     try:
         return open_store(str(record.content.get("store", ""))), record
     except StoreError as error:
-        raise UsageError(f"{record.url}: the store that it was made from is not there: {error}") from None
+        raise UsageError(
+            f"{record.url} was made from a store that is not there now: {error} If the store's path was relative, run "
+            "this where `select` was run; or judge the store itself"
+        ) from None
 
 
 def choices(

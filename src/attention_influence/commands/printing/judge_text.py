@@ -7,8 +7,6 @@ from attention_influence.commands.printing.result import MOST_LINES, table
 from attention_influence.judging.prompt import QUESTIONS
 from attention_influence.judging.verdicts import OUTCOMES
 
-_ALL = "all domains"
-
 
 def estimate_text(cost: Mapping[str, int], judge: Mapping[str, Any]) -> str:
     """One line, before the first request."""
@@ -30,24 +28,24 @@ def _lines(data: Mapping[str, Any]) -> Iterator[str]:
     yield f"judge: {judge['model']}{at}; prompt {data['prompt']}"
     has_probabilities = any(one["share"]["probability"] is not None for one in data["shares"])
     for question in QUESTIONS:
-        yield ""
-        yield f"{question}: share of the documents for which the judge says true"
         rows = [one for one in data["shares"] if one["share"]["question"] == question]
-        headings = ["domain", "ranking", "documents", "share", "95% interval", "minus random", "95% interval"]
-        headings += ["mean P(true)", "minus random", "95% interval"] if has_probabilities else []
-        yield table(headings, [_row(one, has_probabilities) for one in rows[:MOST_LINES]])
+        yield ""
+        yield f"{question}: share of the documents for which the judge says true, in brackets 95% intervals"
+        yield table(
+            ("domain", "ranking", "documents", "share", "minus random"), [_share(one) for one in rows[:MOST_LINES]]
+        )
+        if has_probabilities:
+            yield f"\n{question}: mean P(true)"
+            yield table(("domain", "ranking", "mean", "minus random"), [_probability(one) for one in rows[:MOST_LINES]])
         if len(rows) > MOST_LINES:
             yield f"{len(rows) - MOST_LINES:,} more: --json lists all"
     yield ""
     yield "by length: each domain's judged documents in thirds by characters"
-    yield table(
-        ("ranking", "length", "documents", *(f"{name}, 95% interval" for name in QUESTIONS)),
-        list(_by_length(data["by_length"])),
-    )
+    yield table(("ranking", "length", "documents", *QUESTIONS), list(_by_length(data["by_length"])))
     yield ""
     yield "by order: the same question when it is asked first and when it is asked second"
     yield table(
-        ("question", "", "asked first", "asked second", "difference", "95% interval"),
+        ("question", "", "asked first", "asked second", "difference"),
         list(_by_order(data["by_order"], has_probabilities)),
     )
     if data["agreement"]:
@@ -68,13 +66,24 @@ def _lines(data: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"warning: {warning}" for warning in data["warnings"])
 
 
-def _row(one: Mapping[str, Any], has_probabilities: bool) -> list[object]:
+def _share(one: Mapping[str, Any]) -> tuple[object, ...]:
     share, more = one["share"], one["more_than_random"] or {}
-    cells = [one["domain"] or _ALL, one["ranking"], share["documents"], share["share"], _range(share["interval"])]
-    cells += [more.get("share"), _range(more.get("interval"))]
-    if has_probabilities:
-        cells += [share["probability"], more.get("probability"), _range(more.get("probability_interval"))]
-    return cells
+    return (
+        *_named(one),
+        share["documents"],
+        _with_interval(share["share"], share["interval"]),
+        _with_interval(more.get("share"), more.get("interval")),
+    )
+
+
+def _probability(one: Mapping[str, Any]) -> tuple[object, ...]:
+    more = one["more_than_random"] or {}
+    difference = _with_interval(more.get("probability"), more.get("probability_interval"), digits=3)
+    return *_named(one), one["share"]["probability"], difference
+
+
+def _named(one: Mapping[str, Any]) -> tuple[str, str]:
+    return "all" if one["domain"] is None else one["domain"], one["ranking"]
 
 
 def _by_length(rows: list[Mapping[str, Any]]) -> Iterator[tuple[object, ...]]:
@@ -82,22 +91,19 @@ def _by_length(rows: list[Mapping[str, Any]]) -> Iterator[tuple[object, ...]]:
     for one in rows:
         by_place.setdefault((one["ranking"], one["length"]), []).append(one["share"])
     for (ranking, length), shares in by_place.items():
-        cells = (
-            None if share["share"] is None else f"{share['share']:.4f}, {_range(share['interval'])}" for share in shares
-        )
+        cells = (_with_interval(share["share"], share["interval"]) for share in shares)
         yield ranking, length, shares[0]["documents"], *cells
 
 
 def _by_order(rows: list[Mapping[str, Any]], has_probabilities: bool) -> Iterator[tuple[object, ...]]:
+    kinds = (("share", "share", "interval"), ("mean P(true)", "probability", "probability_interval"))
     for one in rows:
-        for name, value, interval in (
-            ("share", "share", "interval"),
-            ("mean P(true)", "probability", "probability_interval"),
-        )[: 1 + has_probabilities]:
-            difference = one["difference"]
-            cells = (one["first"][value], one["second"][value], difference[value], _range(difference[interval]))
-            yield one["question"], name, *cells
+        for name, value, interval in kinds[: 1 + has_probabilities]:
+            difference = _with_interval(one["difference"][value], one["difference"][interval])
+            yield one["question"], name, one["first"][value], one["second"][value], difference
 
 
-def _range(bounds: tuple[float, float] | None) -> str | None:
-    return None if bounds is None else f"{bounds[0]:.3f} to {bounds[1]:.3f}"
+def _with_interval(value: float | None, bounds: tuple[float, float] | None, digits: int = 2) -> str | None:
+    if value is None:
+        return None
+    return f"{value:.{digits}f}" + (f" ({bounds[0]:.{digits}f} to {bounds[1]:.{digits}f})" if bounds else "")
