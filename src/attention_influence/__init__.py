@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from attention_influence.scoring.document_score import DocumentScore
     from attention_influence.scoring.explain import Explanation, explain
     from attention_influence.scoring.scorer import Scorer
+    from attention_influence.scoring.steps import Step
     from attention_influence.selection.select import select
+    from attention_influence.selection.step_weights import write_step_weights
     from attention_influence.store.reader import read_scores
     from attention_influence.tasks.items import Choices, Item
 
@@ -29,6 +31,7 @@ __all__ = [
     "HeadSet",
     "Item",
     "Scorer",
+    "Step",
     "detect_heads",
     "detect_heads_for",
     "explain",
@@ -38,6 +41,7 @@ __all__ = [
     "masked_network",
     "read_scores",
     "select",
+    "write_step_weights",
 ]
 
 _HOMES = {
@@ -47,6 +51,7 @@ _HOMES = {
     "HeadSet": "heads.head_set",
     "Item": "tasks.items",
     "Scorer": "scoring.scorer",
+    "Step": "scoring.steps",
     "detect_heads": "heads.detect",
     "detect_heads_for": "heads.detect_for",
     "explain": "scoring.explain",
@@ -56,6 +61,7 @@ _HOMES = {
     "masked_network": "model.masked_network",
     "read_scores": "store.reader",
     "select": "selection.select",
+    "write_step_weights": "selection.step_weights",
 }
 
 # Without it, Python prints the warnings of a program that has not set up logging.

@@ -41,6 +41,9 @@ COMMANDS = {
     "estimate": _Command(config.EstimateConfig, "attention_influence.commands.estimate:estimate"),
     "status": _Command(config.StatusConfig, "attention_influence.commands.status:status"),
     "select": _Command(config.SelectConfig, "attention_influence.commands.select:select_command"),
+    "step-weights": _Command(
+        config.StepWeightsConfig, "attention_influence.commands.step_weights:step_weights_command"
+    ),
     "annotate": _Command(config.AnnotateConfig, "attention_influence.commands.annotate:annotate"),
     "compare": _Command(config.CompareConfig, "attention_influence.commands.compare:compare_command"),
     "explain": _Command(config.ExplainConfig, "attention_influence.commands.explain:explain_command"),

@@ -154,7 +154,19 @@ def test_estimate_takes_only_what_changes_what_it_says() -> None:
     """The sample's rows, the scorer and the devices; nothing of the store, of units or of who works on them."""
     of_score, of_estimate = ({field.name for field in fields(config)} for config in (ScoreConfig, EstimateConfig))
     assert of_score - of_estimate == {
-        *("out", "id_column", "limit", "unit_tokens", "engine", "address", "worker_cpus", "worker_gpus", "shard"),
+        *(
+            "out",
+            "id_column",
+            "granularity",
+            "steps",
+            "limit",
+            "unit_tokens",
+            "engine",
+            "address",
+            "worker_cpus",
+            "worker_gpus",
+            "shard",
+        ),
         *("extend", "rescore_changed", "retry_failed", "on_bad_row", "max_bad_rate"),
     }
 

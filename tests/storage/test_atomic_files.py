@@ -6,11 +6,12 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
 from attention_influence.errors import StorageError
 from attention_influence.storage import atomic_files
-from attention_influence.storage.atomic_files import flush, with_retries, write_atomically
+from attention_influence.storage.atomic_files import flush, with_retries, write_atomically, written_whole
 from attention_influence.storage.errors import in_words, is_transient, refused
 
 
@@ -118,3 +119,19 @@ def test_only_damage_is_the_files_fault() -> None:
 def test_words_name_the_file_what_is_wrong_and_what_to_do() -> None:
     error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/disk/file")
     assert in_words(error) == "/disk/file: No space left on device. Free some space there, or use another folder"
+
+
+def test_a_file_that_is_written_in_parts_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    there = tmp_path / "new" / "file"
+    with written_whole(str(there)) as stream:
+        stream.write(b"one ")
+        assert not there.exists()
+        stream.write(b"two")
+    assert there.read_bytes() == b"one two"
+    with pytest.raises(TypeError), written_whole(str(there)) as stream:
+        stream.writelines([b"half", "no bytes"])  # type: ignore[list-item]
+    assert there.read_bytes() == b"one two"
+    assert [file.name for file in there.parent.iterdir()] == ["file"]
+    with written_whole("memory://store/file") as stream:
+        stream.write(b"elsewhere")
+    assert fsspec.filesystem("memory").cat_file("/store/file") == b"elsewhere"

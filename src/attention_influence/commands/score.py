@@ -17,6 +17,7 @@ from attention_influence.commands.loading import load
 from attention_influence.commands.printing.result import Result, some
 from attention_influence.commands.printing.store_text import domains_and_reasons, failed_files
 from attention_influence.config import ScoreConfig, ScorerOptions
+from attention_influence.config.options import unescaped
 from attention_influence.corpus import Columns
 from attention_influence.corpus.first_rows import first_rows
 from attention_influence.errors import Interrupted, StoreError, UsageError
@@ -29,18 +30,21 @@ from attention_influence.runs.shard import own_units
 from attention_influence.scoring.count_unigrams import count_unigrams
 from attention_influence.scoring.score_unit import Progress, Reading
 from attention_influence.scoring.scorer import Scorer
+from attention_influence.scoring.steps import SENTENCE, step_rule
 from attention_influence.selection.output.columns import warnings_of_columns
 from attention_influence.storage.preflight import check_writable_folder
 from attention_influence.store.begin import SCORING_VERSION, Changes, begin_or_resume, library_versions
 from attention_influence.store.failures import forget_failures, quarantined, read_failures
 from attention_influence.store.plan import Unit, default_unit_tokens, make_plan
 from attention_influence.store.run import RunStore, open_run
+from attention_influence.store.schema import STEP_COLUMNS
 
 _log = logging.getLogger(__name__)
 
 
 def score(config: ScoreConfig) -> Result:
-    _check_out(config)
+    rule = _step_rule(config)
+    _check_out(config, rule)
     columns = Columns(config.text_column, config.id_column, config.domain_column)
     listing = listed(config.corpus, config.domain, columns, config.out)
     warnings = warnings_of_columns(listing.sources)
@@ -52,7 +56,7 @@ def score(config: ScoreConfig) -> Result:
     scorer = make_scorer(config)
     parameters = sum(weights.numel() for weights in scorer.model.network.parameters())
     unit_tokens = config.unit_tokens or default_unit_tokens(scorer.model.device.type, parameters)
-    record = _record(config, columns, scorer) | {"left_out": listing.left_out}
+    record = _record(config, columns, rule, scorer) | {"left_out": listing.left_out}
     changes = Changes(config.extend, config.rescore_changed)
     store = begin_or_resume(
         config.out,
@@ -80,7 +84,7 @@ def score(config: ScoreConfig) -> Result:
 
         job = Job(
             store,
-            Reading(columns, config.on_bad_row, store.unigrams()),
+            Reading(columns, config.on_bad_row, store.unigrams(), rule),
             config.max_bad_rate,
             scorer.model,
             {**_scorer_options(config), "heads": scorer.heads, "tested": scorer.tested},
@@ -123,6 +127,9 @@ def _result(config: ScoreConfig, store: RunStore, scorer: Scorer, counted: Mappi
         f"{tokens:,} tokens in {seconds:,.1f} s ({tokens / max(seconds, 1e-9):,.0f} tokens/s); "
         f"noise floor of influence {scorer.tested.noise:.1e}; {window_text(scorer)}"
     )
+    if rule := store.run["fingerprint"].get("steps"):
+        data["steps"] = sum(about["steps"] for about in records.values())
+        lines.append(f"{data['steps']:,} steps, ended by {', '.join(map(repr, rule))}: {', '.join(STEP_COLUMNS)}")
     lines.append(f"{len(done):,} of {len(store.units):,} units are done; written: {store.url}")
     if held:
         lines.append(
@@ -161,7 +168,7 @@ def _scorer_options(config: ScorerOptions) -> dict[str, Any]:
     }
 
 
-def _record(config: ScoreConfig, columns: Columns, scorer: Scorer) -> dict[str, Any]:
+def _record(config: ScoreConfig, columns: Columns, rule: Sequence[str], scorer: Scorer) -> dict[str, Any]:
     """run.json of a new store."""
     return {
         "fingerprint": {
@@ -172,6 +179,7 @@ def _record(config: ScoreConfig, columns: Columns, scorer: Scorer) -> dict[str, 
             "precision": config.dtype,
             "max_document_tokens": scorer.max_document_tokens,
             "columns": columns.to_json(),
+            "steps": list(rule) or None,
             "scoring_version": SCORING_VERSION,
         },
         "columns": columns.to_json(),
@@ -185,9 +193,16 @@ def _record(config: ScoreConfig, columns: Columns, scorer: Scorer) -> dict[str, 
     }
 
 
-def _check_out(config: ScoreConfig) -> None:
+def _step_rule(config: ScoreConfig) -> tuple[str, ...]:
+    """What ends a step, backslash escapes resolved; nothing for whole documents. Raises UsageError."""
+    if config.steps and config.granularity == "document":
+        raise UsageError("--steps says what ends a step: give --granularity step as well")
+    return step_rule(config.granularity, [unescaped(text) for text in config.steps] or SENTENCE)
+
+
+def _check_out(config: ScoreConfig, rule: Sequence[str]) -> None:
     """Before anything is loaded: raises UsageError for what cannot be done, StorageError when a store that needs
-    writing cannot be written, StoreError when it was begun with another limit.
+    writing cannot be written, StoreError when it was begun with another limit or other steps.
     """
     if config.limit is not None and config.limit < 1:
         raise UsageError(f"--limit {config.limit}: give the number of documents to score, 1 or more")
@@ -200,6 +215,16 @@ def _check_out(config: ScoreConfig) -> None:
     if began_with != config.limit:
         how = "without --limit" if began_with is None else f"with --limit {began_with}"
         raise StoreError(f"{config.out} was begun {how}. Give the same, or a new --out")
+    began_by = (store.run.get("fingerprint", {}).get("steps") or []) if store else list(rule)
+    if began_by != list(rule):
+        raise StoreError(
+            f"{config.out} was begun {_steps_given(began_by)}, and is now to be resumed {_steps_given(rule)}: its rows "
+            "would not have the same columns. Give the same, or a new --out"
+        )
+
+
+def _steps_given(rule: Sequence[str]) -> str:
+    return f"with --granularity step by {', '.join(map(repr, rule))}" if rule else "without --granularity step"
 
 
 def window_text(scorer: Scorer) -> str:

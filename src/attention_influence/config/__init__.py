@@ -7,7 +7,7 @@ from attention_influence.config.judging import JudgeConfig
 from attention_influence.config.model import LoadOptions, ModelOptions, Precision
 from attention_influence.config.pages import DemoConfig, ReportConfig
 from attention_influence.config.scoring import EstimateConfig, ScoreConfig, ScorerOptions, StatusConfig
-from attention_influence.config.selection import AnnotateConfig, CompareConfig, SelectConfig
+from attention_influence.config.selection import AnnotateConfig, CompareConfig, SelectConfig, StepWeightsConfig
 
 __all__ = [
     "AnnotateConfig",
@@ -27,5 +27,6 @@ __all__ = [
     "SelectConfig",
     "StabilityConfig",
     "StatusConfig",
+    "StepWeightsConfig",
     "ValidateConfig",
 ]

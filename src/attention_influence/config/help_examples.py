@@ -41,6 +41,10 @@ EXAMPLES = {
   attention-influence select scores --top 0.2 --out selected
   attention-influence select scores --tokens 3e9 --cap web=0.5 \\
       --rank-by influence*0.7+edu*0.3 --out mixed""",
+    "step-weights": """\
+  attention-influence step-weights scores --out train.jsonl
+  attention-influence step-weights scores --selection selected \\
+      --prompt-end 'Answer:' --uniform 0.2 --out train.jsonl""",
     "annotate": """\
   attention-influence annotate scores edu --column edu_score
   attention-influence annotate scores quality \\

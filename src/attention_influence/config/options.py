@@ -5,6 +5,7 @@ Precedence: defaults, then the file, then --set, then options.
 """
 
 import dataclasses
+import re
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -64,6 +65,11 @@ def to_yaml(config: Any) -> str:
     """A configuration as YAML that `--config` takes."""
     values = {key: list(value) if isinstance(value, tuple) else value for key, value in vars(config).items()}
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def unescaped(text: str) -> str:
+    r"""A text as it is typed in a shell: \n, \r, \t and \\ are the characters that they stand for."""
+    return re.sub(r"\\([nrt\\])", lambda match: {"n": "\n", "r": "\r", "t": "\t"}.get(match[1], "\\"), text)
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

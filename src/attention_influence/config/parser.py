@@ -39,6 +39,7 @@ _METAVARS = {
     **dict.fromkeys(("cap", "floor"), "DOMAIN=N"),
     **dict.fromkeys(("rank_by", "against"), "RANKING"),
     "seed": "SEED",
+    "steps": "END",
     "device": "DEVICE",
     "revision": "REVISION",
     "domain": "DOMAIN",

@@ -37,6 +37,11 @@ class ScoreConfig(ScorerOptions):
     """folder or URL of the score store; an unfinished run there is resumed"""
     id_column: str | None = None
     """column of the user's own id, carried along"""
+    granularity: Literal["document", "step"] = "document"
+    """what is scored: with step, each row also holds the mean rise of loss of every step of its document"""
+    steps: tuple[str, ...] = ()
+    """what ends a step: sentence, line, or a text of your own in which \\n is a line break; may be given several times
+    (default: sentence)"""
     limit: int | None = None
     """score so many documents only, the first ones of each file: a trial"""
     unit_tokens: int | None = None

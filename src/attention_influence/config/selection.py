@@ -57,6 +57,27 @@ class SelectConfig:
 
 
 @dataclass(frozen=True)
+class StepWeightsConfig:
+    """Write documents that were scored in steps as training data for ms-swift, with a loss weight for each step."""
+
+    store: str = field(metadata=POSITIONAL)
+    """score store that was begun with --granularity step"""
+    selection: str | None = None
+    """folder or selection.json of a selection from it: only these documents (default: all that have a score)"""
+    prompt_end: str | None = None
+    """text that ends the prompt, in which \\n is a line break: what comes before has no loss; one of the texts that
+    --steps of `score` named"""
+    uniform: float = 0.0
+    """share of each weight that is the same for all steps, from 0 to 1; above 0, no step has a weight of 0"""
+    out: str = "step-weights.jsonl"
+    """file of JSON lines to write"""
+    overwrite: bool = False
+    """replace a file that is at --out"""
+    allow_partial: bool = False
+    """write from a store that is not finished"""
+
+
+@dataclass(frozen=True)
 class AnnotateConfig:
     """Add a column to a score store: numbers from the corpus, from other files, or from a quality classifier."""
 

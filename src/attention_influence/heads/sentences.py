@@ -12,15 +12,17 @@ from attention_influence.model.tokens import Tokens
 
 # Unicode's own classes (UAX #29). Western marks end a sentence only before white space, the others wherever they stand.
 _MARK = r"\p{Sentence_Break=STerm}\p{Sentence_Break=ATerm}"
-_WESTERN = r"[[!?]\p{Sentence_Break=ATerm}]"
-_FULL = r"[\p{Sentence_Break=STerm}--[!?]]"
+WESTERN_MARKS = r"[[!?]\p{Sentence_Break=ATerm}]"
+"""A set for `regex` (V1): marks that end a sentence before white space."""
+FULL_MARKS = r"[\p{Sentence_Break=STerm}--[!?]]"
+"""The same of marks that end a sentence wherever they stand."""
 # Scripts without a mark at the end of a sentence: white space stands between phrases and beside numerals, not words.
 _UNMARKED = r"\p{Thai}\p{Lao}\p{Tibetan}\p{Tai_Le}\p{New_Tai_Lue}\p{Tai_Viet}"
 _FEWEST_PHRASE_CHARS = 10
 # A sentence starts after the end of another or of a line, and ends with its own mark.
 _SENTENCE = regex.compile(
-    rf"(?:^|(?<={_WESTERN}\s)|(?<={_FULL}\s)|(?<={_FULL}))[^\s{_MARK}{_UNMARKED}][^{_MARK}\n]*[{_MARK}]"
-    rf"(?=\s|$|(?<={_FULL}))"
+    rf"(?:^|(?<={WESTERN_MARKS}\s)|(?<={FULL_MARKS}\s)|(?<={FULL_MARKS}))[^\s{_MARK}{_UNMARKED}][^{_MARK}\n]*[{_MARK}]"
+    rf"(?=\s|$|(?<={FULL_MARKS}))"
     rf"|(?<!\S)[{_UNMARKED}]\S*(?: \p{{N}}\S*(?: [{_UNMARKED}]\S*)?)*",
     regex.M | regex.V1,
 )

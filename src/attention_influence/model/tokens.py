@@ -7,6 +7,9 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from attention_influence.errors import ModelError
 
 # Characters that are tokenized at once to find out whether a text is too long.
@@ -35,6 +38,11 @@ class Tokens:
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, without special tokens; uses all cores."""
         return [e.ids for e in self._backend.encode_batch_fast(list(texts), add_special_tokens=False)]
+
+    def encode_with_starts(self, texts: Sequence[str]) -> list[tuple[list[int], NDArray[np.int64]]]:
+        """Of each text the ids that `encode` gives, and the character at which each token begins; uses all cores."""
+        encodings = self._backend.encode_batch(list(texts), add_special_tokens=False)
+        return [(e.ids, np.fromiter((start for start, _ in e.offsets), np.int64, len(e.ids))) for e in encodings]
 
     def surely_more_than(self, limit: int, text: str) -> bool:
         """Whether a text has more than `limit` tokens, found out in little memory; False where only `encode` can tell.

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from attention_influence.html_tables import html_table
 from attention_influence.scoring.repetition import compression_ratio, copy_share, repeat_share
+from attention_influence.scoring.steps import Step
 
 # Below it influence is null: a loss so near to zero makes any rise look enormous (nats/token).
 DEGENERATE_LOSS = 1e-3
@@ -17,6 +18,8 @@ DEGENERATE_LOSS = 1e-3
 SHORT_TOKENS = 32
 # Above this share of repeated 5-grams, influence measures repetition.
 REPETITIVE_SHARE = 0.3
+
+_IN_PARTS = ("token_losses", "steps")
 
 
 @dataclass(frozen=True)
@@ -55,21 +58,27 @@ class DocumentScore:
     reason: str | None = None
     """Why there is no score."""
     token_losses: TokenLosses | None = None
+    steps: tuple[Step, ...] | None = None
+    """The text in steps, where they were asked for and there is a score."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Field → value, ready for JSON or a table; `token_losses`, where there are any, as lists, None for NaN."""
-        record = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "token_losses"}
+        """Field → value, ready for JSON or a table.
+
+        With `token_losses`, where there are any, as lists, None for NaN, and `steps` as a dict for each.
+        """
+        record = {field.name: getattr(self, field.name) for field in fields(self) if field.name not in _IN_PARTS}
         if (losses := self.token_losses) is not None:
             record["token_losses"] = {
                 "tokens": losses.tokens.tolist(),
                 "base": _or_none(losses.base),
                 "ref": _or_none(losses.ref),
             }
+        if self.steps is not None:
+            record["steps"] = [step._asdict() for step in self.steps]
         return record
 
     def _repr_html_(self) -> str:
-        record = self.to_dict()
-        record.pop("token_losses", None)
+        record = {name: value for name, value in self.to_dict().items() if name not in _IN_PARTS}
         return html_table(("", "document"), list(record.items()))
 
     def describe(self, content: bytes, tokens: list[int]) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from attention_influence.corpus.rows import must_be_texts, readable_text
 from attention_influence.errors import HeadsError, ModelError
@@ -18,6 +19,7 @@ from attention_influence.model.windows import cut
 from attention_influence.scoring.document_score import DocumentScore, TokenLosses
 from attention_influence.scoring.lots import in_lots
 from attention_influence.scoring.packs import SMALLEST_PACK, Losses, losses_in_packs
+from attention_influence.scoring.steps import SENTENCE, Granularity, TextInSteps, in_steps, step_rule
 
 # Tokens a pack: enough to keep the matmuls busy, few enough that activations stay small.
 _PACK_TOKENS = {"cpu": 2048, "cuda": 32768}
@@ -33,6 +35,8 @@ class Prepared:
     score: DocumentScore
     text: str = ""
     tokens: list[int] = field(default_factory=list)
+    in_steps: TextInSteps | None = None
+    """Where steps are asked for."""
 
 
 class Scorer:
@@ -82,33 +86,52 @@ class Scorer:
         options = {name: getattr(self, name) for name in ("window", "pack_tokens", "max_document_tokens")}
         return _arrived, (reference_to(self.model), self.heads, options)
 
-    def score(self, texts: Iterable[object], per_token: bool = False) -> list[DocumentScore]:
+    def score(
+        self,
+        texts: Iterable[object],
+        per_token: bool = False,
+        *,
+        granularity: Granularity = "document",
+        steps: str | Sequence[str] = SENTENCE,
+    ) -> list[DocumentScore]:
         """One DocumentScore for each text, in order; what is not a usable text gets a reason instead of losses.
 
-        With `per_token`, each score also carries both losses of every token. Raises TextsError for what is no list of
-        texts, such as a single text.
+        With `per_token`, each score also carries both losses of every token. With granularity='step' it also carries
+        the mean rise of loss of each step (after AIR, arXiv 2512.13279); `steps` says what ends one: 'sentence',
+        'line', a text of your own, or several of these (see `step_ends`). Raises TextsError for what is no list of
+        texts, such as a single text, UsageError for steps or a granularity that there are not.
         """
-        return list(self.score_iter(texts, per_token))
+        return list(self.score_iter(texts, per_token, granularity=granularity, steps=steps))
 
-    def score_iter(self, texts: Iterable[object], per_token: bool = False) -> Iterator[DocumentScore]:
+    def score_iter(
+        self,
+        texts: Iterable[object],
+        per_token: bool = False,
+        *,
+        granularity: Granularity = "document",
+        steps: str | Sequence[str] = SENTENCE,
+    ) -> Iterator[DocumentScore]:
         """The same scores one after another, from any iterable: it is read as far as the next lot of texts needs.
 
         A lot fills about 16 packs; that many texts and scores are in memory at a time. Errors: see `score`.
         """
         must_be_texts(texts)
+        rule = step_rule(granularity, steps)
         lots = in_lots(([text] for text in texts), _countable, self.pack_tokens)
-        return (score for lot in lots for score in self.score_prepared(self.prepare(lot), per_token))
+        return (score for lot in lots for score in self.score_prepared(self.prepare(lot, rule), per_token))
 
-    def prepare(self, texts: Iterable[object]) -> list[Prepared]:
-        """The texts tokenized, with all that needs no model; may run in another thread than the model."""
+    def prepare(self, texts: Iterable[object], rule: Sequence[str] = ()) -> list[Prepared]:
+        """The texts tokenized, with all that needs no model; may run in another thread than the model.
+
+        `rule`: what ends a step (see `step_rule`); without it, texts are not cut into steps.
+        """
         must_be_texts(texts)
         prepared = [_readable(text) for text in texts]
         for document in prepared:
             if self.model.tokens.surely_more_than(self.max_document_tokens, document.text):
                 document.score.reason = "too_long"
         readable = [document for document in prepared if document.score.reason is None]
-        ids = self.model.tokens.encode([document.text for document in readable])
-        for document, tokens in zip(readable, ids, strict=True):
+        for document, (tokens, starts) in zip(readable, self._encoded(readable, rule), strict=True):
             score = document.score
             score.n_tokens = len(tokens)
             if len(tokens) > self.max_document_tokens:
@@ -118,6 +141,7 @@ class Scorer:
             else:
                 score.describe(document.text.encode(), tokens)
                 document.tokens = tokens
+                document.in_steps = None if starts is None else in_steps(document.text, rule, starts)
         return prepared
 
     def score_prepared(
@@ -151,9 +175,17 @@ class Scorer:
                 document.score.reason = "out_of_memory"
             if document.score.reason is None:
                 document.score.set_losses(of_windows)
-                if per_token:
-                    document.score.token_losses = _by_token(document.tokens, of_windows, has_bos)
+                _add_parts(document, of_windows, has_bos, per_token)
         return [document.score for document in prepared]
+
+    def _encoded(
+        self, documents: Sequence[Prepared], rule: Sequence[str]
+    ) -> Sequence[tuple[list[int], NDArray[np.int64] | None]]:
+        """Token ids of each document, and with a rule for steps where its tokens begin: that takes longer."""
+        texts = [document.text for document in documents]
+        if rule:
+            return self.model.tokens.encode_with_starts(texts)
+        return [(ids, None) for ids in self.model.tokens.encode(texts)]
 
     def windows(self, tokens: Sequence[int]) -> list[list[int]]:
         """The windows that a document's tokens are scored in, each with its BOS where the tokenizer has one."""
@@ -211,6 +243,17 @@ def check_heads(model: LanguageModel, heads: HeadSet) -> None:
                 f"these heads were detected on {(heads.model or {}).get('name')}, whose {part} differ from those of "
                 f"{mine['name']}; run `attention-influence detect` on the model that scores"
             )
+
+
+def _add_parts(document: Prepared, windows: Sequence[Losses], has_bos: bool, per_token: bool) -> None:
+    """Fills in the losses of each token and of each step, where they are asked for and finite."""
+    if not per_token and document.in_steps is None:
+        return
+    by_token = _by_token(document.tokens, windows, has_bos)
+    if per_token:
+        document.score.token_losses = by_token
+    if document.in_steps is not None and document.score.reason is None:
+        document.score.steps = document.in_steps.steps(by_token.base, by_token.ref)
 
 
 def _by_token(tokens: Sequence[int], parts: Iterable[Losses], bos: bool) -> TokenLosses:

@@ -17,8 +17,8 @@ from attention_influence.storage.filesystems import open_filesystem
 from attention_influence.store.reader import ScoreStore
 from attention_influence.store.run import differing_fields
 
-# What the columns are called in an input has no part in a score.
-_NO_PART_IN_SCORES = {"columns"}
+# What the columns are called in an input has no part in a document's score, nor has how it is cut into steps.
+_NO_PART_IN_SCORES = {"columns", "steps"}
 _OF_ONE_STORE = {
     "controlled": "its models were fitted to that selection's store and are not kept",
     "unigram_surprisal": "it is measured against other documents of its own run",

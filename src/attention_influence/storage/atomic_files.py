@@ -4,12 +4,13 @@ import errno
 import os
 import posixpath
 import stat
+import tempfile
 import time
 import uuid
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 
 from fsspec.implementations.local import LocalFileSystem
 
@@ -53,6 +54,41 @@ def write_atomically(url: str, content: bytes) -> None:
         with suppress(OSError):  # gone, unless the rename failed
             os.unlink(building)
     flush(posixpath.dirname(path))
+
+
+@contextmanager
+def written_whole(url: str) -> Iterator[BinaryIO]:
+    """A file to write into, of any size, that is published under `url` when the block ends, and not after an error.
+
+    Local: written beside its place, flushed and renamed. Elsewhere: written to TMPDIR, then uploaded. Raises
+    StorageError when storage refuses.
+    """
+    filesystem, path = open_filesystem(url)
+    is_local = isinstance(filesystem, LocalFileSystem)
+    folder = posixpath.dirname(path) if is_local else tempfile.gettempdir()
+    building = posixpath.join(folder, f"{_BUILDING}{uuid.uuid4().hex}")
+    try:
+        with with_retries(lambda: _new_file(building), f"write {building}") as stream:
+            yield stream
+            with_retries(lambda: _flush_content(stream), f"write {url}")
+        if is_local:
+            with_retries(lambda: os.replace(building, path), f"write {url}")
+            flush(folder)
+        else:
+            with_retries(lambda: filesystem.put_file(building, path), f"write {url}")
+    finally:
+        with suppress(OSError):  # gone, if it was renamed
+            os.unlink(building)
+
+
+def _flush_content(stream: BinaryIO) -> None:
+    stream.flush()
+    _fsync(stream.fileno())
+
+
+def _new_file(path: str) -> BinaryIO:
+    os.makedirs(posixpath.dirname(path), exist_ok=True)
+    return cast(BinaryIO, open(path, "xb"))
 
 
 def with_retries(do: Callable[[], Answer], what: str) -> Answer:

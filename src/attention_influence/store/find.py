@@ -10,7 +10,7 @@ from attention_influence.corpus.formats import format_of
 from attention_influence.errors import UsageError, did_you_mean
 from attention_influence.store.reader import ScoreStore
 from attention_influence.store.run import open_run
-from attention_influence.store.schema import SCORE_SCHEMA
+from attention_influence.store.schema import SCORE_SCHEMA, STEP_COLUMNS
 
 Key = tuple[str, int]
 """(source, row) of a document."""
@@ -38,8 +38,9 @@ def find_row(store: ScoreStore, key: Key) -> dict[str, Any]:
     }
     done = [unit for unit in store.units if unit in planned]
     nearest: list[int] = []
+    own = [name for name in (*SCORE_SCHEMA.names, *STEP_COLUMNS) if name in store.schema.names]
     for unit in done:
-        for batch in store.unit_batches(unit, [name for name in SCORE_SCHEMA.names if name in store.schema.names]):
+        for batch in store.unit_batches(unit, own):
             of_source = batch.filter(pc.equal(batch["source"], source))
             found = of_source.filter(pc.equal(of_source["row"], row))
             if found.num_rows:

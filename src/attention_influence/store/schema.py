@@ -1,5 +1,7 @@
 """The row of a score store: one per input row, in source order. No torch here."""
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 
 SCORE_SCHEMA = pa.schema(
@@ -28,3 +30,23 @@ SCORE_SCHEMA = pa.schema(
         pa.field("reason", pa.string()),
     ]
 )
+
+STEP_FIELDS = (
+    # One entry for each step; null where the row has no score. Step i is text[step_ends[i - 1] : step_ends[i]], its
+    # characters those of a Python string; the first begins at 0.
+    pa.field("step_ends", pa.list_(pa.int32())),
+    # Tokens that begin in the step and have a loss; they add up to n_scored.
+    pa.field("step_n_scored", pa.list_(pa.int32())),
+    # Mean of loss_ref − loss_base over them, nats/token; null where there are none. In float64, so that the means
+    # weighted by step_n_scored add up to n_scored times the document's rise, of which the losses above hold float32.
+    pa.field("step_rise", pa.list_(pa.float64())),
+)
+"""Only in stores that were begun with steps."""
+
+
+STEP_COLUMNS = tuple(field.name for field in STEP_FIELDS)
+
+
+def score_schema(steps: Sequence[str] = ()) -> pa.Schema:
+    """SCORE_SCHEMA, with STEP_FIELDS at its end where a store has steps."""
+    return pa.schema([*SCORE_SCHEMA, *(STEP_FIELDS if steps else ())])

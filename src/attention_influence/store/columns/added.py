@@ -20,7 +20,7 @@ from attention_influence.errors import StoreError, UsageError
 from attention_influence.storage.atomic_files import remove, with_retries, write_json
 from attention_influence.storage.errors import refused
 from attention_influence.storage.filesystems import open_filesystem, url_of
-from attention_influence.store.schema import SCORE_SCHEMA
+from attention_influence.store.schema import SCORE_SCHEMA, STEP_COLUMNS
 from attention_influence.store.unit_files import UnitFiles
 
 _DEFINITION = "column.json"
@@ -82,8 +82,8 @@ def check_name(name: str, reserved: Iterable[str] = ()) -> None:
     """Raises UsageError when an added column cannot have the name: it must be a word, and mean nothing else."""
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name):
         raise UsageError(f"{name!r} cannot name a column: use letters, digits and underscores, a letter first.")
-    if name in {*SCORE_SCHEMA.names, *reserved}:
-        raise UsageError(f"{name!r} is a column or ranking of every score store. Choose another name.")
+    if name in {*SCORE_SCHEMA.names, *STEP_COLUMNS, *reserved}:
+        raise UsageError(f"{name!r} is a column or ranking of score stores. Choose another name.")
 
 
 def define(store: str, name: str, definition: Mapping[str, Any]) -> AddedColumn:
