@@ -9,9 +9,10 @@ from attention_influence.config import CompareConfig
 from attention_influence.errors import UsageError
 from attention_influence.evidence.compare import FIGURES, Agreement, Comparison, Example, compare
 from attention_influence.progress import stage
-from attention_influence.report.texts import Key, texts_at
+from attention_influence.report.texts import texts_at
 from attention_influence.report.visible import label
 from attention_influence.selection.ranking.ranking import Ranking, open_ranking
+from attention_influence.store.find import Key
 from attention_influence.store.reader import ScoreStore, open_store
 from attention_influence.store.run import differing_fields
 

@@ -9,9 +9,8 @@ import zstandard
 
 from attention_influence.corpus.content import other_than_compressed
 from attention_influence.corpus.kinds import Compression
-from attention_influence.corpus.sources import Source
-from attention_influence.errors import CorpusError, CorruptFile, NoDocuments
-from attention_influence.storage.filesystems import open_bytes, open_filesystem
+from attention_influence.corpus.sources import Source, open_source
+from attention_influence.errors import CorruptFile, NoDocuments
 
 CHUNK_BYTES = 1 << 20
 _DECOMPRESSORS: dict[Compression, Callable[[], Any]] = {
@@ -30,12 +29,7 @@ def read_bytes(source: Source, start: int = 0) -> Iterator[bytes]:
     A plain file is sought in; a compressed one is decompressed from its beginning. Raises CorruptFile, after what
     could be read, when the stream is damaged or ends early; CorpusError when the file is gone.
     """
-    filesystem, path = open_filesystem(source.url)
-    try:
-        raw = open_bytes(filesystem, path)
-    except FileNotFoundError as error:
-        raise CorpusError(f"{source.url}: the file is gone since it was listed. List the corpus again.") from error
-    with closing(raw):
+    with closing(open_source(source)) as raw:
         if source.compression is None:
             raw.seek(start)
             yield from _chunks(raw)
@@ -105,8 +99,7 @@ def expansion(source: Source) -> float:
     """Decompressed over stored size, judged by the file's first megabyte; 1.0 for a plain or empty file."""
     if source.compression is None:
         return 1.0
-    filesystem, path = open_filesystem(source.url)
-    with closing(open_bytes(filesystem, path)) as raw:
+    with closing(open_source(source)) as raw:
         stored = raw.read(CHUNK_BYTES)
     plain = 0
     try:

@@ -7,7 +7,7 @@ from typing import Any
 from attention_influence.storage.filesystems import open_bytes, open_filesystem
 
 HEAD_BYTES = 64 << 10
-_BOM = b"\xef\xbb\xbf"
+BOM = b"\xef\xbb\xbf"
 
 _UTF_16 = "UTF-16 text, not UTF-8: convert it with `iconv -f UTF-16 -t UTF-8`"
 _HTML = "an HTML page, as a failed download leaves it: fetch the file again"
@@ -62,7 +62,7 @@ def other_than_compressed(head: bytes) -> str | None:
 
 def spread(head: bytes) -> str | None:
     """Which other kind of JSON than lines of objects a head shows, and what to do; None where it shows none."""
-    lines = head.removeprefix(_BOM).strip().split(b"\n")
+    lines = head.removeprefix(BOM).strip().split(b"\n")
     is_array = lines[0].startswith(b"[") and (len(lines) == 1 or _parsed(lines[0]) is None)
     if not is_array and lines[0].strip() != b"{":
         return None
@@ -76,7 +76,7 @@ def is_metadata(head: bytes, size: int, needed: str) -> bool:
     """Whether a .json file beside data is metadata: JSON over several lines, or one object without the needed key."""
     if spread(head) is not None:
         return True
-    line = head.removeprefix(_BOM).strip()
+    line = head.removeprefix(BOM).strip()
     if b"\n" in line or len(head) < size:
         return False
     value = _parsed(line)
@@ -87,12 +87,12 @@ def _by_beginning(head: bytes) -> str | None:
     for beginning, what in _BEGINNINGS.items():
         if head.startswith(beginning):
             return what
-    text = head.removeprefix(_BOM).lstrip()[:100].lower()
+    text = head.removeprefix(BOM).lstrip()[:100].lower()
     return _HTML if text.startswith((b"<!doctype html", b"<html")) else None
 
 
 def _ends_lines_with_returns(head: bytes) -> bool:
-    first, _, rest = head.removeprefix(_BOM).partition(b"\r")
+    first, _, rest = head.removeprefix(BOM).partition(b"\r")
     return b"\n" not in head and rest.lstrip().startswith(b"{") and isinstance(_parsed(first), dict)
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from attention_influence.corpus.byte_streams import expansion, read_bytes
-from attention_influence.corpus.content import HEAD_BYTES, other_than_lines
+from attention_influence.corpus.content import BOM, HEAD_BYTES, other_than_lines
 from attention_influence.corpus.labels import label
 from attention_influence.corpus.rows import DEFAULT_DOMAIN, UNKNOWN_DOMAIN, Columns, Row, missing_column, readable_text
 from attention_influence.corpus.slices import Block
@@ -20,7 +20,6 @@ MAX_LINE_BYTES = 64 << 20
 _OBJECTS_LOOKED_AT = 100
 # Lines further apart than this are sought, nearer ones read through.
 _SEEK_BYTES = 1 << 20
-_BOM = b"\xef\xbb\xbf"
 
 KEY = "the byte at which its line begins"
 IS_COMPRESSED = False
@@ -113,7 +112,7 @@ def split_lines(
                 yield offset, None
             else:
                 pieces.append(chunk[begin:newline])
-                yield offset, b"".join(pieces).removeprefix(_BOM)
+                yield offset, b"".join(pieces).removeprefix(BOM)
             offset += length + 1
             if end is not None and offset >= end:
                 return
@@ -124,7 +123,7 @@ def split_lines(
         elif begin < len(chunk):
             pieces.append(chunk[begin:])
     if length:
-        yield offset, None if length > max_line_bytes else b"".join(pieces).removeprefix(_BOM)
+        yield offset, None if length > max_line_bytes else b"".join(pieces).removeprefix(BOM)
 
 
 def _lines_from(source: Source, start: int, end: int | None, max_line_bytes: int) -> Iterator[tuple[int, bytes | None]]:

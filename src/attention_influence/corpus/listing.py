@@ -38,7 +38,7 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Found:
+class FileTree:
     """The files below a root: path → what identifies the file, however it was reached, and what its listing said."""
 
     filesystem: fsspec.AbstractFileSystem
@@ -54,12 +54,12 @@ class Found:
         return isinstance(self.filesystem, LocalFileSystem)
 
 
-def find(filesystem: fsspec.AbstractFileSystem, path: str, text: str, left_out: LeftOut) -> Found:
+def find(filesystem: fsspec.AbstractFileSystem, path: str, text: str, left_out: LeftOut) -> FileTree:
     """The files of an input. Raises CorpusError when there is nothing, or it may not be read."""
     if isinstance(filesystem, LocalFileSystem):
         return _find_locally(filesystem, path, text, left_out)
     if filesystem.isfile(path):
-        return Found(filesystem, filesystem._parent(path), {path: (path, filesystem.info(path))}, is_named=True)
+        return FileTree(filesystem, filesystem._parent(path), {path: (path, filesystem.info(path))}, is_named=True)
     if filesystem.isdir(path):
         root, found = path.rstrip("/"), filesystem.find(path, detail=True).items()
     elif _is_pattern(path):
@@ -72,7 +72,7 @@ def find(filesystem: fsspec.AbstractFileSystem, path: str, text: str, left_out: 
             left_out.add("hidden", relative(file, root))
         else:
             files[file] = (file, info)
-    return Found(filesystem, root, files, is_pattern=not filesystem.isdir(path))
+    return FileTree(filesystem, root, files, is_pattern=not filesystem.isdir(path))
 
 
 def relative(path: str, root: str) -> str:
@@ -80,7 +80,7 @@ def relative(path: str, root: str) -> str:
     return path[len(root) :].lstrip("/")
 
 
-def _find_locally(filesystem: fsspec.AbstractFileSystem, path: str, text: str, left_out: LeftOut) -> Found:
+def _find_locally(filesystem: fsspec.AbstractFileSystem, path: str, text: str, left_out: LeftOut) -> FileTree:
     try:
         mode = os.stat(path).st_mode
     except PermissionError as error:
@@ -94,14 +94,14 @@ def _find_locally(filesystem: fsspec.AbstractFileSystem, path: str, text: str, l
         if not stat.S_ISDIR(mode):
             if not stat.S_ISREG(mode):
                 raise CorpusError(f"{text}: not a regular file, so it cannot be read twice. Write it to a file first.")
-            return Found(
+            return FileTree(
                 filesystem, posixpath.dirname(path) or "/", {path: (os.path.realpath(path), None)}, is_named=True
             )
-        return Found(filesystem, path, _Walk(path, None, left_out).files())
+        return FileTree(filesystem, path, _Walk(path, None, left_out).files())
     if not _is_pattern(path):
         raise _nothing(text)
     root, pattern = _literal_folder(path)
-    return Found(filesystem, root, _Walk(root, pattern, left_out).files(), is_pattern=True)
+    return FileTree(filesystem, root, _Walk(root, pattern, left_out).files(), is_pattern=True)
 
 
 class _Folder(NamedTuple):

@@ -12,10 +12,10 @@ from attention_influence.corpus.content import head_of, other_than_parquet
 from attention_influence.corpus.plain_types import plain_schema, plain_table
 from attention_influence.corpus.rows import DEFAULT_DOMAIN, UNKNOWN_DOMAIN, Columns, Row, missing_column, readable_text
 from attention_influence.corpus.slices import Block
-from attention_influence.corpus.sources import Source
+from attention_influence.corpus.sources import Source, open_source
 from attention_influence.corpus.values import Keys, ValueKind, labels_of, values_of
 from attention_influence.errors import CorpusError, CorruptFile, NoDocuments
-from attention_influence.storage.filesystems import BLOCK_BYTES, open_bytes, open_filesystem
+from attention_influence.storage.filesystems import BLOCK_BYTES
 
 # Rows decoded at a time are chosen from the row group's mean row size, so that a batch is about this large.
 _BATCH_BYTES = 8 << 20
@@ -103,12 +103,7 @@ def tables_at(source: Source, keys: Keys, columns: Sequence[str] | None = None) 
 
 @contextmanager
 def _open(source: Source) -> Iterator[pq.ParquetFile]:
-    filesystem, path = open_filesystem(source.url)
-    try:
-        raw = open_bytes(filesystem, path, sequential=False)
-    except FileNotFoundError as error:
-        raise CorpusError(f"{source.url}: the file is gone since it was listed. List the corpus again.") from error
-    with raw:
+    with open_source(source, sequential=False) as raw:
         try:
             # Without pre-buffering: it would hold every needed column of a row group at once, however large.
             file = pq.ParquetFile(raw, buffer_size=BLOCK_BYTES, pre_buffer=False)

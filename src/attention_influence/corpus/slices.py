@@ -1,6 +1,8 @@
 """Parts of one file, by the keys of its rows."""
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 from attention_influence.corpus.sources import Source
 
@@ -15,6 +17,10 @@ class Slice:
     source: Source
     start: int = 0
     end: int | None = None
+
+    def has(self, keys: Any) -> Any:
+        """Whether it holds a row of that key, or of each key of an array."""
+        return (keys >= self.start) & (keys < (math.inf if self.end is None else self.end))
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,13 @@ import os
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, BinaryIO
 
 from attention_influence.corpus.kinds import Compression, Format, corpus_files
-from attention_influence.corpus.listing import Found, LeftOut, find, relative
-from attention_influence.errors import UsageError
+from attention_influence.corpus.listing import FileTree, LeftOut, find, relative
+from attention_influence.errors import CorpusError, UsageError
 from attention_influence.progress import stage
-from attention_influence.storage.filesystems import open_filesystem, size_and_version, storable, url_of
+from attention_influence.storage.filesystems import open_bytes, open_filesystem, size_and_version, storable, url_of
 
 
 @dataclass(frozen=True)
@@ -86,20 +86,20 @@ def list_sources(
     sources: list[Source] = []
     left_out = LeftOut()
     for text, domain in zip(inputs, of_input, strict=True):
-        found = find(*open_filesystem(text), text, left_out)
-        readable = corpus_files(found, text, needed, without, left_out)
-        root_name = _root_name(found, names)
+        tree = find(*open_filesystem(text), text, left_out)
+        readable = corpus_files(tree, text, needed, without, left_out)
+        root_name = _root_name(tree, names)
         for path, kind in readable.items():
-            real, info = found.files[path]
-            if (identity := url_of(found.filesystem, real)) in seen:
+            real, info = tree.files[path]
+            if (identity := url_of(tree.filesystem, real)) in seen:
                 continue
             seen.add(identity)
-            size, version = size_and_version(found.filesystem, path, info)
-            name = relative(path, found.root)
+            size, version = size_and_version(tree.filesystem, path, info)
+            name = relative(path, tree.root)
             sources.append(
                 Source(
-                    name=f"{root_name}/{storable(name) if found.is_local else name}",
-                    url=url_of(found.filesystem, path),
+                    name=f"{root_name}/{storable(name) if tree.is_local else name}",
+                    url=url_of(tree.filesystem, path),
                     format=kind[0],
                     compression=kind[1],
                     size=size,
@@ -115,6 +115,14 @@ def list_sources(
     )
 
 
+def open_source(source: Source, *, sequential: bool = True) -> BinaryIO:
+    """The open file, as `open_bytes` opens it. Raises CorpusError when it is gone."""
+    try:
+        return open_bytes(*open_filesystem(source.url), sequential=sequential)
+    except FileNotFoundError as error:
+        raise CorpusError(f"{source.url}: the file is gone since it was listed. List the corpus again.") from error
+
+
 def is_unchanged(source: Source) -> bool:
     """Whether the file is still there with the size and version that were listed."""
     filesystem, path = open_filesystem(source.url)
@@ -125,13 +133,13 @@ def is_unchanged(source: Source) -> bool:
         return False
 
 
-def _root_name(found: Found, names: dict[str, str]) -> str:
+def _root_name(tree: FileTree, names: dict[str, str]) -> str:
     """The root's base name, with '-2', '-3' … when another root has it already; `names` maps URL to name."""
-    url = url_of(found.filesystem, found.root)
+    url = url_of(tree.filesystem, tree.root)
     if url not in names:
-        base = posixpath.basename(found.root.rstrip("/"))
-        if found.is_local:
-            base = storable(os.path.basename(os.path.realpath(found.root)) if base in (".", "..") else base)
+        base = posixpath.basename(tree.root.rstrip("/"))
+        if tree.is_local:
+            base = storable(os.path.basename(os.path.realpath(tree.root)) if base in (".", "..") else base)
         taken = set(names.values())
         name, number = base or "root", 1
         while name in taken:

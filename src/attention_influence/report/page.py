@@ -28,9 +28,10 @@ from attention_influence.report.sections.score import score_section
 from attention_influence.report.sections.summary import summary_section
 from attention_influence.report.sections.words import Texts, words_section
 from attention_influence.report.store_statistics import StoreStatistics, read_store
-from attention_influence.report.texts import Key, texts_at
+from attention_influence.report.texts import texts_at
 from attention_influence.selection.record import SelectionRecord, read_selection
 from attention_influence.storage.atomic_files import write_result
+from attention_influence.store.find import Key
 from attention_influence.store.reader import ScoreStore, open_store
 from attention_influence.store.run import open_run
 

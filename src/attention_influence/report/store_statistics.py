@@ -172,7 +172,7 @@ def _domain(
 
 def _documents(database: Any, end: str, beyond: str, order: str, limit: int) -> dict[str, list[Document]]:
     """Domain → its `limit` documents at one end. Only those at or beyond the last of them are sorted."""
-    found: dict[str, list[Document]] = {}
+    documents: dict[str, list[Document]] = {}
     for name, *row in database.execute(
         f"SELECT domain, {_DOCUMENT} FROM ranked JOIN"
         f" (SELECT domain, list_last({end}(influence, {limit})) AS bound FROM ranked SEMI JOIN shown USING (domain)"
@@ -180,8 +180,8 @@ def _documents(database: Any, end: str, beyond: str, order: str, limit: int) -> 
         f" QUALIFY row_number() OVER (PARTITION BY domain ORDER BY influence {order}, source, row) <= {limit}"
         f" ORDER BY domain, influence {order}, source, row"
     ).fetchall():
-        found.setdefault(name, []).append(Document(*row))
-    return found
+        documents.setdefault(name, []).append(Document(*row))
+    return documents
 
 
 def _histogram(steps: list[tuple[int, int]], threshold: float | None) -> Histogram:

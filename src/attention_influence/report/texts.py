@@ -7,10 +7,8 @@ from attention_influence.corpus import Columns, Source, is_unchanged
 from attention_influence.corpus.formats import format_of
 from attention_influence.corpus.rows import readable_text
 from attention_influence.errors import CorpusError
+from attention_influence.store.find import Key
 from attention_influence.store.reader import ScoreStore
-
-Key = tuple[str, int]
-"""(source, row) of a document."""
 
 
 def texts_at(store: ScoreStore, keys: Iterable[Key]) -> tuple[dict[Key, str], list[str]]:

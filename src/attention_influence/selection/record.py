@@ -102,8 +102,8 @@ class SelectionRecord:
     def buckets(self, ranking: Ranking) -> dict[str, int]:
         """Domain → the bucket of the ranking's values in which its threshold lies, where there is one."""
         values = self._values(ranking)
-        found = ranking.buckets(pa.array(list(values.values()), ranking.type)).tolist()
-        return dict(zip(values, found, strict=True))
+        buckets = ranking.buckets(pa.array(list(values.values()), ranking.type)).tolist()
+        return dict(zip(values, buckets, strict=True))
 
     def check_applies(self, store: ScoreStore) -> None:
         """Raises UsageError when it has no thresholds to apply, StoreError, with the reason, when values in this store

@@ -130,17 +130,17 @@ def select(
         )
     with staged(out) as staging:  # before any work: a folder that cannot be written is refused
         ranked = _rank(scores, rule, seed, earlier)
-        found = _trusted(scores, ranked.chosen.sources, sources, needed=not manifest)
+        trusted = _trusted(scores, ranked.chosen.sources, sources, needed=not manifest)
         output = Output((*added_names(ranked.ranking.column, column_prefix),), format, shard_bytes)
         write = None
         layout = Layout(output, (), ())
         if not manifest:
-            inputs = [found[name] for name in ranked.chosen.sources]
+            inputs = [trusted[name] for name in ranked.chosen.sources]
             text_column = Columns.from_json(scores.run.get("columns") or {"text": None}).text
-            layout = lay_out(inputs, output, text_column, lambda: parts_of(ranked.chosen, found, output, ""), spread)
+            layout = lay_out(inputs, output, text_column, lambda: parts_of(ranked.chosen, trusted, output, ""), spread)
             for warning in layout.warnings:
                 _log.warning(warning)
-            parts = parts_of(ranked.chosen, found, layout.output, staging.parts)
+            parts = parts_of(ranked.chosen, trusted, layout.output, staging.parts)
             write = partial(write_dataset, spread(write_part, parts), layout.kinds)
         repetition = repetition_of(scores, ranked.chosen) if rank_by == "influence" else ()
         return _write(staging, scores, rule, ranked, repetition, layout, write, overwrite)
@@ -256,14 +256,14 @@ def _trusted(
     A manifest copies no row, so sources that the store does not record are no obstacle to it.
     """
     recorded = store.sources
-    found: Mapping[str, Source] = recorded | {source.name: source for source in given or ()}
-    unknown = [name for name in names if name not in found]
+    known: Mapping[str, Source] = recorded | {source.name: source for source in given or ()}
+    unknown = [name for name in names if name not in known]
     if unknown and needed:
         raise StoreError(
             f"{store.url}: its run does not record where {unknown[0]!r} lies. "
             "Name the sources, or select with --manifest."
         )
-    chosen = {name: found[name] for name in names if name in found}
+    chosen = {name: known[name] for name in names if name in known}
     unchanged = in_threads(is_unchanged, chosen.values(), threads=16)
     for (name, source), same in zip(chosen.items(), unchanged, strict=True):
         if not same or (name in recorded and source.size != recorded[name].size):

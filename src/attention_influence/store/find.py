@@ -30,21 +30,16 @@ def find_row(store: ScoreStore, key: Key) -> dict[str, Any]:
         raise UsageError(f"{store.url} has no source {source!r}; {hint} A key is SOURCE:ROW")
     run = open_run(store.url)
     assert run is not None
-    planned = {
-        unit.name
-        for unit in run.units
-        for part in unit.slices
-        if part.source.name == source and part.start <= row and (part.end is None or row < part.end)
-    }
+    planned = {unit.name for unit in run.units for part in unit.slices if part.source.name == source and part.has(row)}
     done = [unit for unit in store.units if unit in planned]
     nearest: list[int] = []
     own = [name for name in (*SCORE_SCHEMA.names, *STEP_COLUMNS) if name in store.schema.names]
     for unit in done:
         for batch in store.unit_batches(unit, own):
             of_source = batch.filter(pc.equal(batch["source"], source))
-            found = of_source.filter(pc.equal(of_source["row"], row))
-            if found.num_rows:
-                return dict(found.to_pylist()[0])
+            matching = of_source.filter(pc.equal(of_source["row"], row))
+            if matching.num_rows:
+                return dict(matching.to_pylist()[0])
             nearest += of_source["row"].to_pylist()
     if not done and planned:
         raise UsageError(f"{source}:{row} is in a unit of {store.url} that is not scored yet. Resume `score` first")
@@ -61,8 +56,8 @@ def keys_with_id(store: ScoreStore, identity: str) -> list[Key]:
         of_unit: list[Key] = []
         some: list[str] = []
         for batch in batches:
-            found = batch.filter(pc.equal(batch["id"], identity))
-            of_unit += zip(found["source"].to_pylist(), found["row"].to_pylist(), strict=True)
+            matching = batch.filter(pc.equal(batch["id"], identity))
+            of_unit += zip(matching["source"].to_pylist(), matching["row"].to_pylist(), strict=True)
             some += [] if some else batch["id"].drop_null().slice(0, _MOST_NAMED).to_pylist()
         return of_unit, some
 

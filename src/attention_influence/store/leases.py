@@ -85,8 +85,8 @@ class Leases:
 
     def standing(self, units: Container[str] | None = None) -> dict[str, Lease]:
         """Unit → its lease, live or not, for those of the units, or for all, that have one."""
-        held = sorted(unit for unit in self.names() if units is None or unit in units)
-        return {unit: lease for unit in held if (lease := self.read(unit)) is not None}
+        leased = sorted(unit for unit in self.names() if units is None or unit in units)
+        return {unit: lease for unit in leased if (lease := self.read(unit)) is not None}
 
     @contextmanager
     def kept(self, unit: str) -> Iterator[None]:

@@ -86,14 +86,14 @@ class ScoreStore:
         beside = [self.added[name] for name in columns if name in self.added]
         own = [name for name in columns if name not in self.added]
         as_dictionaries = [name for name in own if name in encoded]
-        with self.scores.open(unit, read_dictionary=as_dictionaries) as found:
-            missing = [name for name in own if name not in found.file.schema_arrow.names]
+        with self.scores.open(unit, read_dictionary=as_dictionaries) as file:
+            missing = [name for name in own if name not in file.file.schema_arrow.names]
             if missing:
-                raise StoreError(f"{found.path}: no column {missing[0]!r}, which other units have. Score it again.")
+                raise StoreError(f"{file.path}: no column {missing[0]!r}, which other units have. Score it again.")
             # A unit's numbers are held whole: they are small compared with its batches.
-            values = {column.field: column.values(unit, found.rows) for column in beside}
+            values = {column.field: column.values(unit, file.rows) for column in beside}
             first = 0
-            for batch in found.batches(own, batch_rows):
+            for batch in file.batches(own, batch_rows):
                 for added, numbers in values.items():
                     batch = batch.append_column(added, numbers.slice(first, batch.num_rows))
                 first += batch.num_rows

@@ -70,17 +70,17 @@ def total_by_domain(tables: Iterable[pa.Table], how: Mapping[str, str]) -> list[
 
     `how`: column → function.
     """
-    held: list[pa.Table] = []
+    gathered: list[pa.Table] = []
     most = _HELD_ROWS
 
     def put_together() -> pa.Table:
-        by_domain = pa.concat_tables(held).group_by("domain", use_threads=False)
+        by_domain = pa.concat_tables(gathered).group_by("domain", use_threads=False)
         columns = {f"{name}_{function}": name for name, function in how.items()}
         return by_domain.aggregate(list(how.items())).rename_columns({"domain": "domain", **columns})
 
     for table in tables:
-        held.append(table)
-        if sum(map(len, held)) > most:
-            held = [put_together()]
-            most = max(_HELD_ROWS, 2 * len(held[0]))
-    return put_together().sort_by("domain").to_pylist() if held else []
+        gathered.append(table)
+        if sum(map(len, gathered)) > most:
+            gathered = [put_together()]
+            most = max(_HELD_ROWS, 2 * len(gathered[0]))
+    return put_together().sort_by("domain").to_pylist() if gathered else []

@@ -102,9 +102,9 @@ class UnitFiles:
             records[unit] = about
         return records
 
-    def about(self, found: OpenUnitFile) -> dict[str, Any]:
+    def about(self, unit_file: OpenUnitFile) -> dict[str, Any]:
         """What was recorded with the rows of an open file."""
-        return self._about(found.path, found.file.schema_arrow.metadata)
+        return self._about(unit_file.path, unit_file.file.schema_arrow.metadata)
 
     def _about(self, path: str, metadata: Mapping[bytes, bytes] | None) -> dict[str, Any]:
         try:

@@ -40,11 +40,11 @@ def checks(
     validity: Mapping[str, Any] | None,
 ) -> list[Check]:
     """All of them, those that need a look first."""
-    found = [_scored(store, statistics)]
+    answered = [_scored(store, statistics)]
     if selected is not None:
-        found.append(_same_scores(store, selected))
-    found += [_does_the_task(heads), _stable(stability), _matters(validity), *_means_more(sample, selected)]
-    return sorted(found, key=lambda check: VERDICTS.index(check.verdict))
+        answered.append(_same_scores(store, selected))
+    answered += [_does_the_task(heads), _stable(stability), _matters(validity), *_means_more(sample, selected)]
+    return sorted(answered, key=lambda check: VERDICTS.index(check.verdict))
 
 
 def _scored(store: ScoreStore, statistics: StoreStatistics) -> Check:

@@ -33,15 +33,15 @@ def token_rises(scorer: "Scorer", texts: Sequence[str]) -> list[list[Piece]]:
 
     Empty for a text that cannot be scored.
     """
-    found: list[list[Piece]] = []
+    pieces: list[list[Piece]] = []
     lots = [[text[:TEXT_LIMIT] for text in texts[i : i + _AT_ONCE]] for i in range(0, len(texts), _AT_ONCE)]
     prepared = [scorer.prepare(lot) for lot in lots]
     tokens = sum(len(document.tokens) for documents in prepared for document in documents)
     with progress("colouring tokens", tokens, "tokens") as advance:
         for lot, documents in zip(lots, prepared, strict=True):
             scores = scorer.score_prepared(documents, per_token=True, progress=advance)
-            found += [_pieces(scorer, text, score) for text, score in zip(lot, scores, strict=True)]
-    return found
+            pieces += [_pieces(scorer, text, score) for text, score in zip(lot, scores, strict=True)]
+    return pieces
 
 
 def coloured(pieces: Sequence[Piece]) -> Markup:

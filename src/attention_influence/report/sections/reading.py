@@ -13,8 +13,7 @@ from attention_influence.report.sample import Sample
 from attention_influence.report.sections.colours import Piece, coloured
 from attention_influence.report.store_statistics import Document, Domain
 from attention_influence.report.visible import TEXT_LIMIT, visible
-
-Key = tuple[str, int]
+from attention_influence.store.find import Key
 
 MOST_DOMAINS = 40
 """Of more, the largest are shown."""

@@ -95,10 +95,10 @@ def choose_rows(
     ranks = np.zeros(len(candidates.row), dtype=np.uint32)
     for number in np.flatnonzero(taken).tolist():
         ranks[by_rank.of(number)[: taken[number]]] = np.arange(1, taken[number] + 1)
-    found = _thresholds(counts, candidates, by_rank, taken, None if rule.temperature is not None else cut)
+    thresholds = _thresholds(counts, candidates, by_rank, taken, None if rule.temperature is not None else cut)
     del by_rank
     places = _by_key(candidates, np.flatnonzero(ranks).astype(candidates.place_type))
-    return ChosenRows(cut, found, counts.domains, candidates, places, ranks)
+    return ChosenRows(cut, thresholds, counts.domains, candidates, places, ranks)
 
 
 def _lowest(counts: Counts, earlier: SelectionRecord, ranking: Ranking) -> Integers:

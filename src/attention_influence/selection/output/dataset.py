@@ -112,17 +112,17 @@ def folder_of(place: int) -> str:
 
 def inferred_schemas(part: Part) -> Inferred:
     """Of the chosen JSON lines of a part."""
-    found: dict[tuple[str, bytes], pa.Schema] = {}
+    schemas: dict[tuple[str, bytes], pa.Schema] = {}
     for source, rows in _of_sources(part):
         if table_format(source) is not None:
             continue
         try:
             for lines in _line_batches(source, rows["row"].to_numpy()):
                 schema = table_of(lines, source.url).schema
-                found.setdefault((source.url, schema.serialize().to_pybytes()), schema)
+                schemas.setdefault((source.url, schema.serialize().to_pybytes()), schema)
         except CorpusError as error:
             return [], str(error)
-    return [(url, schema) for (url, _), schema in found.items()], None
+    return [(url, schema) for (url, _), schema in schemas.items()], None
 
 
 def write_part(part: Part) -> WrittenPart:

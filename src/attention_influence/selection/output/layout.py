@@ -91,9 +91,9 @@ def lay_out(
     return Layout(replace(output, schemas=tuple(groups)), tuple(kinds), tuple(warnings))
 
 
-def _all_inferred(found: Iterator[Inferred]) -> Inferred:
+def _all_inferred(inferred: Iterator[Inferred]) -> Inferred:
     schemas: list[tuple[str, pa.Schema]] = []
-    for some, reason in found:
+    for some, reason in inferred:
         if reason is not None:
             return [], reason
         schemas += some

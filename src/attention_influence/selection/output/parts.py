@@ -92,7 +92,7 @@ class Part:
 
 def parts_of(chosen: ChosenRows, sources: Mapping[str, Source], output: Output, staging: str) -> Iterator[Part]:
     """All chosen rows, part by part."""
-    held: list[pa.RecordBatch] = []
+    batches: list[pa.RecordBatch] = []
     number = rows = size = 0
     last = None
     for batch in chosen.batches():
@@ -109,23 +109,25 @@ def parts_of(chosen: ChosenRows, sources: Mapping[str, Source], output: Output, 
             full |= np.arange(rows, rows + len(full)) >= _MOST_ROWS
             ends = bool(full.any())
             count = int(np.argmax(full)) if ends else len(full)
-            held.append(batch.slice(start, count))
+            batches.append(batch.slice(start, count))
             rows, size, start = rows + count, size + int(sizes[start : start + count].sum()), start + count
             if ends:
-                yield _part(number, held, sources, output, staging)
-                held, number, rows, size = [], number + 1, 0, 0
-    if held:
-        yield _part(number, held, sources, output, staging)
+                yield _part(number, batches, sources, output, staging)
+                batches, number, rows, size = [], number + 1, 0, 0
+    if batches:
+        yield _part(number, batches, sources, output, staging)
 
 
-def _part(number: int, held: list[pa.RecordBatch], sources: Mapping[str, Source], output: Output, staging: str) -> Part:
-    names = list(dict.fromkeys(name for batch in held for name in _in_order(batch.column("source"))))
+def _part(
+    number: int, batches: list[pa.RecordBatch], sources: Mapping[str, Source], output: Output, staging: str
+) -> Part:
+    names = list(dict.fromkeys(name for batch in batches for name in _in_order(batch.column("source"))))
     place = {name: at for at, name in enumerate(names)}
     indices = [
         np.array([place.get(name, 0) for name in some], np.int32)[codes]
-        for some, codes in (coded(batch.column("source")) for batch in held)
+        for some, codes in (coded(batch.column("source")) for batch in batches)
     ]
-    columns = {name: np.concatenate([batch.column(name).to_numpy() for batch in held]) for name in _COLUMNS}
+    columns = {name: np.concatenate([batch.column(name).to_numpy() for batch in batches]) for name in _COLUMNS}
     columns = {"source": np.concatenate(indices)} | columns
     of_part = {name: sources[name] for name in names}
     about = {"sources": [source.to_json() for source in of_part.values()], "output": output.to_json()}

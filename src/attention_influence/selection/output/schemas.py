@@ -69,14 +69,14 @@ def unique_names(names: Sequence[str]) -> list[str]:
     """The names, those that come again with the next free number behind them, since few readers can tell them apart."""
     if len(set(names)) == len(names):
         return [*names]
-    found: list[str] = []
+    unique: list[str] = []
     for name in names:
         number, free = 1, name
-        while free in found or (number > 1 and free in names):
+        while free in unique or (number > 1 and free in names):
             number += 1
             free = f"{name}_{number}"
-        found.append(free)
-    return found
+        unique.append(free)
+    return unique
 
 
 def _merged_fields(one: Sequence[pa.Field], two: Sequence[pa.Field]) -> list[pa.Field] | None:

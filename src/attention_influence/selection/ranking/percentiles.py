@@ -34,13 +34,13 @@ class Percentiles:
 
         Only for documents that `percentiles` was given.
         """
-        found = np.zeros(len(keys))
+        shares = np.zeros(len(keys))
         names, codes = coded(domains)
         for code, name in enumerate(names):
-            here = codes == code
+            of_domain = codes == code
             start, end = self.spans[name]
-            found[here] = self.shares[start + np.searchsorted(self.keys[start:end], keys[here])]
-        return found
+            shares[of_domain] = self.shares[start + np.searchsorted(self.keys[start:end], keys[of_domain])]
+        return shares
 
 
 def percentiles(documents: Iterable[tuple[pa.Array, Sequence[Keys]]], orders: int) -> list[Percentiles]:

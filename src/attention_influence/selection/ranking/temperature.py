@@ -74,15 +74,15 @@ def standard_deviations(store: ScoreStore, ranking: Ranking) -> dict[str, float]
         ranked = pa.array(ranking.ranked(batch, values))
         columns = [batch.column("domain").cast(pa.string()), np.clip(as_float64(values), -_LARGEST, _LARGEST)]
         by_domain = pa.table(columns, ["domain", "value"]).filter(ranked).group_by("domain", use_threads=False)
-        found = by_domain.aggregate([("value", name) for name in ("count", "mean", "variance")])
-        return found.to_pylist()  # type: ignore[no-any-return]
+        statistics = by_domain.aggregate([("value", name) for name in ("count", "mean", "variance")])
+        return statistics.to_pylist()  # type: ignore[no-any-return]
 
     moments: dict[str, tuple[int, float, float]] = {}
     for of_unit_domains in store.over_units(["domain", "influence", *ranking.columns], of_unit):
-        for found in of_unit_domains:
-            count, mean, variance = (found[f"value_{name}"] for name in ("count", "mean", "variance"))
-            before = moments.get(found["domain"], (0, 0.0, 0.0))
-            moments[found["domain"]] = _together(before, (count, mean, count * variance))
+        for of_domain in of_unit_domains:
+            count, mean, variance = (of_domain[f"value_{name}"] for name in ("count", "mean", "variance"))
+            before = moments.get(of_domain["domain"], (0, 0.0, 0.0))
+            moments[of_domain["domain"]] = _together(before, (count, mean, count * variance))
     return {name: _deviation(*of_domain) for name, of_domain in sorted(moments.items())}
 
 

@@ -55,8 +55,8 @@ class AddedColumn:
 
     def values(self, unit: str, rows: int) -> pa.Array:
         """The unit's numbers, one for each of the `rows` of its scores. Raises StoreError naming what does not fit."""
-        with self.files.open(unit) as found:
-            table, path, about = found.read(), found.path, self.files.about(found)
+        with self.files.open(unit) as file:
+            table, path, about = file.read(), file.path, self.files.about(file)
         if about.get("unit") != unit or table.num_rows != rows or table.schema.names != [self.name]:
             raise StoreError(
                 f"{path} does not belong to the {rows:,} rows of unit {unit}. Delete it and run "

@@ -48,13 +48,12 @@ def annotate_unit(store: str, unit: Unit, numbers_of: NumbersOf) -> UnitNumbers:
     values = np.zeros(len(row))
     reasons = np.full(len(row), NO_TEXT, dtype=object)
     for part in unit.slices:
-        here = pc.and_(pc.equal(keys["source"], part.source.name), pc.is_valid(keys["n_chars"])).to_numpy()
-        here &= (row >= part.start) & (row < (np.inf if part.end is None else part.end))
-        places = np.flatnonzero(here)
+        in_part = pc.and_(pc.equal(keys["source"], part.source.name), pc.is_valid(keys["n_chars"])).to_numpy()
+        places = np.flatnonzero(in_part & part.has(row))
         if not len(places):
             continue
         must_be_unchanged(part)
-        wanted, found = row[places], 0
+        wanted, joined = row[places], 0
         for rows, numbers in numbers_of(part, wanted):
             at = np.searchsorted(wanted, rows)
             for place, number in zip(places[at].tolist(), numbers, strict=True):
@@ -62,11 +61,11 @@ def annotate_unit(store: str, unit: Unit, numbers_of: NumbersOf) -> UnitNumbers:
                     reasons[place] = number
                 else:
                     values[place], reasons[place] = number, None
-            found += len(rows)
+            joined += len(rows)
         must_be_unchanged(part)
-        if found != len(wanted):
+        if joined != len(wanted):
             raise CorpusError(
-                f"{part.source.url}: {len(wanted) - found:,} rows that were scored are not in it. Score it again: "
+                f"{part.source.url}: {len(wanted) - joined:,} rows that were scored are not in it. Score it again: "
                 "--rescore-changed"
             )
     null = reasons != None  # noqa: E711  (element by element)
@@ -117,5 +116,5 @@ def number_in(value: Any) -> float | str:
 
 def unit_keys(store: str, unit: Unit, columns: Sequence[str]) -> pa.Table:
     """Those columns of a unit's scores. Raises StoreError when they cannot be read."""
-    with scores_in(store).open(unit.name) as found:
-        return found.read(columns).combine_chunks()
+    with scores_in(store).open(unit.name) as file:
+        return file.read(columns).combine_chunks()

@@ -45,7 +45,7 @@ def joined(store: str, units: Sequence[Unit], files: NumberFiles) -> Iterator[Ca
             FROM given GROUP BY name, place"""
         )
         database.execute(
-            f"""CREATE TABLE found AS SELECT unit, nth, number,
+            f"""CREATE TABLE result AS SELECT unit, nth, number,
             CASE WHEN NOT has_text THEN '{NO_TEXT}' WHEN documents.name IS NULL THEN '{NO_ID}'
             WHEN numbers.name IS NULL THEN '{MISSING}' ELSE numbers.why END AS why
             FROM documents LEFT JOIN numbers
@@ -53,10 +53,12 @@ def joined(store: str, units: Sequence[Unit], files: NumberFiles) -> Iterator[Ca
         )
 
         def of_unit(unit: Unit) -> UnitNumbers:
-            asked = "SELECT CASE WHEN why IS NULL THEN number END AS number, why FROM found WHERE unit = ? ORDER BY nth"
-            found = database.sql(asked, params=[numbered[unit.name]]).to_arrow_table()
-            reasons = Counter(why for why in found.column("why").to_pylist() if why is not None)
-            return UnitNumbers(found.column("number").combine_chunks(), reasons)
+            asked = (
+                "SELECT CASE WHEN why IS NULL THEN number END AS number, why FROM result WHERE unit = ? ORDER BY nth"
+            )
+            numbers = database.sql(asked, params=[numbered[unit.name]]).to_arrow_table()
+            reasons = Counter(why for why in numbers.column("why").to_pylist() if why is not None)
+            return UnitNumbers(numbers.column("number").combine_chunks(), reasons)
 
         yield of_unit
 
