@@ -7,7 +7,7 @@ from typing import Any
 from attention_influence.commands.printing.result import Result, table
 from attention_influence.config import CompareConfig
 from attention_influence.errors import UsageError
-from attention_influence.evidence.compare import FIGURES, Agreement, Comparison, Example, compare
+from attention_influence.evidence.compare import STATISTICS, Agreement, Comparison, Example, compare
 from attention_influence.progress import stage
 from attention_influence.report.texts import texts_at
 from attention_influence.report.visible import label
@@ -78,11 +78,11 @@ def _tables(found: Comparison, top: float, details: bool, texts: Mapping[Key, st
         return
     yield ""
     rows = [
-        (one.domain, name, picked.documents, *(_rounded(figure, picked.means[figure]) for figure in FIGURES))
+        (one.domain, name, picked.documents, *(_rounded(statistic, mean) for statistic, mean in picked.means.items()))
         for one in found.agreements
         for name, picked in (("both", one.both), ("only A", one.only_a), ("only B", one.only_b))
     ]
-    yield table(("domain", "picked by", "documents", *FIGURES), rows)
+    yield table(("domain", "picked by", "documents", *STATISTICS), rows)
     for one in found.agreements:
         for name, examples in (("A", one.examples_a), ("B", one.examples_b)):
             if examples:
@@ -92,8 +92,8 @@ def _tables(found: Comparison, top: float, details: bool, texts: Mapping[Key, st
                 )
 
 
-def _rounded(figure: str, mean: float | None) -> float | int | None:
-    return round(mean) if figure == "n_tokens" and mean is not None else mean
+def _rounded(statistic: str, mean: float | None) -> float | int | None:
+    return round(mean) if statistic == "n_tokens" and mean is not None else mean
 
 
 def _named(example: Example) -> str:

@@ -20,7 +20,7 @@ from attention_influence.selection.ranking.keys import salted, tie_hashes
 from attention_influence.selection.ranking.ranking import Ranking
 from attention_influence.store.reader import ScoreStore
 
-FIGURES = ("loss_base", "n_tokens", "copy_share", "influence")
+STATISTICS = ("loss_base", "n_tokens", "copy_share", "influence")
 """Columns whose means are compared."""
 _SALT = "compare"
 
@@ -129,16 +129,16 @@ def compare(
 
 
 def _gather(store: ScoreStore, rankings: Sequence[Ranking], side: str, sample: KeySample) -> None:
-    """Adds to the sample: key, figures, and each ranking's key or null where it does not rank the document."""
-    figures = ("id", "domain", *FIGURES)
-    needed = ["source", "row", *figures, *(name for ranking in rankings for name in ranking.columns)]
+    """Adds to the sample: key, statistics, and each ranking's key or null where it does not rank the document."""
+    statistics = ("id", "domain", *STATISTICS)
+    needed = ["source", "row", *statistics, *(name for ranking in rankings for name in ranking.columns)]
     for batch in store.batches(list(dict.fromkeys(needed))):
         hashes = tie_hashes(batch.column("source"), batch.column("row").to_numpy())
         places = salted(hashes, _SALT)
         kept = places <= np.uint64(sample.bound)
         batch, hashes, places = batch.filter(pa.array(kept)), hashes[kept], places[kept]
         columns = {"source": batch.column("source"), "row": batch.column("row"), f"hash {side}": pa.array(hashes)}
-        columns |= {f"{name} {side}": batch.column(name) for name in figures}
+        columns |= {f"{name} {side}": batch.column(name) for name in statistics}
         for number, ranking in enumerate(rankings):
             values = ranking.values(batch)
             columns[f"{side} {number}"] = pa.array(ranking.keys(values), mask=~ranking.ranked(batch, values))
@@ -187,7 +187,7 @@ def _agreements(rows: pa.Table, column: str, against: str, top: float, examples:
 
 def _picked(rows: pa.Table, picked: npt.NDArray[np.bool_]) -> Picked:
     some = rows.filter(pa.array(picked))
-    return Picked(len(some), {name: pc.mean(some[f"{name} a"]).as_py() for name in FIGURES})
+    return Picked(len(some), {name: pc.mean(some[f"{name} a"]).as_py() for name in STATISTICS})
 
 
 def _examples(

@@ -2,12 +2,12 @@
 
 import json
 import shlex
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import islice
 from typing import Any
 
-from attention_influence.config import ScoreConfig
+from attention_influence.config import DetectConfig, ScoreConfig, SelectConfig
 from attention_influence.heads.head_set import HeadSet
 from attention_influence.report.store_statistics import StoreStatistics
 from attention_influence.selection.record import SelectionRecord
@@ -17,10 +17,6 @@ from attention_influence.store.reader import ScoreStore
 _SETTINGS = 150
 # What a store's own record shows elsewhere, or only machines read.
 _LEFT_OUT = ("self_test", "canaries", "configuration")
-_DETECT = {"n_samples": "samples", "context": "context", "share": "share", "where": "where", "seed": "seed"}
-_SELECT = ("top", "tokens", "by", "apply", "rank_by", "temperature")
-_OPTIONS = {field.name: field for field in fields(ScoreConfig)}
-_RARELY = {name for name, field in _OPTIONS.items() if field.metadata.get("rarely")}
 
 
 @dataclass(frozen=True)
@@ -61,39 +57,28 @@ def _commands(store: ScoreStore, selected: SelectionRecord | None, heads: HeadSe
     configuration = dict(store.run.get("configuration") or {})
     model = configuration.get("model")
     if heads is not None and heads.method == "retrieval score" and model:
-        known = {**heads.parameters, "n_samples": heads.n_samples, "seed": heads.seed}
-        options = {option: known[name] for name, option in _DETECT.items() if known.get(name) is not None}
-        yield _command("detect", [], {"model": model, "sentences": "TEXTS", **options, "out": configuration["heads"]})
+        known = {**heads.parameters, "samples": heads.n_samples, "seed": heads.seed, "out": configuration["heads"]}
+        yield _command("detect", DetectConfig, [], {"model": model, "sentences": "TEXTS", **known})
     if configuration:
-        yield _command("score", configuration.get("corpus") or (), _changed(configuration), _RARELY)
+        yield _command("score", ScoreConfig, configuration.pop("corpus", None) or (), configuration)
     if selected is not None:
-        rule = selected.content.get("rule") or {}
-        options = {name: rule[name] for name in _SELECT if rule.get(name) is not None}
-        options |= {name: [f"{d}={n:g}" for d, n in (rule.get(f"{name}s") or {}).items()] for name in ("cap", "floor")}
-        if rule.get("top") is None:
-            options.pop("by", None)
-        if "seed" in (selected.content.get("ranking") or {}):
-            options["seed"] = selected.seed
-        if rule.get("weight", 1) != 1:
-            options |= {"manifest": True, "weight": rule["weight"]}
-        yield _command("select", [store.url], {**options, "out": "SELECTED"})
+        rule = dict(selected.content.get("rule") or {})
+        limits = {name: [f"{d}={n:g}" for d, n in (rule.get(f"{name}s") or {}).items()] for name in ("cap", "floor")}
+        draws = {"seed": selected.seed} if "seed" in (selected.content.get("ranking") or {}) else {}
+        known = rule | limits | draws | {"manifest": rule.get("weight", 1) != 1, "out": "SELECTED"}
+        yield _command("select", SelectConfig, [store.url], known)
 
 
-def _changed(configuration: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a scoring run that are not at their defaults."""
-    return {
-        name: configuration[name]
-        for name, field in _OPTIONS.items()
-        if name in configuration and name != "corpus" and configuration[name] not in (field.default, [])
-    }
-
-
-def _command(command: str, inputs: Sequence[Any], options: Mapping[str, Any], rarely: Collection[str] = ()) -> str:
-    words = ["attention-influence", command, *map(str, inputs)]
-    for name, value in options.items():
-        flag = "--" + name.replace("_", "-")
-        if name in rarely:
-            words += ["--set", f"{name}={json.dumps(value)}"]
+def _command(command: str, config: type[Any], inputs: Sequence[str], known: Mapping[str, Any]) -> str:
+    """The command with the options of its configuration that are known and not at their defaults."""
+    words = ["attention-influence", command, *inputs]
+    for option in fields(config):
+        value = known.get(option.name)
+        if value is None or value in (option.default, []):
+            continue
+        flag = "--" + option.name.replace("_", "-")
+        if option.metadata.get("rarely"):
+            words += ["--set", f"{option.name}={json.dumps(value)}"]
         elif isinstance(value, bool):
             words.append(flag if value else flag.replace("--", "--no-", 1))
         else:

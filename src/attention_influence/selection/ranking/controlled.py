@@ -85,7 +85,7 @@ class Control:
         return [
             f"domain {name}: "
             + (
-                f"only {domain.documents} documents have all figures, too few to fit anything to"
+                f"only {domain.documents} documents have all statistics, too few to fit anything to"
                 if domain.documents < FEWEST
                 else "length, loss and repetition explain nothing of influence"
             )
