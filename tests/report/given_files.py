@@ -36,7 +36,7 @@ VALIDITY = {
 }
 
 
-def judged_record(store: str, domains: int = 1) -> dict[str, object]:
+def judged_record(store: str, domains: int = 1, local: bool = False, window: int = 2048) -> dict[str, object]:
     """Of 40 documents of each domain: all that influence picks are educational, half of the random ones; none reasons.
 
     Every other one is asked first whether it is educational, and each is judged twice.
@@ -46,12 +46,16 @@ def judged_record(store: str, domains: int = 1) -> dict[str, object]:
     for number in range(40 * domains):
         educational = number % 2 == 0 or number // 2 % 2 == 0
         first = ("educational", "reasoning")[number // 4 % 2]
-        verdict = Verdict("answered", first, {"educational": educational, "reasoning": False})
+        probabilities = {"educational": 0.9 if educational else 0.4, "reasoning": 0.1} if local else None
+        verdict = Verdict("answered", first, {"educational": educational, "reasoning": False}, probabilities)
         ranking = rankings[number % 2]
         documents.append(Judged(f"domain {number // 40:02}", (ranking,), 100 + number, (verdict, verdict)))
     return {
-        "judge": {"kind": "endpoint", "model": "the-judge", "endpoint": "http://host/v1"},
+        "judge": {"kind": "local", "model": "tiny"}
+        if local
+        else {"kind": "endpoint", "model": "the-judge", "endpoint": "http://host/v1"},
         "store": store,
+        "fingerprint": {"window": window},
         "rankings": rankings,
         "configuration": {"sample": 20, "max_characters": 8000},
         "judged": len(documents),

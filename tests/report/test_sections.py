@@ -73,14 +73,25 @@ def test_what_a_judge_says_is_shown(tmp_path):
     assert "the-judge at http://host/v1: 40 documents, at most 20 of each domain and ranking" in text
     assert "40 answered, 2 malformed" in text
     assert "Reasoning: repeats agree on 100% of 40 pairs, Cohen's kappa —." in text
-    assert "another store" not in text
+    assert "fingerprints differ" not in text
     assert text.index("Read with care") < text.index("the judge answers reasoning nearly always alike")
 
 
-def test_a_judge_of_another_store_is_named_and_few_domains_are_shown(tmp_path):
-    page = page_of(tmp_path, [scored(0, 0.5)], {"judge": judged_record("s3://other/scores", domains=20)})
+def test_a_local_judge_has_probabilities_and_no_endpoint(tmp_path):
+    page = page_of(tmp_path, [scored(0, 0.5)], {"judge": judged_record(f"{tmp_path}/store", local=True)})
+    row = next(row for row in page.rows if row[:2] == ["all", "influence"])
+    # All of one ranking have 0.9, of the other half 0.9 and half 0.4.
+    assert row[:6] == ["all", "influence", "20", "100%", "0.84 to 1.00", "0.50"]
+    assert row[7:9] == ["0.900", "0.250"]
     text = " ".join(page.text.split())
-    assert "the judgement of another store, or of this one at another place: s3://other/scores" in text
+    assert "tiny, a local model, by the more probable of true and false: 40 documents" in text
+    assert "mean P(true) 0." in text
+
+
+def test_a_judge_of_other_scores_is_named_and_few_domains_are_shown(tmp_path):
+    page = page_of(tmp_path, [scored(0, 0.5)], {"judge": judged_record("s3://other/scores", domains=20, window=512)})
+    text = " ".join(page.text.split())
+    assert "drawn by other scores, those of s3://other/scores: the fingerprints differ" in text
     assert "8 more are in the file" in text
     assert sum(row[:2] == ["domain 11", "random"] for row in page.rows) == 2
     assert not any(row[:1] == ["domain 12"] for row in page.rows)

@@ -76,7 +76,13 @@ def judge_command(config: JudgeConfig) -> Result:
         for one, keys in zip(readable, asked, strict=True)
     ]
     data = _data(config, list(chosen), judged)
-    data |= {"store": store.url, "judge": dict(judge.identity), "cost": cost, "unread": len(sampled) - len(readable)}
+    data |= {
+        "store": store.url,
+        "fingerprint": store.run.get("fingerprint"),
+        "judge": dict(judge.identity),
+        "cost": cost,
+        "unread": len(sampled) - len(readable),
+    }
     data["warnings"] = [*_warnings(data), *warnings]
     data["documents"] = [_document(*pair) for pair in zip(readable, judged, strict=True)]
     write_json(config.out, data)

@@ -1,5 +1,6 @@
 """What a judge's verdicts say of rankings: shares, and what else than the documents may have decided them."""
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -198,7 +199,9 @@ def _difference(question: Question, a: Sequence[Judged], b: Sequence[Judged]) ->
     values = [_probabilities(question, side) for side in (a, b)]
     interval = None
     if all(len(side) >= _FEWEST for side in values) and any(np.ptp(side) > 0 for side in values):
-        found = ttest_ind(*values, equal_var=False).confidence_interval()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # a side whose values are all equal is meant
+            found = ttest_ind(*values, equal_var=False).confidence_interval()
         interval = float(found.low), float(found.high)
     return Difference(
         shares[0] - shares[1] if len(shares) == 2 else None,

@@ -21,7 +21,7 @@ def read_validity(path: str) -> Mapping[str, Any]:
 
 def read_judged(path: str) -> Mapping[str, Any]:
     """What `judge` wrote. Raises CorpusError for anything else."""
-    return _read(path, "judge", ("judge", "shares", "by_length", "by_order", "outcomes"))
+    return _read(path, "judge", ("judge", "rankings", "shares", "by_length", "by_order"))
 
 
 def _read(path: str, subcommand: str, needed: Sequence[str]) -> Mapping[str, Any]:

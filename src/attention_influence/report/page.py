@@ -108,7 +108,7 @@ def write_report(out: str | Path, store: str | Path, inputs: Inputs) -> None:
             diversity_section(sample, read, inputs.embed, inputs.seed) if inputs.embed else None,
         ),
         Section("words", "Words", words_section(sample, read) if read.texts else None),
-        Section("judge", "Judge", judge_section(judged, scores.url)),
+        Section("judge", "Judge", judge_section(judged, scores)),
         Section("provenance", "Provenance", provenance_section(scores, statistics, selected, heads, records)),
     ]
     warnings = [

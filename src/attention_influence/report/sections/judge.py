@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from attention_influence.judging.prompt import QUESTIONS
+from attention_influence.store.reader import ScoreStore
 
 MOST_DOMAINS = 12
 
@@ -34,15 +35,16 @@ class Judge:
 
     record: Mapping[str, Any] | None
     """As `judge` writes it."""
-    of_another_store: bool
+    of_other_scores: bool
+    """Whether its store has another fingerprint than this one."""
     questions: tuple[QuestionShares, ...]
     by_length: tuple[LengthRow, ...]
     left_out: int
     """Domains that are not shown."""
 
 
-def judge_section(record: Mapping[str, Any] | None, store: str) -> Judge:
-    """The section, of the store at that URL."""
+def judge_section(record: Mapping[str, Any] | None, store: ScoreStore) -> Judge:
+    """The section, beside the scores of a store."""
     if record is None:
         return Judge(None, False, (), (), 0)
     domains = list(dict.fromkeys(one["domain"] for one in record["shares"]))
@@ -50,7 +52,7 @@ def judge_section(record: Mapping[str, Any] | None, store: str) -> Judge:
     rows = [one for one in record["shares"] if one["domain"] in shown]
     return Judge(
         record,
-        record.get("store") != store,
+        record.get("fingerprint") != store.run.get("fingerprint"),
         tuple(_question(name, rows) for name in QUESTIONS),
         tuple(
             LengthRow(question, ranking, [one["share"] for one in _of(question, record["by_length"], ranking)])
