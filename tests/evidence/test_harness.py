@@ -10,15 +10,15 @@ import torch
 pytest.importorskip("lm_eval", reason="lm-eval is not installed: pip install -e '.[lm-eval]'")
 
 from attention_influence import masked_network
-from attention_influence.errors import UsageError
+from attention_influence.errors import AttentionInfluenceError, ModelError, UsageError
 from attention_influence.evidence.harness import Harness
 from attention_influence.evidence.metrics import Evaluation
 from evidence.task_files import write_task
 from model.two_passes import run, token_losses
 from tiny_models import Tiny, tiny
 
-HEADS = [(0, 1), (1, 3), (3, 0)]
-BY_LAYER = {0: [1], 1: [3], 3: [0]}
+BY_LAYER = {0: [1], 1: [0, 1, 2, 3], 2: [2], 3: [0, 1]}
+HEADS = [(layer, head) for layer, heads in BY_LAYER.items() for head in heads]
 PROMPTS = [
     "The keeper wrote",
     "The water reached the door of the tower where the keeper lived, and the notebook was kept. It was",
@@ -33,7 +33,8 @@ EXAMPLES = Path(__file__).parents[2] / "examples" / "lm-eval"
 
 @pytest.fixture(scope="module", params=["llama", "gemma3_text"])
 def made(request: pytest.FixtureRequest) -> Tiny:
-    return tiny(request.param)
+    # With its embeddings as LM head a random model repeats its last token.
+    return tiny(request.param, tie_word_embeddings=False)
 
 
 def evaluate(made: Tiny, folder: Path, name: str, heads: Sequence[tuple[int, int]]) -> Evaluation:
@@ -143,6 +144,24 @@ def test_the_examples_tasks_take_items_as_validate_does(
         assert len(items) == 2
 
 
+def test_a_task_that_fails_at_its_items_is_one_error(
+    made: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = {"output_type": "multiple_choice", "doc_to_choice": "choices", "doc_to_target": "answer"}
+    good = {"prompt": "a", "choices": [" b", " c"], "answer": 1}
+    write_task(tmp_path, "numbered", [good, good | {"choices": []}], **settings)
+    with pytest.raises(AttentionInfluenceError, match="the harness stopped: ValueError: "):
+        evaluate(made, tmp_path, "numbered", [])
+    write_task(tmp_path, "large", [good], **settings)
+
+    def no_memory(*args: object, **kwargs: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(made.model.network, "forward", no_memory)
+    with pytest.raises(ModelError, match="lower --batch-size"):
+        evaluate(made, tmp_path, "large", [])
+
+
 @pytest.mark.slow
 def test_what_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no task 'hellaswagg'; did you mean 'hellaswag'"):
@@ -151,5 +170,5 @@ def test_what_is_not_there_is_named(tmp_path: Path) -> None:
         Harness(["hellaswag"], [str(tmp_path / "nowhere")])
     write_task(tmp_path, "broken", [{"prompt": "a"}], output_type="multiple_choice")
     (tmp_path / "broken.jsonl").unlink()
-    with pytest.raises(UsageError, match=r"the harness cannot load .*local data"):
+    with pytest.raises(UsageError, match=r"the harness cannot load .*broken"):
         Harness([str(tmp_path / "broken.yaml")])

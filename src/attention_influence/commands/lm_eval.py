@@ -1,6 +1,5 @@
 """`lm-eval`: EleutherAI's lm-evaluation-harness on the model with heads masked."""
 
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -40,8 +39,6 @@ def lm_eval(config: LmEvalConfig) -> Result:
     model = load(config.model, config)
     runs, notes = _runs(config, masks, model, heads)
     check_masked_network(model, {head for heads_of_run in runs for head in heads_of_run[1]})
-    if len(runs) > 1:
-        print(f"{len(runs)} runs of the harness", file=sys.stderr, flush=True)
     found = []
     for number, (kind, masked) in enumerate(runs, 1):
         with masked_network(model, masked) as network:

@@ -19,8 +19,9 @@ from lm_eval import simple_evaluate
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 
-from attention_influence.errors import AttentionInfluenceError, UsageError, did_you_mean
+from attention_influence.errors import AttentionInfluenceError, ModelError, UsageError, did_you_mean
 from attention_influence.evidence.metrics import Evaluation, Metric
+from attention_influence.model.memory import is_out_of_memory
 from attention_influence.progress import progress, stage
 
 _log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ class Harness:
         """One run on a transformers network as it is; `what` names it while it shows its progress.
 
         Sums of log-likelihoods are in float32 whatever the weights: in 16 bits they would be rounded to halves.
-        Raises UsageError for what the harness refuses.
+        Raises AttentionInfluenceError for what the harness refuses or fails at.
         """
         with _quiet(logging.ERROR):  # it warns that the network is in memory, as is meant
             lm = _Shown(
@@ -91,10 +92,15 @@ class Harness:
                     confirm_run_unsafe_code=confirm_run_unsafe_code,
                     bootstrap_iters=_RESAMPLES,
                 )
-            except ValueError as error:
-                if "UNSAFE" in str(error).upper():
-                    raise UsageError(f"{_first_line(error)}; give --confirm-run-unsafe-code if you accept it") from None
-                raise AttentionInfluenceError(f"the harness stopped: {_first_line(error)}") from error
+            except Exception as error:  # of its tasks, of their metrics and of the model
+                if is_out_of_memory(error):
+                    raise ModelError(
+                        f"too little memory for {batch_size} items at a time; lower --batch-size"
+                    ) from error
+                if "unsafe" in str(error):
+                    raise UsageError(f"{_first_line(error)} (--confirm-run-unsafe-code)") from error
+                name = type(error).__name__
+                raise AttentionInfluenceError(f"the harness stopped: {name}: {_first_line(error)}") from error
         self.about = {
             name: {"version": found["versions"].get(name), "fewshot": found["n-shot"].get(name), **counts}
             for name, counts in found["n-samples"].items()
@@ -122,10 +128,8 @@ def _load(names: Sequence[str], folders: list[str]) -> tuple[TaskManager, Any]:
     try:
         return manager, manager.load(list(names))
     except Exception as error:  # of its tasks, of YAML, of datasets and of the hub
-        raise UsageError(
-            f"the harness cannot load {', '.join(names)}: {_first_line(error)}. Its own tasks take their data from the "
-            "hub; a task file may name local data (dataset_path: json)"
-        ) from error
+        hint = ". A task file of your own may name local data (dataset_path: json)" if "Hub" in str(error) else ""
+        raise UsageError(f"the harness cannot load {', '.join(names)}: {_first_line(error)}{hint}") from error
 
 
 def _metrics(
