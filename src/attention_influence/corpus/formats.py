@@ -1,6 +1,7 @@
 """What is asked of a corpus file, and the module that answers it for each format.
 
-Another format is a module like `parquet`, its entries in the two tables here, and its file names in `kinds`.
+Another format is a module like `parquet`, its entry in `_TABLES`, and its file names in `kinds`. What is no table is
+JSON lines to all that copies or joins rows.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -24,6 +24,7 @@ from attention_influence.selection.record import read_selection
 from attention_influence.storage.atomic_files import written_whole
 from attention_influence.storage.filesystems import open_filesystem
 from attention_influence.storage.preflight import check_writable_file
+from attention_influence.store.find import Key
 from attention_influence.store.plan import Unit, must_be_unchanged
 from attention_influence.store.reader import ScoreStore, open_store
 from attention_influence.store.run import open_run
@@ -32,10 +33,6 @@ from attention_influence.store.schema import STEP_COLUMNS
 _AGAIN = "Score its file again: --rescore-changed"
 # Decimals: a weight's error is far below that of a loss, and files stay small.
 _DECIMALS = 6
-
-
-Key = tuple[str, int]
-"""(source, row) of a document."""
 
 
 class Steps(NamedTuple):
