@@ -62,7 +62,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--print-completion", action=PrintCompletion, help="print a script that completes options")
     commands = parser.add_subparsers(title="commands", dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
-        summary = (command.config.__doc__ or "").partition("\n")[0]
+        summary = command.config.__doc__ or ""
         options = commands.add_parser(
             name,
             help=summary,

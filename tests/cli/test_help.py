@@ -30,6 +30,7 @@ def test_help_fits_the_terminal_and_shows_groups_and_examples(
     said = help_of(cli, command, 80, monkeypatch)
     assert max(map(len, said.splitlines())) <= 80
     assert "\nother:\n  -h, --help" in said
+    assert COMMANDS[command].config.__doc__ in " ".join(cli("--help").out.split())
     assert said.count(f"\n  attention-influence {command}") == 2
     narrow, _, _ = help_of(cli, command, 40, monkeypatch).partition("\nexamples:")
     # The usage and the names of options are never broken.

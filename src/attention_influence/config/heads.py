@@ -9,8 +9,7 @@ from attention_influence.config.options import RARELY
 
 @dataclass(frozen=True, kw_only=True)
 class DetectConfig(ModelOptions):
-    """Find the heads that matter: those that retrieve on a synthetic key → sentence task, or those whose masking raises
-    the loss of right answers most."""
+    """Find the heads that retrieve from their context, or those whose masking raises the loss of right answers."""
 
     method: Literal["retrieval", "ablation", "attribution", "greedy"] = "retrieval"
     """retrieval: how often a head attends to the token that is to be copied; ablation: how much the loss of right

@@ -8,7 +8,7 @@ from attention_influence.config.options import POSITIONAL, RARELY
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeConfig(LoadOptions):
-    """Have a language model judge whether what rankings pick is educational, and whether it reasons."""
+    """Ask a language model whether the documents that rankings pick are educational, and whether they reason."""
 
     store: str = field(metadata=POSITIONAL)
     """score store; or the folder of a selection, whose choice is judged too, and whose sizes the rankings then take"""
