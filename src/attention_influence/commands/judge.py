@@ -23,7 +23,7 @@ from attention_influence.evidence.judged import (
 from attention_influence.judging.ask import Judge, ask_all
 from attention_influence.judging.endpoint import EndpointJudge, checked_address, checked_key
 from attention_influence.judging.prompt import QUESTIONS, VERSION, Prompt, prompt_for
-from attention_influence.judging.sample import Sampled, choices, draw, open_store_or_selection
+from attention_influence.judging.sample import SELECTED, Sampled, choices, draw, open_store_or_selection
 from attention_influence.judging.verdicts import OUTCOMES, KeptVerdicts, key_of
 from attention_influence.progress import note, progress, stage
 from attention_influence.report.texts import texts_at
@@ -50,8 +50,7 @@ def judge_command(config: JudgeConfig) -> Result:
         store, record = open_store_or_selection(config.store)
         names = [name.strip() for given in config.rank_by for name in given.split(",")]
         names = list(dict.fromkeys(names)) or (["random"] if record else ["influence", "random"])
-        chosen = choices(store, names, config.top, config.seed, record)
-        sampled = draw(chosen, config.sample, config.seed)
+        sampled = draw(choices(store, names, config.top, config.seed, record), config.sample, config.seed)
         texts, warnings = texts_at(store, [(one.source, one.row) for one in sampled])
     readable = [one for one in sampled if (one.source, one.row) in texts]
     if not readable:
@@ -75,7 +74,7 @@ def judge_command(config: JudgeConfig) -> Result:
         Judged(one.domain, one.rankings, len(texts[one.source, one.row]), tuple(found[key] for key in keys))
         for one, keys in zip(readable, asked, strict=True)
     ]
-    data = _data(config, list(chosen), judged)
+    data = _data(config, [*([SELECTED] if record else []), *names], judged)
     data |= {
         "store": store.url,
         "fingerprint": store.run.get("fingerprint"),

@@ -1,7 +1,7 @@
 """Which documents are judged: of each domain, a random sample of what each ranking picks."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -58,40 +58,42 @@ def open_store_or_selection(url: str) -> tuple[ScoreStore, SelectionRecord | Non
 
 
 def choices(
-    store: ScoreStore, names: list[str], top: float, seed: int, record: SelectionRecord | None
-) -> dict[str, ChosenRows]:
-    """What each ranking picks, by its name, as `select` would cut it: the `top` of each domain.
+    store: ScoreStore, names: Sequence[str], top: float, seed: int, record: SelectionRecord | None
+) -> Iterator[tuple[str, ChosenRows]]:
+    """What each ranking picks, after its name, as `select` would cut it: the `top` of each domain.
 
     With a selection, first what it chose; rankings then pick as many documents of each domain as it did.
     """
-    found = {}
-    if record is None:
-        rules = {name: Rule(top, rank_by=name) for name in names}
-    else:
+    rule = Rule(top)
+    if record is not None:
         ranking = open_ranking(store, record.rank_by, record.seed)
-        found[SELECTED] = choose_rows(store, Rule(apply=record.url, rank_by=record.rank_by), ranking, earlier=record)
+        rows = choose_rows(store, Rule(apply=record.url, rank_by=record.rank_by), ranking, earlier=record)
         # Shares are rounded up: half a document less gives exactly as many.
-        caps = {at.domain: max(0.0, at.chosen - 0.5) / max(at.ranked, 1) for at in found[SELECTED].thresholds}
-        rules = {name: Rule(1.0, rank_by=name, caps=caps) for name in names}
-    for name, rule in rules.items():
-        found[name] = choose_rows(store, rule, open_ranking(store, name, seed))
-    return found
+        caps = {at.domain: max(0.0, at.chosen - 0.5) / max(at.ranked, 1) for at in rows.thresholds}
+        rule = Rule(1.0, caps=caps)
+        yield SELECTED, rows
+        del rows
+    for name in names:
+        yield name, choose_rows(store, replace(rule, rank_by=name), open_ranking(store, name, seed))
 
 
-def draw(chosen: Mapping[str, ChosenRows], count: int, seed: int) -> list[Sampled]:
+def draw(chosen: Iterable[tuple[str, ChosenRows]], count: int, seed: int) -> list[Sampled]:
     """Of each domain and choice at most `count` documents, those with the smallest of one hash of their keys, in its
     order: random, and the same document for several choices wherever they share it.
     """
     drawn: dict[tuple[str, int], tuple[int, str, list[str]]] = {}
-    for name, rows in chosen.items():
+    for name, rows in chosen:
         samples: dict[str, KeySample] = {}
         for batch in rows.batches():
-            hashes = salted(tie_hashes(batch["source"].cast(pa.string()), batch["row"].to_numpy()), f"judge {seed}")
+            sources = batch["source"].cast(pa.string())
+            hashes = salted(tie_hashes(sources, batch["row"].to_numpy()), f"judge {seed}")
             domains, codes = coded(batch["domain"].cast(pa.string()))
+            order = np.lexsort((hashes, codes))
+            bounds = np.searchsorted(codes[order], np.arange(len(domains) + 1))
             for number, domain in enumerate(domains):
-                here = np.flatnonzero(codes == number)
+                here = order[bounds[number] : bounds[number + 1]][:count]
                 some = {
-                    "source": batch["source"].cast(pa.string()).take(pa.array(here)),
+                    "source": sources.take(pa.array(here)),
                     "row": batch["row"].take(pa.array(here)),
                     "hash": pa.array(hashes[here]),
                 }
