@@ -49,6 +49,21 @@ def test_fp32_losses_on_a_card_are_those_of_two_whole_passes(family: str) -> Non
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_nothing_inside_a_pass_waits_for_the_card(family: str, dtype: torch.dtype) -> None:
+    scorer = Scorer(tiny(family, dtype=dtype).model.on("cuda"), HEADS)
+    windows = [random_tokens(length, seed=length) for length in (40, 100, 17)]
+    expected = scorer.window_losses(windows)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        launched = scorer.launch(windows)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for ours, theirs in zip(launched(), expected, strict=True):
+        assert ours == pytest.approx(theirs, abs=1e-6)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_the_self_test_accepts_bf16_on_a_card_and_packs_do_not_matter(family: str) -> None:
     scorer = Scorer(tiny(family, dtype=torch.bfloat16).model.on("cuda"), HEADS)
     assert scorer.tested.packing

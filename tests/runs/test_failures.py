@@ -109,15 +109,15 @@ def test_units_in_which_memory_ran_out_are_scored_and_counted(
     whole, store = tmp_path / "whole", tmp_path / "scores"
     work(begin(corpus, whole, scorer, 10_000), scorer)
     run = begin(corpus, store, scorer, 10_000)
-    own, failed = scorer.window_losses, []
+    own, failed = scorer.launch, []
 
-    def window_losses(windows: Any) -> Any:
+    def launch(windows: Any) -> Any:
         if len(windows) > 3 and not failed:
             failed.append(len(windows))
             raise torch.OutOfMemoryError("CUDA out of memory")
         return own(windows)
 
-    monkeypatch.setattr(scorer, "window_losses", window_losses)
+    monkeypatch.setattr(scorer, "launch", launch)
     monkeypatch.setattr(scorer, "pack_tokens", 2048)
     work(run, scorer)
     assert failed == [6]

@@ -26,18 +26,26 @@ class Device:
         self.passed: list[list[int]] = []
         self.failed: list[list[int]] = []
         self.done: list[int] = []
+        self.order: list[str] = []
         self.shortage = Shortage(SMALLEST_PACK)
 
     def score(self, pack_tokens: int = 1000) -> list[Any]:
-        return losses_in_packs(WINDOWS, pack_tokens, self.shortage, self._pass_over, self.done.extend)
+        return losses_in_packs(WINDOWS, pack_tokens, self.shortage, self._launch, self.done.extend)
 
-    def _pass_over(self, windows: Sequence[Sequence[int]]) -> list[Any]:
+    def _launch(self, windows: Sequence[Sequence[int]]) -> Callable[[], list[Any]]:
         lengths = [len(window) for window in windows]
         if sum(lengths) > self.room:
             self.failed.append(lengths)
             raise self.error
         self.passed.append(lengths)
-        return lengths
+        number = len(self.passed)
+        self.order.append(f"launch {number}")
+
+        def read() -> list[Any]:
+            self.order.append(f"read {number}")
+            return lengths
+
+        return read
 
 
 @pytest.mark.parametrize("error", ERRORS)
@@ -49,6 +57,12 @@ def test_a_pack_that_is_too_large_and_what_follows_is_packed_again_and_nothing_i
     assert device.failed == [[300, 200, 200, 150, 100, 50]]
     assert device.passed == [[300, 200], [200, 150, 100, 50]]
     assert sorted(device.done) == list(range(len(WINDOWS)))
+
+
+def test_a_pack_is_launched_before_the_losses_of_the_last_are_read() -> None:
+    device = Device(room=10_000)
+    assert device.score(pack_tokens=400) == [len(window) for window in WINDOWS]
+    assert device.order == ["launch 1", "launch 2", "read 1", "launch 3", "read 2", "read 3"]
 
 
 def test_packs_grow_back_after_a_lot_in_which_memory_sufficed() -> None:

@@ -205,14 +205,14 @@ def test_a_window_that_memory_does_not_suffice_for_costs_its_own_document(
 ) -> None:
     scorer = Scorer(made.model, HEADS, pack_tokens=50)
     expected = scorer.score([text(20), text(25)])
-    own = scorer.window_losses
+    own = scorer.launch
 
-    def window_losses(windows: list[list[int]]) -> list[Any]:
+    def launch(windows: list[list[int]]) -> Any:
         if max(map(len, windows)) > 60:
             raise error
         return own(windows)
 
-    monkeypatch.setattr(scorer, "window_losses", window_losses)
+    monkeypatch.setattr(scorer, "launch", launch)
     first, long, last = scorer.score([text(20), text(62), text(25)])
     assert [first, last] == expected
     assert (long.reason, long.n_tokens, long.influence) == ("out_of_memory", 62, None)

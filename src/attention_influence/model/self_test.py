@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from attention_influence.errors import ModelError
+from attention_influence.model.attention.function import WITH_MASKS
 from attention_influence.model.attention.pass_state import AttentionPass, Observed, attention_pass
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.model.memory import is_out_of_memory
@@ -76,7 +77,7 @@ class _SelfTest:
         """Of each attention that was called, in their order; with the mask function that the model meant for it:"""
         self.meant: list[Callable[..., Tensor] | None] = []
         state = AttentionPass([len(self.text)], [{}], observe=self._note_mask, observe_mask=self._number_mask)
-        with torch.inference_mode(), attention_pass(state):
+        with torch.inference_mode(), model.unmodified(WITH_MASKS), attention_pass(state):
             model.body(input_ids=torch.tensor([self.text], device=model.device), use_cache=False)
         reach = max((w for w in self.sliding if w is not None and w < _LONGEST_TEXT), default=0)
         self.text = self._tokens(min(self.window, max(_SHORTEST_TEXT, reach + 64)))

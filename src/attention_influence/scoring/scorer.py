@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from attention_influence.corpus.rows import must_be_texts, readable_text
@@ -15,10 +14,11 @@ from attention_influence.model.language_model import LanguageModel
 from attention_influence.model.loading.pickling import Reference, load_again, reference_to
 from attention_influence.model.memory import Shortage
 from attention_influence.model.self_test import SelfTest, self_test
+from attention_influence.model.transfer import OnTheWay, to_device
 from attention_influence.model.windows import cut
 from attention_influence.scoring.document_score import DocumentScore, TokenLosses
 from attention_influence.scoring.lots import in_lots
-from attention_influence.scoring.packs import SMALLEST_PACK, Losses, losses_in_packs
+from attention_influence.scoring.packs import SMALLEST_PACK, Launched, Losses, losses_in_packs
 from attention_influence.scoring.steps import SENTENCE, Granularity, TextInSteps, in_steps, step_rule
 
 # Tokens a pack: enough to keep the matmuls busy, few enough that activations stay small.
@@ -166,7 +166,7 @@ class Scorer:
             windows,
             self.pack_tokens if self.tested.packing else 0,
             self.shortage,
-            self.window_losses,
+            self.launch,
             lambda members: progress(sum(len(windows[i]) - has_bos for i in members)),
         )
         for document, its_windows in zip(prepared, of_document, strict=True):
@@ -197,18 +197,24 @@ class Scorer:
 
         A window's first token is not predicted, so it has no loss.
         """
-        return self.losses_of(self.model.forward(windows, self.masked, self.fork_layer), windows)
+        return self.launch(windows)()
+
+    def launch(self, windows: Sequence[Sequence[int]]) -> Launched:
+        """Launches the pass of `window_losses` on the device; what comes back waits for it."""
+        return self._launch_losses(self.model.forward(windows, self.masked, self.fork_layer), windows)
 
     def losses_of(self, body: Any, windows: Sequence[Sequence[int]]) -> list[Losses]:
         """Losses [rows, tokens − 1] of each window, given the body's output for all of them, packed in their order."""
+        return self._launch_losses(body, windows)()
+
+    def _launch_losses(self, body: Any, windows: Sequence[Sequence[int]]) -> Launched:
         starts = np.cumsum([0, *map(len, windows)])
         predicting = np.concatenate([np.arange(s, s + len(w) - 1) for s, w in zip(starts, windows, strict=False)])
         targets = np.concatenate([np.asarray(w[1:], dtype=np.int64) for w in windows])
-        device = self.model.device
-        losses_BN = self.model.output.losses(
-            body, torch.from_numpy(predicting).to(device), torch.from_numpy(targets).to(device)
-        )
-        return np.split(losses_BN.cpu().numpy(), np.cumsum([len(w) - 1 for w in windows])[:-1], axis=1)
+        predicting_N, target_N = to_device(np.stack([predicting, targets]), self.model.device)
+        losses_BN = OnTheWay(self.model.output.losses(body, predicting_N, target_N))
+        ends = np.cumsum([len(w) - 1 for w in windows])[:-1]
+        return lambda: np.split(losses_BN.wait(), ends, axis=1)
 
 
 def _arrived(model: Reference, heads: HeadSet, options: dict[str, Any]) -> Scorer:

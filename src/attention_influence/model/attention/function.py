@@ -1,8 +1,7 @@
 """The attention that every layer calls: causal inside each window, uniform in masked heads.
 
-Registered with transformers under one name, with a mask function of the same name that returns None on purpose:
-what a query may see (its own window, nothing later, nothing beyond the sliding window) is decided here alone, so
-no mask tensor exists and nothing is padded.
+Registered with transformers under a name for which it makes no masks: what a query may see (its own window, nothing
+later, nothing beyond the sliding window) is decided here alone, so no mask tensor exists and nothing is padded.
 
 Letters: B rows of the batch (in scoring base and reference), H query heads, K key/value heads, T packed tokens, D head
 size.
@@ -20,6 +19,8 @@ from attention_influence.model.attention.pass_state import Observed, current_pas
 from attention_influence.model.attention.windowed import windowed_attention
 
 NAME = "attention_influence"
+WITH_MASKS = f"{NAME}_with_masks"
+"""The same attention, for which transformers makes masks: to look at them (`AttentionPass.observe_mask`)."""
 
 # Passed along by some families, without effect on causal attention in evaluation mode.
 _HARMLESS = frozenset({"position_ids", "cache_position", "use_cache", "output_attentions", "output_hidden_states"})
@@ -58,7 +59,7 @@ def forked_attention(
     if state.gates is not None:
         mean_BTHD = windowed_attention(torch.zeros_like(query_BHTD), *packed)
         lengths_W = torch.tensor(state.lengths, device=value_BKTD.device)
-        gate_TH = state.gates[layer].repeat_interleave(lengths_W, 0).to(out_BTHD.dtype)
+        gate_TH = state.gates[layer].repeat_interleave(lengths_W, 0, output_size=out_BTHD.shape[1]).to(out_BTHD.dtype)
         out_BTHD = mean_BTHD + gate_TH[..., None] * (out_BTHD - mean_BTHD)
     if state.observe is not None:
         seen = (query_BHTD, key_BKTD, value_BKTD, out_BTHD, scaling, sliding_window, attention_mask)
@@ -88,10 +89,11 @@ def _without_queries(query_BHTD: Tensor, masked: Sequence[Sequence[int]]) -> Ten
     return query_BHTD
 
 
-def _no_mask(*args: Any, mask_function: Callable[..., Tensor], **kwargs: Any) -> Tensor | None:
+def _observe_mask(*args: Any, mask_function: Callable[..., Tensor], **kwargs: Any) -> Tensor | None:
     state = current_pass()
     return None if state is None or state.observe_mask is None else state.observe_mask(mask_function)
 
 
 AttentionInterface.register(NAME, forked_attention)
-AttentionMaskInterface.register(NAME, _no_mask)
+AttentionInterface.register(WITH_MASKS, forked_attention)
+AttentionMaskInterface.register(WITH_MASKS, _observe_mask)

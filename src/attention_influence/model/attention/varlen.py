@@ -6,12 +6,14 @@ Letters: B rows, H query heads, K key/value heads, T packed tokens, D head size,
 
 import inspect
 from collections.abc import Callable, Sequence
-from functools import cache
-from itertools import accumulate
+from functools import cache, lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+
+from attention_influence.model.transfer import to_device
 
 _LARGEST_HEAD, _HEAD_STEP = 256, 8
 _OLDEST_CAPABILITY = (8, 0)
@@ -49,8 +51,7 @@ def varlen_attention(
     """As `windowed.windowed_attention`, for what `why_not` has nothing against."""
     kernel: Any = _varlen_attn()
     rows, heads, tokens, size = query_BHTD.shape
-    bounds = list(accumulate([*lengths] * rows, initial=0))
-    bounds_N = torch.tensor(bounds, dtype=torch.int32, device=query_BHTD.device)
+    bounds_N = _bounds(tuple(lengths), rows, query_BHTD.device)
     query, key, value = (
         x.to(value_BKTD.dtype).transpose(1, 2).flatten(0, 1) for x in (query_BHTD, key_BKTD, value_BKTD)
     )
@@ -65,6 +66,12 @@ def varlen_attention(
     options = {name: option for name, option in options.items() if name in _parameters(kernel)}
     out = kernel(query, key, value, bounds_N, bounds_N, max(lengths), max(lengths), **options)
     return out.view(rows, tokens, heads, size)  # type: ignore[no-any-return]
+
+
+@lru_cache(maxsize=4)
+def _bounds(lengths: tuple[int, ...], rows: int, device: torch.device) -> Tensor:
+    """Where the windows of all rows begin, and where the last ends [N + 1]; once for all layers of a pass."""
+    return to_device(np.cumsum([0, *lengths * rows], dtype=np.int32), device)
 
 
 def _varlen_attn() -> Callable[..., Any] | None:

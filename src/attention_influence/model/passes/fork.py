@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from attention_influence.model.attention.pass_state import AttentionPass, Masked, Observer, attention_pass
+from attention_influence.model.transfer import to_device
 
 
 @torch.inference_mode()
@@ -46,8 +48,9 @@ def forked_forward(
 def packed_forward(body: nn.Module, windows: Sequence[Sequence[int]], state: AttentionPass) -> Any:
     """The body's output for windows packed in their order into one row, positions restarting at 0 in each."""
     device = body.get_input_embeddings().weight.device  # type: ignore[operator]
-    tokens_T = torch.tensor([token for window in windows for token in window], device=device)
-    positions_T = torch.cat([torch.arange(len(window), device=device) for window in windows])
+    tokens = [token for window in windows for token in window]
+    positions = np.concatenate([np.arange(len(window)) for window in windows])
+    tokens_T, positions_T = to_device(np.stack([np.array(tokens, dtype=np.int64), positions]), device)
     _forget_longest_position(body)
     with attention_pass(state):
         return body(input_ids=tokens_T[None], position_ids=positions_T[None], use_cache=False)
