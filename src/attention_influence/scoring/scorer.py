@@ -18,11 +18,10 @@ from attention_influence.model.transfer import OnTheWay, to_device
 from attention_influence.model.windows import cut
 from attention_influence.scoring.document_score import DocumentScore, TokenLosses
 from attention_influence.scoring.lots import in_lots
+from attention_influence.scoring.pack_size import default_pack_tokens
 from attention_influence.scoring.packs import SMALLEST_PACK, Launched, Losses, losses_in_packs
 from attention_influence.scoring.steps import SENTENCE, Granularity, TextInSteps, in_steps, step_rule
 
-# Tokens a pack: enough to keep the matmuls busy, few enough that activations stay small.
-_PACK_TOKENS = {"cpu": 2048, "cuda": 32768}
 MAX_DOCUMENT_TOKENS = 2**18
 DEFAULT_WINDOW = 8192
 """Tokens, where the model's context is longer: the cost of attention grows with the square of the window."""
@@ -65,7 +64,7 @@ class Scorer:
         self.model = model
         self.heads = heads if isinstance(heads, HeadSet) else HeadSet(tuple((layer, head) for layer, head in heads))
         self.window = min(model.context, DEFAULT_WINDOW) if window is None else window
-        self.pack_tokens = pack_tokens or _PACK_TOKENS.get(model.device.type, _PACK_TOKENS["cpu"])
+        self.pack_tokens = pack_tokens or default_pack_tokens(model)
         self.shortage = Shortage(SMALLEST_PACK)
         """How often memory ran out for a pack."""
         self.max_document_tokens = max_document_tokens
