@@ -8,7 +8,7 @@ VENV := .venv/.made
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-full test test-slow chaos bench bench-full fidelity gpu-kit lowest docs check clean
+.PHONY: help setup demo demo-full test test-slow test-kernel chaos bench bench-full fidelity gpu-kit lowest docs check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -26,6 +26,10 @@ test: setup ## run the tests that take seconds each, on two processes
 
 test-slow: setup ## run the tests that take minutes: the real model (fetched once), kills, clusters of Ray, a browser, memory
 	$(BIN)/python -m pytest -m slow
+
+test-kernel: setup ## install Triton into build/triton (1 GB) and run the kernel of the losses in its interpreter
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --upgrade --target build/triton triton
+	PYTHONPATH=build/triton $(BIN)/python -m pytest tests/model/test_token_losses.py
 
 chaos: setup ## kill scoring runs 30 times on a disk and on a failing S3, and compare what is left
 	$(BIN)/python tests/chaos/chaos.py --kills 30

@@ -1,10 +1,16 @@
 """Settings that hold for every test; lies here so that `tiny_models` is importable everywhere."""
 
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-import torch
 from hypothesis import settings
+
+if not Path("/dev/nvidiactl").exists():  # Triton is imported by torch, and looks once
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
+import torch
 
 settings.register_profile("steady", deadline=None, derandomize=True)
 settings.load_profile("steady")

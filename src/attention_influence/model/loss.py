@@ -1,8 +1,9 @@
 """Cross-entropy of every token without the [tokens × vocabulary] matrix.
 
 Hidden states go through the LM head some rows at a time, on a CPU some entries of the vocabulary at a time as well,
-so that the logits never leave the cache; log-sum-exp and the target's logit are taken in float32. What a family does to
-its logits (capping, scaling, a bias) is the model's own code, run on each block.
+so that the logits never leave the cache; log-sum-exp and the target's logit are taken in float32. On a GPU one kernel
+reads each logit once (`token_losses`). What a family does to its logits (capping, scaling, a bias) is the model's own
+code, run on each block.
 
 A CPU rounds the logits of a 16-bit matmul to 16 bits, less than three digits. So the few that a loss hangs on, the
 target's and the largest of some blocks, are computed again in float32.
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 from attention_influence.model.memory import Shortage
 from attention_influence.model.passes.pass_lock import PassLock
+from attention_influence.model.token_losses import token_losses
 
 # Rows and entries of a block on a CPU: enough for the matmul to run at full speed, few enough for the cache.
 _BLOCK_ROWS, _BLOCK_ENTRIES = 1024, 2048
@@ -29,8 +31,8 @@ _BLOCK_ROWS, _BLOCK_ENTRIES = 1024, 2048
 _CHUNK_LOGITS = {"cpu": 2**25, "cuda": 2**29}
 # What memory must suffice for.
 _SMALLEST_CHUNK_LOGITS = 2**22
-# Float32 logits of which log-sum-exp is taken at once: a part of a core's cache, or all of a block on a GPU.
-_CACHED_LOGITS = {"cpu": 2**19, "cuda": 2**29}
+# Float32 logits of which log-sum-exp is taken at once: a part of a core's cache.
+_CACHED_LOGITS = 2**19
 # Entries of which the largest is taken at once: enough for vector registers, few enough to be searched.
 _GROUP = 64
 # How many logits of a token are computed again, beside the target's: each the largest of a block.
@@ -116,6 +118,9 @@ class LMHead:
     ) -> tuple[Tensor, Tensor]:
         """Losses and firsts [N], out of logits of `width` entries at a time."""
         rounded_NE = hidden_NE.to(self._dtype)  # once for all blocks
+        if hidden_NE.is_cuda:
+            losses_N, largest_N, at_target_N = token_losses(self.logits(body_output, rounded_NE), target_N)
+            return losses_N, at_target_N >= largest_N
         sums = LogSumExp(target_N, sharpened)
         for entries in self._blocks(width):
             sums.add(self.logits(body_output, rounded_NE, entries), entries.start)
@@ -159,7 +164,7 @@ class LogSumExp:
 
     def add(self, logits_NW: Tensor, first_entry: int) -> None:
         rows, width = logits_NW.shape
-        few = max(1, _CACHED_LOGITS.get(logits_NW.device.type, _CACHED_LOGITS["cpu"]) // width)
+        few = max(1, _CACHED_LOGITS // width)
         held = torch.empty(min(few, rows), width, dtype=torch.float32, device=logits_NW.device)
         place_N = self._target_N - first_entry
         here_N = (place_N >= 0) & (place_N < width)
