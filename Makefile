@@ -8,7 +8,7 @@ VENV := .venv/.made
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-full test test-slow test-kernel chaos bench bench-full fidelity gpu-kit lowest docs check clean
+.PHONY: help setup demo demo-full test test-slow test-kernel chaos bench bench-full fidelity gpu-kit gpu-acceptance lowest docs check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +45,10 @@ fidelity: setup ## what each precision does to scores, against fp32 (after make 
 
 gpu-kit: setup ## fill the folders that benchmarks/gpu needs on a machine with a GPU (after make demo-full)
 	PYTHON=$(BIN)/python bash benchmarks/gpu/prepare.sh
+
+gpu-acceptance: setup ## is this machine's GPU fit for a run: rates, memory, fidelity and peers against floors (after make demo-full)
+	$(BIN)/python benchmarks/gpu/acceptance.py "$${MODEL:-$$($(BIN)/python -c 'from attention_influence.demo.assets import fetch; print(fetch().model)')}" \
+	  $${HEADS:-demo-output/heads.json} $${CORPUS:-demo-output/corpus}
 
 lowest: setup ## install the lowest versions that pyproject.toml allows into .venv-lowest, and run some tests with them
 	$(BIN)/python tests/lowest.py

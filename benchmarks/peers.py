@@ -1,7 +1,7 @@
 """What other people's code does for the same figures: plain transformers, one or two passes over whole documents.
 
-The reference model is what a user would write: transformers' own SDPA, then the masked heads' outputs replaced by the
-running mean of their values.
+The reference model is what a user would write: transformers' own attention, then the masked heads' outputs replaced by
+the running mean of their values.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,18 +11,22 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import AttentionInterface, AttentionMaskInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import sdpa_mask
+from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 
 class Peer:
     """A transformers model whose chosen heads can be made to attend uniformly."""
 
-    def __init__(self, network: Any, tokenizer: Any, masked: Mapping[int, Sequence[int]]) -> None:
-        self.network, self.tokenizer, self.masked = network.eval(), tokenizer, masked
+    def __init__(
+        self, network: Any, tokenizer: Any, masked: Mapping[int, Sequence[int]], attention: str = "sdpa"
+    ) -> None:
+        """`attention` is one of transformers'. Raises ImportError or ValueError where that is not installed."""
+        self.network, self.tokenizer, self.masked, self.attention = network.eval(), tokenizer, masked, attention
+        network.set_attn_implementation(attention)
         self.uniform = f"uniform_heads_{id(self)}"
         AttentionInterface.register(self.uniform, self._uniform)
-        AttentionMaskInterface.register(self.uniform, sdpa_mask)
+        AttentionMaskInterface.register(self.uniform, ALL_MASK_ATTENTION_FUNCTIONS[attention])
 
     def one_by_one(self, texts: Sequence[str]) -> list[float]:
         """Influence from two passes over each document alone, with the network's own mean loss."""
@@ -50,12 +54,12 @@ class Peer:
     @torch.inference_mode()
     def _own_loss(self, text: str, masked: bool) -> float:
         tokens = self.tokenizer(text, return_tensors="pt").input_ids.to(self.network.device)
-        self.network.set_attn_implementation(self.uniform if masked else "sdpa")
+        self.network.set_attn_implementation(self.uniform if masked else self.attention)
         return float(self.network(input_ids=tokens, labels=tokens).loss)
 
     @torch.inference_mode()
     def _batch_losses(self, tokens: Tensor, mask: Tensor, masked: bool) -> list[float]:
-        self.network.set_attn_implementation(self.uniform if masked else "sdpa")
+        self.network.set_attn_implementation(self.uniform if masked else self.attention)
         logits = self.network(input_ids=tokens, attention_mask=mask, use_cache=False).logits[:, :-1]
         means = []
         for row, row_logits in enumerate(logits):  # the whole batch in fp32 at once would not fit
@@ -66,7 +70,7 @@ class Peer:
     def _uniform(
         self, module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **kwargs: Any
     ) -> tuple[Tensor, None]:
-        out, _ = sdpa_attention_forward(module, query, key, value, attention_mask, **kwargs)
+        out, _ = ALL_ATTENTION_FUNCTIONS[self.attention](module, query, key, value, attention_mask, **kwargs)
         if heads := self.masked.get(module.layer_idx):
             group = query.shape[1] // value.shape[1]
             counts = torch.arange(1, value.shape[2] + 1, device=value.device)[:, None]

@@ -60,6 +60,25 @@ def test_scores_are_compared_with_those_of_a_store(tmp_path: Path) -> None:
     assert said[1]["rank_correlation"] == pytest.approx(1)
 
 
+def test_a_device_is_accepted_by_one_table(tmp_path: Path) -> None:
+    save_model(tmp_path / "model")
+    (tmp_path / "heads.json").write_text(json.dumps(HEADS))
+    write_lines(tmp_path / "c.jsonl", [{"text": text * 8} for text in texts(20)])
+    given = [tmp_path / name for name in ("model", "heads.json", "c.jsonl")]
+    command = [sys.executable, SCRIPTS / "acceptance.py", *given, "--device", "cpu", "--tiny"]
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("PASS") == 2
+    for figure in (
+        "share of the device's own matmul rate",
+        "texts made ready",
+        "two passes, SDPA",
+        "one pass, tokens/s",
+    ):
+        assert figure in done.stdout
+    assert "FAIL" not in done.stdout
+
+
 def test_shell_scripts_are_whole() -> None:
     for script in sorted(SCRIPTS.glob("*.sh")):
         assert subprocess.run(["bash", "-n", script], check=False).returncode == 0

@@ -41,6 +41,7 @@ import torch, transformers, tokenizers; print(torch.__version__, transformers.__
   (cd "$OUT" && sha256sum -c --quiet "$OLDPWD/.gpu-data/model.sha256") || exit 1
   demo=.gpu-data/demo
   part agreement 150 python3 benchmarks/gpu/agreement.py "$OUT/model.gguf" $demo/heads.json $demo/scores $demo/corpus
+  part acceptance 240 python3 benchmarks/gpu/acceptance.py "$OUT/model.gguf" $demo/heads.json $demo/corpus
   rm -rf "$OUT/store"
   part score 120 python3 -m attention_influence score $demo/corpus --model "$OUT/model.gguf" --heads $demo/heads.json \
     --out "$OUT/store" --domain-column domain
