@@ -28,7 +28,7 @@ test-slow: setup ## run the tests that take minutes: the real model (fetched onc
 	$(BIN)/python -m pytest -m slow
 
 test-kernel: setup ## install Triton into build/triton (1 GB) and run the kernel of the losses in its interpreter
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --upgrade --target build/triton triton
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --upgrade --target build/triton triton==3.9.0
 	PYTHONPATH=build/triton $(BIN)/python -m pytest tests/model/test_token_losses.py
 
 chaos: setup ## kill scoring runs 30 times on a disk and on a failing S3, and compare what is left

@@ -9,6 +9,7 @@ Gemma-3-270m (`gemma.py`). Resumes: what is in --out already is not computed aga
 """
 
 import argparse
+import ast
 import html
 import itertools
 import json
@@ -92,6 +93,15 @@ def licences() -> Iterator[Text]:
                         yield member.name, text[: 2 * _DOCUMENT_CHARS]
 
 
+def docstrings(code: Iterable[Text]) -> Iterator[Text]:
+    """Code has hardly a natural sentence on one line but in its docstrings, their lines joined."""
+    for key, text in code:
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                for paragraph in (ast.get_docstring(node) or "").split("\n\n"):
+                    yield key, " ".join(paragraph.split())
+
+
 def build(out: Path, count: int) -> None:
     """texts/NAME.jsonl, from which probes are made, and corpus/NAME.jsonl, `count` other documents to be scored."""
     books = handbook()
@@ -108,6 +118,8 @@ def build(out: Path, count: int) -> None:
         scored = {fitting[i * len(fitting) // count][0] for i in range(count)}
         for folder, is_scored in (("corpus", True), ("texts", False)):
             rows = [(key, text) for key, text in texts if (key in scored) is is_scored]
+            if name == "code" and not is_scored:
+                rows = list(docstrings(rows))
             path = out / folder / f"{name}.jsonl"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("".join(json.dumps({"id": key, "text": text}) + "\n" for key, text in rows))
