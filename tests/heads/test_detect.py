@@ -52,10 +52,8 @@ def test_an_input_that_the_model_cannot_read_is_named(copying: LanguageModel) ->
     assert known["accuracy"] == pytest.approx(8 / 9)
     assert other["accuracy"] is not None
     assert other["accuracy"] < 0.5
-    probes = [of["probes"] or 0 for of in (known, other)]
-    assert sum(probes) == found.n_samples
-    mean = (probes[0] * 8 / 9 + probes[1] * other["accuracy"]) / 12
-    assert found.probe_accuracy == pytest.approx(mean)
+    assert known["probes"] == other["probes"] == 6, "in turn, however many sentences each has"
+    assert found.probe_accuracy == pytest.approx((8 / 9 + other["accuracy"]) / 2)
     [warning] = [warning for warning in found.warnings() if "foreign" in warning]
     assert f"the model fails the retrieval task on foreign: {other['accuracy']:.0%} of the answer tokens" in warning
     assert not [warning for warning in found.warnings() if "known:" in warning]

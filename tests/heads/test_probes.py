@@ -102,12 +102,24 @@ def test_the_needle_lies_anywhere_in_the_object() -> None:
 
 def test_a_probe_is_the_same_for_the_same_seed_whatever_came_before() -> None:
     model = tiny("llama", max_position_embeddings=1024).model
-    sentences = pool(80)
+    sentences = dict.fromkeys(pool(80), "texts")
     once, again, other = (list(itertools.islice(make_probes(model, sentences, 700, seed), 4)) for seed in (3, 3, 4))
     assert once == again
     assert len({probe.tokens for probe in once + other}) == 8
     third = next(itertools.islice(make_probes(model, sentences, 700, 3), 2, None))
     assert third == once[2]
+
+
+def test_inputs_are_asked_for_in_turn_however_few_sentences_they_have() -> None:
+    model = tiny("llama", max_position_embeddings=1024).model
+    many, few = pool(80)[:77], pool(80)[77:]
+    sentences = dict.fromkeys(many, "many") | dict.fromkeys(few, "few")
+    for number, probe in enumerate(itertools.islice(make_probes(model, sentences, 700, 0), 12)):
+        assert sentences[probe.value] == ("few", "many")[number % 2]
+        values = re.findall(r'": "([^"]*)"', text_of(probe))
+        assert probe.value in values
+        assert len(set(values)) == len(values) == probe.n_pairs
+        assert text_of(probe).endswith(f"\n{probe.value}")
 
 
 def test_a_tokenizer_that_merges_across_the_quote_leaves_the_merged_token_out() -> None:

@@ -4,7 +4,7 @@ import itertools
 import logging
 import random
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -109,24 +109,31 @@ def find_sentences(model: LanguageModel, texts: Texts, seed: int) -> tuple[dict[
 
 
 def probe_scores(
-    model: LanguageModel, sentences: Collection[str], asked: Detection
+    model: LanguageModel, sentences: Mapping[str, str], asked: Detection
 ) -> Iterator[tuple[Probe, NDArray[np.float64], float]]:
     """`asked.samples` probes, each with its retrieval scores [layers, heads] and accuracy. Raises ProbeError."""
     for probe in itertools.islice(make_probes(model, sentences, asked.context, asked.seed), asked.samples):
         yield probe, *score_probe(model, probe, asked.where)
 
 
-def make_probes(model: LanguageModel, sentences: Collection[str], context: int, seed: int) -> Iterator[Probe]:
-    """Endless probes, each drawn from a generator of its own, so that probe i is the same whatever came before."""
+def make_probes(model: LanguageModel, sentences: Mapping[str, str], context: int, seed: int) -> Iterator[Probe]:
+    """Endless probes, each drawn from a generator of its own, so that probe i is the same whatever came before.
+
+    `sentences` are sentence → input; of several inputs, each in turn has a sentence that is asked for.
+    """
     if context > model.context:
         raise ProbeError(
             f"probes of {context} tokens are longer than the context of {model.identity.name}, {model.context}; "
             f"give --context {model.context} or less"
         )
-    number = 0
-    while True:
-        yield make_probe(sentences, model.tokens, context, random.Random(f"{seed}/{number}"))
-        number += 1
+    by_input = defaultdict(list)
+    for sentence, name in sentences.items():
+        by_input[name].append(sentence)
+    inputs = sorted(by_input)
+    for number in itertools.count():
+        rng = random.Random(f"{seed}/{number}")
+        value = rng.choice(by_input[inputs[number % len(inputs)]]) if len(inputs) > 1 else None
+        yield make_probe(sentences, model.tokens, context, rng, value)
 
 
 def score_probe(

@@ -40,8 +40,13 @@ class Probe:
         return Question((Reading(self.tokens[:-1], at, targets, (0,) * len(at)),))
 
 
-def make_probe(sentences: Collection[str], tokens: Tokens, context: int, rng: random.Random) -> Probe:
-    """A probe of at most `context` tokens, to which no further pair could be added. Raises ProbeError."""
+def make_probe(
+    sentences: Collection[str], tokens: Tokens, context: int, rng: random.Random, value: str | None = None
+) -> Probe:
+    """A probe of at most `context` tokens, to which no further pair could be added; `value` is the sentence asked for.
+
+    By default one of `sentences` as the others are. Raises ProbeError.
+    """
     too_few = ProbeError(
         f"{len(sentences)} sentences do not fill a context of {context} tokens; give more texts with --sentences, or "
         "lower --context"
@@ -51,7 +56,11 @@ def make_probe(sentences: Collection[str], tokens: Tokens, context: int, rng: ra
     pool = list(sentences)
     typical = len(tokens.encode([_pair(_random_key(rng), pool[0])])[0])
     most = min(len(pool), 4 * context // typical + _FEWEST_PAIRS)
-    pairs = [(_random_key(rng), sentence) for sentence in rng.sample(pool, most)]
+    drawn = rng.sample(pool, most)
+    if value is not None:
+        place = drawn.index(value) if value in drawn else _DEMONSTRATIONS
+        drawn[place], drawn[_DEMONSTRATIONS] = drawn[_DEMONSTRATIONS], value
+    pairs = [(_random_key(rng), sentence) for sentence in drawn]
     places = [rng.random() for _ in pairs]
 
     def tokenized(n_pairs: int) -> Probe:

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from attention_influence.errors import UsageError
@@ -45,7 +45,7 @@ class Questions:
         if benchmarks := [name for name in names if name in BENCHMARK_NAMES]:
             self.add_items(benchmark_items(benchmarks, count, seed))
 
-    def add_probes(self, sentences: Collection[str], count: int, seed: int) -> None:
+    def add_probes(self, sentences: Mapping[str, str], count: int, seed: int) -> None:
         """`count` retrieval probes that fill the context. Raises ProbeError."""
         for probe in itertools.islice(make_probes(self.model, sentences, self.context, seed), count):
             self.add(RETRIEVAL, probe.question())
