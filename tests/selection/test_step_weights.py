@@ -36,6 +36,7 @@ def test_the_mean_weight_over_tokens_is_one_and_no_weight_is_negative(
         ([3, 1], [-1.0, -2.0], 0.0, [1.0, 1.0]),
         ([0, 4], [None, 2.0], 0.0, [1.0, 1.0]),
         ([2, 2], [1.0, 3.0], 1.0, [1.0, 1.0]),
+        ([1, 3], [2e-313, 0.0], 0.0, [4.0, 0.0]),
     ],
 )
 def test_weights_are_proportional_to_positive_rises(

@@ -72,10 +72,10 @@ def step_weights(n_scored: Sequence[int], rises: Sequence[float | None], uniform
     """
     counts = np.array(n_scored, dtype=np.float64)
     positive = np.array([max(rise or 0.0, 0.0) for rise in rises])
-    total = float(counts @ positive)
-    if total == 0:
+    if not positive.any():
         return [1.0] * len(rises)
-    weights = (1 - uniform) * positive * (counts.sum() / total) + uniform
+    positive /= positive.max()  # rises may be so small that a quotient of sums is no number
+    weights = (1 - uniform) * positive * (counts.sum() / (counts @ positive)) + uniform
     return [
         1.0 if rise is None else round(weight, _DECIMALS) for rise, weight in zip(rises, weights.tolist(), strict=True)
     ]
