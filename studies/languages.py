@@ -26,6 +26,7 @@ import numpy as np
 from attention_influence import HeadSet, Scorer, detect_heads, load_heads, load_model
 from attention_influence.demo.corpus import Text, definitions
 from attention_influence.evidence.statistics import in_top, overlap, spearman
+from attention_influence.heads.head_set import top_heads
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.storage.package_files import PackagedFile, fetch_files
 from corpus import debian, sections
@@ -170,6 +171,11 @@ def main() -> None:
         for warning in found.warnings():
             print(f"warning, {origin}: {warning}")
     print()
+    for share in (0.1, 0.2):
+        tops = {origin: {*top_heads(found.scores or [], share)} for origin, found in sets.items()}
+        shared = ", ".join(f"{origin} {len(top & tops['English'])}" for origin, top in tops.items())
+        print(f"of the top {share:.0%} of the heads, shared with English: {shared}")
+    print()
     print(line(["heads in common, Spearman over all", *origins]))
     for one in origins:
         cells = []
@@ -179,17 +185,19 @@ def main() -> None:
             cells.append(f"{len({*sets[one]} & {*sets[other]})}, {rank:.2f}")
         print(line([one, *cells]))
     print()
-    print(
-        line(["scored", "documents", "influence by English heads, mean", *(f"{o}: Spearman, top 20%" for o in origins)])
-    )
-    for name in sorted(path.stem for path in (out / "corpus").iterdir()):
-        by_origin = {origin: influence(model, found, out, name) for origin, found in sets.items()}
-        english = by_origin["English"]
+    distinct: dict[frozenset[tuple[int, int]], list[str]] = {}
+    for origin, found in sets.items():
+        distinct.setdefault(frozenset(found), []).append(origin)
+    named = {" = ".join(of_set): sets[of_set[0]] for of_set in distinct.values()}
+    print(line(["scored", "documents", *(f"mean influence, {name}; Spearman, top 20% with English" for name in named)]))
+    for domain in sorted(path.stem for path in (out / "corpus").iterdir()):
+        english = influence(model, sets["English"], out, domain)
         cells = []
-        for values in by_origin.values():
+        for heads in named.values():
+            values = influence(model, heads, out, domain)
             both = overlap(in_top(english, 0.2), in_top(values, 0.2))
-            cells.append(f"{spearman(english, values):.2f}, {both.share:.0%} ({both.chance:.0%})")
-        print(line([name, len(english), f"{np.nanmean(english):.4f}", *cells]), flush=True)
+            cells.append(f"{np.nanmean(values):.4f}; {spearman(english, values):.2f}, {both.share:.0%}")
+        print(line([domain, len(english), *cells]), flush=True)
 
 
 if __name__ == "__main__":
