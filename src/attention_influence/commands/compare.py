@@ -6,6 +6,7 @@ from typing import Any
 
 from attention_influence.commands.printing.result import Result, table
 from attention_influence.config import CompareConfig
+from attention_influence.config.options import split_names
 from attention_influence.errors import UsageError
 from attention_influence.evidence.compare import STATISTICS, Agreement, Comparison, Example, compare
 from attention_influence.progress import stage
@@ -23,7 +24,7 @@ def compare_command(config: CompareConfig) -> Result:
         raise UsageError(f"--top is {config.top}; it is a share above 0 and at most 1, such as 0.2.")
     a = open_store(config.store)
     b = open_store(config.other) if config.other else None
-    names = [name.strip() for given in config.against for name in given.split(",")]
+    names = split_names(config.against)
     names = list(dict.fromkeys(names)) or [config.rank_by if b else "controlled"]
     ranking = open_ranking(a, config.rank_by, config.seed)
     against = [open_ranking(b or a, name, config.seed) for name in names]

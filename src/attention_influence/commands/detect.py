@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from attention_influence.commands.loading import load
 from attention_influence.commands.printing.result import Result, table
 from attention_influence.config import DetectConfig
+from attention_influence.config.options import split_names
 from attention_influence.corpus.texts import draw_texts
 from attention_influence.errors import UsageError
 from attention_influence.heads.ablation import Ablation
@@ -63,7 +64,7 @@ def _by_retrieval(config: DetectConfig) -> tuple[HeadSet, Sequence[str]]:
 
 
 def _by_ablation(config: DetectConfig) -> tuple[HeadSet, Sequence[str]]:
-    names = task_names([name.strip() for given in config.tasks for name in given.split(",")])
+    names = task_names(split_names(config.tasks))
     if not names and not config.items:
         raise UsageError(f"--method {config.method} needs items: --tasks, or --items with your own")
     if (RETRIEVAL in names) != bool(config.sentences):

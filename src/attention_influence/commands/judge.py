@@ -11,6 +11,7 @@ from typing import Any
 from attention_influence.commands.printing.judge_text import estimate_text, result_text
 from attention_influence.commands.printing.result import Result
 from attention_influence.config import JudgeConfig
+from attention_influence.config.options import split_names
 from attention_influence.errors import CorpusError, UsageError
 from attention_influence.evidence.judged import (
     Judged,
@@ -48,7 +49,7 @@ def judge_command(config: JudgeConfig) -> Result:
         check_writable_file(config.out)
     with stage("drawing documents"):
         store, record = open_store_or_selection(config.store)
-        names = [name.strip() for given in config.rank_by for name in given.split(",")]
+        names = split_names(config.rank_by)
         names = list(dict.fromkeys(names)) or (["random"] if record else ["influence", "random"])
         sampled = draw(choices(store, names, config.top, config.seed, record), config.sample, config.seed)
         texts, warnings = texts_at(store, [(one.source, one.row) for one in sampled])

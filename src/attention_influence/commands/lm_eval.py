@@ -5,8 +5,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from attention_influence.commands.loading import load
-from attention_influence.commands.printing.result import Result, table
+from attention_influence.commands.printing.result import Result, range_text, table
 from attention_influence.config import LmEvalConfig
+from attention_influence.config.options import split_names
 from attention_influence.errors import UsageError, did_you_mean
 from attention_influence.evidence.masking import Condition, conditions
 from attention_influence.evidence.metrics import NONE, MetricResult, compare_metrics
@@ -83,7 +84,7 @@ def lm_eval(config: LmEvalConfig) -> Result:
 
 def _split(given: Sequence[str]) -> list[str]:
     """Each value once, of several given by commas or again."""
-    return list(dict.fromkeys(name.strip() for one in given for name in one.split(",") if name.strip()))
+    return list(dict.fromkeys(filter(None, split_names(given))))
 
 
 def _masks(asked: Sequence[str]) -> list[str]:
@@ -138,8 +139,8 @@ def _text(
                     of_kind.value,
                     of_kind.stderr,
                     change.worse if change else None,
-                    _range(change.interval if change else None),
-                    _range((min(draws), max(draws)) if draws else None),
+                    range_text(change.interval if change else None),
+                    range_text((min(draws), max(draws)) if draws else None),
                 )
             )
             names = ("", "")
@@ -153,17 +154,13 @@ def _text(
         yield table(
             ("task", "metric", "worse by", "95% interval", "verdict"),
             [
-                (r.task, r.metric, r.excess.mean, _range(r.excess.interval), r.excess.verdict if r.items else None)
+                (r.task, r.metric, r.excess.mean, range_text(r.excess.interval), r.excess.verdict if r.items else None)
                 for r in results
                 if r.excess
             ],
         )
     yield from notes
     yield written
-
-
-def _range(bounds: tuple[float, float] | None) -> str | None:
-    return None if bounds is None else f"{bounds[0]:.3f} to {bounds[1]:.3f}"
 
 
 def _to_json(result: MetricResult) -> dict[str, Any]:

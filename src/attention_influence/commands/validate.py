@@ -5,9 +5,10 @@ from dataclasses import asdict
 from typing import Any
 
 from attention_influence.commands.loading import load
-from attention_influence.commands.printing.result import Result, table
+from attention_influence.commands.printing.result import Result, range_text, table
 from attention_influence.commands.score import window_text
 from attention_influence.config import ValidateConfig
+from attention_influence.config.options import split_names
 from attention_influence.corpus import Columns
 from attention_influence.corpus.texts import draw_documents, draw_texts
 from attention_influence.errors import UsageError
@@ -40,7 +41,7 @@ def validate(config: ValidateConfig) -> Result:
     picture = f"{config.out.removesuffix('.json')}.png"
     for file in (config.out, picture):
         check_writable_file(file)
-    benchmarks = benchmark_names([name.strip() for given in config.benchmarks for name in given.split(",")])
+    benchmarks = benchmark_names(split_names(config.benchmarks))
     own = read_items(config.items)
     heads = load_heads(config.heads)
     model = load(config.model, config)
@@ -131,16 +132,12 @@ def _text(found: Sequence[TaskResult], notes: Sequence[str], warnings: Sequence[
 
 def _cells(change: Change) -> tuple[object, ...]:
     several = len(change.draws) > 1
-    draws = _range((min(change.draws), max(change.draws))) if several else None
-    return change.mean, change.worse, _range(change.interval), draws
+    draws = range_text((min(change.draws), max(change.draws))) if several else None
+    return change.mean, change.worse, range_text(change.interval), draws
 
 
 def _excess(excess: Excess) -> tuple[object, ...]:
-    return excess.mean, _range(excess.interval)
-
-
-def _range(bounds: tuple[float, float] | None) -> str | None:
-    return None if bounds is None else f"{bounds[0]:.3f} to {bounds[1]:.3f}"
+    return excess.mean, range_text(excess.interval)
 
 
 def _bars(changes: Mapping[Any, Change]) -> dict[str, tuple[float, tuple[float, float] | None]]:

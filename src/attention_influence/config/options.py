@@ -8,7 +8,7 @@ import dataclasses
 import re
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from types import MappingProxyType
@@ -70,6 +70,11 @@ def to_yaml(config: Any) -> str:
 def unescaped(text: str) -> str:
     r"""A text as it is typed in a shell: \n, \r, \t and \\ are the characters that they stand for."""
     return re.sub(r"\\([nrt\\])", lambda match: {"n": "\n", "r": "\r", "t": "\t"}.get(match[1], "\\"), text)
+
+
+def split_names(given: Sequence[str]) -> list[str]:
+    """All names of an option whose values may be several by commas, and given again."""
+    return [name.strip() for one in given for name in one.split(",")]
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

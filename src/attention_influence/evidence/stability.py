@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from attention_influence.evidence.statistics import Overlap, middle, overlap, spearman
 from attention_influence.heads.detect import Detection, Texts, find_sentences, probe_scores
-from attention_influence.heads.head_set import Head, as_matrix, rank_heads, top_heads
+from attention_influence.heads.head_set import Head, as_matrix, rank_heads, standard_error, top_heads
 from attention_influence.model.language_model import LanguageModel
 
 _SPLITS = 100
@@ -35,10 +35,7 @@ class ProbeRun:
 
     def standard_error(self) -> Scores:
         """Of the mean scores, [L, H]; NaN for a single probe."""
-        n = len(self.scores_NLH)
-        if n < 2:
-            return np.full_like(self.scores_NLH[0], np.nan)
-        return np.asarray(self.scores_NLH.std(0, ddof=1) / n**0.5)
+        return standard_error(self.scores_NLH)
 
 
 @dataclass(frozen=True)

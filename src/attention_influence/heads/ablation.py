@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from attention_influence.errors import HeadsError
 from attention_influence.heads.attribution import attribute
-from attention_influence.heads.head_set import Head, HeadSet, as_matrix, rank_heads, versions
+from attention_influence.heads.head_set import Head, HeadSet, as_matrix, rank_heads, standard_error, versions
 from attention_influence.heads.settling import Settling
 from attention_influence.heads.unfinished import Rows, Unfinished
 from attention_influence.model.attention.pass_state import Masked
@@ -252,10 +252,3 @@ def _shortlist(estimate_H: NDArray[np.float64], count: int) -> list[int]:
     """Of the largest estimates of either sign: of the heads with the largest effects the derivative often has the wrong
     one, because their softmax is saturated."""
     return [int(h) for h in np.argsort(-np.abs(estimate_H), kind="stable")[:count]]
-
-
-def standard_error(values_IH: Rows) -> NDArray[np.float64]:
-    """Of the means over items, [H]; NaN for one item."""
-    if len(values_IH) < 2:
-        return np.full(values_IH.shape[1], np.nan)
-    return np.asarray(values_IH.std(0, ddof=1) / len(values_IH) ** 0.5)

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from attention_influence.errors import ProbeError
-from attention_influence.heads.head_set import HeadSet, as_matrix, top_heads, versions
+from attention_influence.heads.head_set import HeadSet, as_matrix, standard_error, top_heads, versions
 from attention_influence.heads.probes import Probe, make_probe
 from attention_influence.heads.retrieval import Where, hits
 from attention_influence.heads.sentences import draw_sentences
@@ -80,7 +80,6 @@ def detect_heads(
             if settling.has_settled(len(scores), chosen):
                 break
     mean = np.mean(scores, axis=0)
-    error = np.std(scores, axis=0, ddof=1) / len(scores) ** 0.5 if len(scores) > 1 else np.full_like(mean, np.nan)
     found = HeadSet(
         heads=tuple(top_heads(as_matrix(mean), asked.share)),
         model=asdict(model.identity),
@@ -94,7 +93,7 @@ def detect_heads(
             for name, counts in probe_texts.items()
         },
         scores=as_matrix(mean),
-        standard_errors=as_matrix(error),
+        standard_errors=as_matrix(standard_error(np.array(scores))),
         versions=versions(),
     )
     for warning in found.warnings():

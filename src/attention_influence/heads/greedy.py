@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 from attention_influence.errors import HeadsError
-from attention_influence.heads.ablation import Ablation, rises, standard_error
-from attention_influence.heads.head_set import HeadSet, as_matrix, rank_heads
+from attention_influence.heads.ablation import Ablation, rises
+from attention_influence.heads.head_set import HeadSet, as_matrix, rank_heads, standard_error
 from attention_influence.heads.unfinished import Rows
 
 _log = logging.getLogger(__name__)
@@ -91,4 +91,4 @@ class Greedy:
 
 
 def _mean_and_error(rise_I: Rows) -> list[float | None]:
-    return [*np.round(rise_I.mean(keepdims=True), 6).tolist(), *as_matrix(standard_error(rise_I[:, None])[None])[0]]
+    return as_matrix(np.array([[rise_I.mean(), standard_error(rise_I)]]))[0]

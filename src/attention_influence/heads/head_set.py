@@ -117,6 +117,13 @@ def as_matrix(values: NDArray[np.float64]) -> Matrix:
     return [[None if np.isnan(x) else round(float(x), 6) for x in row] for row in values]
 
 
+def standard_error(values_N: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of the means [...] of values [N, ...] over N samples; NaN for one sample."""
+    if len(values_N) < 2:
+        return np.full(values_N.shape[1:], np.nan)
+    return np.asarray(values_N.std(0, ddof=1) / len(values_N) ** 0.5)
+
+
 def load_heads(path: str | Path) -> HeadSet:
     """The head set in a JSON file: heads.json, a plain [[layer, head], …], or {"layer-head": [scores…]}.
 

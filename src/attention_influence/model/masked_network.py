@@ -18,7 +18,7 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 from attention_influence.errors import ModelError
-from attention_influence.model.attention.function import refuse_unknown
+from attention_influence.model.attention.function import refuse_unknown, without_queries
 from attention_influence.model.attention.pass_state import current_pass
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.model.oracle import oracle_hidden
@@ -109,9 +109,7 @@ def _masked_attention(
     if module not in _masked:
         raise ModelError("this network was copied inside `masked_network`; enter it with the copy's own model")
     refuse_unknown(module, unknown)
-    if heads := _masked[module]:
-        query_BHQD = query_BHQD.clone()
-        query_BHQD[:, heads] = 0
+    query_BHQD = without_queries(query_BHQD, [_masked[module]] * len(query_BHQD))
     return sdpa_attention_forward(module, query_BHQD, key_BKCD, value_BKCD, attention_mask, dropout, scaling, is_causal)
 
 

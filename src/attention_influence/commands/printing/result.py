@@ -43,6 +43,11 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     return "\n".join(line.rstrip() for line in sink.getvalue().splitlines())
 
 
+def range_text(bounds: tuple[float, float] | None) -> str | None:
+    """An interval, or the smallest and the largest, for a cell of a table."""
+    return None if bounds is None else f"{bounds[0]:.3f} to {bounds[1]:.3f}"
+
+
 def table_of_largest(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """A table of the rows with the largest second column, in the order given, and how many more there are."""
     largest = sorted(range(len(rows)), key=lambda place: -(rows[place][1] or 0))[:MOST_LINES]

@@ -55,7 +55,7 @@ def forked_attention(
     layer: int = module.layer_idx  # type: ignore[assignment]
     packed = (key_BKTD, value_BKTD, state.lengths, scaling, sliding_window)
     masked = [masked.get(layer, ()) for masked in state.rows]
-    out_BTHD = windowed_attention(_without_queries(query_BHTD, masked), *packed)
+    out_BTHD = windowed_attention(without_queries(query_BHTD, masked), *packed)
     if state.gates is not None:
         mean_BTHD = windowed_attention(torch.zeros_like(query_BHTD), *packed)
         lengths_W = torch.tensor(state.lengths, device=value_BKTD.device)
@@ -74,8 +74,8 @@ def refuse_unknown(module: nn.Module, unknown: Mapping[str, Any]) -> None:
         raise ModelError(f"{type(module).__name__} asks its attention for {', '.join(refused)}, which is not handled")
 
 
-def _without_queries(query_BHTD: Tensor, masked: Sequence[Sequence[int]]) -> Tensor:
-    """The queries, zero in each row's masked heads.
+def without_queries(query_BHTD: Tensor, masked: Sequence[Sequence[int]]) -> Tensor:
+    """The queries, zero in the masked heads of each row [B, H, queries, D].
 
     All logits of a zero query are equal, so its softmax is 1/n_t over the n_t positions that it sees, and its output
     their values' plain mean (paper, appendix C). One call computes masked and other heads, and rounds them alike.
