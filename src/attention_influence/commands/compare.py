@@ -24,8 +24,7 @@ def compare_command(config: CompareConfig) -> Result:
         raise UsageError(f"--top is {config.top}; it is a share above 0 and at most 1, such as 0.2.")
     a = open_store(config.store)
     b = open_store(config.other) if config.other else None
-    names = split_names(config.against)
-    names = list(dict.fromkeys(names)) or [config.rank_by if b else "controlled"]
+    names = split_names(config.against) or [config.rank_by if b else "controlled"]
     ranking = open_ranking(a, config.rank_by, config.seed)
     against = [open_ranking(b or a, name, config.seed) for name in names]
     found = compare(a, ranking, b, against, top=config.top, examples=config.examples, sample=config.sample)

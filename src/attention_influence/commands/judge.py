@@ -49,8 +49,7 @@ def judge_command(config: JudgeConfig) -> Result:
         check_writable_file(config.out)
     with stage("drawing documents"):
         store, record = open_store_or_selection(config.store)
-        names = split_names(config.rank_by)
-        names = list(dict.fromkeys(names)) or (["random"] if record else ["influence", "random"])
+        names = split_names(config.rank_by) or (["random"] if record else ["influence", "random"])
         sampled = draw(choices(store, names, config.top, config.seed, record), config.sample, config.seed)
         texts, warnings = texts_at(store, [(one.source, one.row) for one in sampled])
     readable = [one for one in sampled if (one.source, one.row) in texts]

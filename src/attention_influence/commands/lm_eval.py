@@ -31,7 +31,7 @@ _LEGEND = {
 
 
 def lm_eval(config: LmEvalConfig) -> Result:
-    masks = _masks(_split(config.mask))
+    masks = _masks([name for name in split_names(config.mask) if name])
     if config.num_fewshot is not None and config.num_fewshot < 0:
         raise UsageError(f"--num-fewshot is {config.num_fewshot}; it is a count")
     check_writable_file(config.out)
@@ -82,11 +82,6 @@ def lm_eval(config: LmEvalConfig) -> Result:
     return Result("\n".join(_text(results, harness.about, notes, f"written: {config.out}")), data)
 
 
-def _split(given: Sequence[str]) -> list[str]:
-    """Each value once, of several given by commas or again."""
-    return list(dict.fromkeys(filter(None, split_names(given))))
-
-
 def _masks(asked: Sequence[str]) -> list[str]:
     """In a fixed order."""
     for name in asked:
@@ -101,7 +96,7 @@ def _harness(config: LmEvalConfig) -> "Harness":
         from attention_influence.evidence.harness import Harness
     except ImportError as error:
         raise UsageError(f"lm-eval is needed ({error}): pip install 'attention-influence[lm-eval]'") from error
-    tasks = _split(config.tasks)
+    tasks = [name for name in split_names(config.tasks) if name]
     if not tasks:
         raise UsageError("--tasks names no task")
     return Harness(tasks, config.include_path)

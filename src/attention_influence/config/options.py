@@ -73,8 +73,8 @@ def unescaped(text: str) -> str:
 
 
 def split_names(given: Sequence[str]) -> list[str]:
-    """All names of an option whose values may be several by commas, and given again."""
-    return [name.strip() for one in given for name in one.split(",")]
+    """The names of an option whose values may be several by commas, and given again; each once, in order."""
+    return list(dict.fromkeys(name.strip() for one in given for name in one.split(",")))
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
