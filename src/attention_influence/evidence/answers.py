@@ -31,14 +31,14 @@ def answers(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Loss and accuracy [1 + sets, questions]: unmasked, then with each set of heads masked.
 
-    What they are: see `outcomes`. Windows share a row up to `pack_tokens` tokens; 0 gives each a row of its own.
-    `advance` is told the tokens of each pass.
+    One set without heads gives [1, questions], unmasked. What they are: see `outcomes`. Windows share a row up to
+    `pack_tokens` tokens; 0 gives each a row of its own. `advance` is told the tokens of each pass.
     """
     readings = [reading for question in questions for reading in question.readings]
     packs = pack([len(reading.tokens) for reading in readings], pack_tokens)
     rows: list[tuple[Rows, Rows]] = []
     for number, masked in enumerate(sets):
-        fork = min(masked) if number == 0 else None
+        fork = min(masked) if number == 0 and masked else None
         losses: Rows = [np.empty(0)] * len(readings)
         firsts: Rows = list(losses)
         for members in packs:
