@@ -48,6 +48,7 @@ COMMANDS = {
     "compare": _Command(config.CompareConfig, "attention_influence.commands.compare:compare_command"),
     "explain": _Command(config.ExplainConfig, "attention_influence.commands.explain:explain_command"),
     "judge": _Command(config.JudgeConfig, "attention_influence.commands.judge:judge_command"),
+    "experiment": _Command(config.ExperimentConfig, "attention_influence.commands.experiment:experiment_command"),
     "report": _Command(config.ReportConfig, "attention_influence.commands.report:report"),
     "demo": _Command(config.DemoConfig, "attention_influence.commands.demo:demo"),
 }

@@ -1,5 +1,6 @@
 """The options of each subcommand: frozen dataclasses whose attribute docstrings are the help texts."""
 
+from attention_influence.config.experiment import ExperimentConfig
 from attention_influence.config.explaining import ExplainConfig
 from attention_influence.config.harness import LmEvalConfig
 from attention_influence.config.heads import DetectConfig, StabilityConfig, ValidateConfig
@@ -15,6 +16,7 @@ __all__ = [
     "DemoConfig",
     "DetectConfig",
     "EstimateConfig",
+    "ExperimentConfig",
     "ExplainConfig",
     "JudgeConfig",
     "LmEvalConfig",

@@ -61,6 +61,9 @@ EXAMPLES = {
       --judge-model gpt-4o --rank-by influence,random,perplexity
   attention-influence judge selected {_MODEL} \\
       --sample 50""",
+    "experiment": """\
+  attention-influence experiment arms.yaml --dry-run
+  attention-influence experiment arms.yaml --out runs --workers 4""",
     "report": """\
   attention-influence report scores --heads heads.json --selection selected
   attention-influence report scores --heads heads.json \\

@@ -30,7 +30,7 @@ SPELLINGS = "spellings"
 """Key of the metadata of a field whose values have other names, too: name → value, the one to show first."""
 
 # Whole numbers that may be anything; all others count something, and there is at least one of it.
-_NOT_COUNTS = {"seed", "num_fewshot"}
+_NOT_COUNTS = {"seed", "num_fewshot", "probes"}
 
 
 def from_arguments(config: type[Config], arguments: Mapping[str, Any]) -> Config:
@@ -47,18 +47,28 @@ def from_arguments(config: type[Config], arguments: Mapping[str, Any]) -> Config
         except yaml.YAMLError:
             raise UsageError(f"--set {assignment}: the value is not YAML; quote what is meant as text") from None
     kinds = typing.get_type_hints(config)
-    for key in values:
-        if key not in kinds:
-            known = ", ".join(field.name for field in shown_fields(config))
-            hint = did_you_mean(key, kinds, f"known keys: {known}")
-            raise UsageError(f"unknown configuration key {key!r}; {hint}")
+    _check_keys(values, kinds, config, "unknown configuration key")
     values |= {key: value for key, value in arguments.items() if key in kinds and value != []}
     fields = shown_fields(config)
     missing = [field for field in fields if field.name not in values and field.default is dataclasses.MISSING]
     if missing:
         raise UsageError(f"missing: {', '.join(map(as_given, missing))}")
-    spellings = {field.name: field.metadata.get(SPELLINGS, {}) for field in fields}
-    return config(**{key: _checked(key, value, kinds[key], spellings[key]) for key, value in values.items()})
+    return _made(config, values, kinds)
+
+
+def from_mapping(config: type[Config], values: Mapping[str, Any], where: str) -> Config:
+    """A dataclass of plain values from a mapping in a YAML file. Raises UsageError that begins with `where`."""
+    kinds = typing.get_type_hints(config)
+    named = {_key(key): value for key, value in values.items()}
+    try:
+        _check_keys(named, kinds, config, "unknown key")
+        for field in shown_fields(config):
+            no_default = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+            if no_default and field.name not in named:
+                raise UsageError(f"the key {field.name!r} is missing")
+        return _made(config, named, kinds)
+    except UsageError as error:
+        raise UsageError(f"{where}: {error}") from None
 
 
 def to_yaml(config: Any) -> str:
@@ -91,6 +101,19 @@ def _read_yaml(path: Path) -> dict[str, Any]:
 
 def _key(text: str) -> str:
     return text.strip().replace("-", "_")
+
+
+def _check_keys(values: Mapping[str, Any], kinds: Mapping[str, Any], config: type[Any], what: str) -> None:
+    for key in values:
+        if key not in kinds:
+            known = ", ".join(field.name for field in shown_fields(config))
+            hint = did_you_mean(key, kinds, f"known keys: {known}")
+            raise UsageError(f"{what} {key!r}; {hint}")
+
+
+def _made(config: type[Config], values: Mapping[str, Any], kinds: Mapping[str, Any]) -> Config:
+    spellings = {field.name: field.metadata.get(SPELLINGS, {}) for field in shown_fields(config)}
+    return config(**{key: _checked(key, value, kinds[key], spellings[key]) for key, value in values.items()})
 
 
 def shown_fields(config: type[Any]) -> list[dataclasses.Field[Any]]:

@@ -3,9 +3,11 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 from attention_influence.errors import UsageError
-from attention_influence.store.plan import Unit
+
+Unit = TypeVar("Unit")
 
 
 def own_units(units: Sequence[Unit], shard: str | None, environment: Mapping[str, str] = os.environ) -> list[Unit]:

@@ -1,0 +1,376 @@
+"""CONFIG.yaml of an experiment, read and checked: what can be wrong without looking at the corpus is refused here."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from attention_influence.config.options import from_mapping
+from attention_influence.config.yaml_values import Null, parse_yaml
+from attention_influence.errors import UsageError, did_you_mean
+from attention_influence.experiment.presets import PRESETS
+from attention_influence.selection.ranking.ranking import is_ensemble
+
+LENGTH_MATCHED = "length-matched"
+"""The ranking that draws documents at random with the lengths of those that another arm adds."""
+_LIKE = "like "
+_CORPUS_COLUMN = "column "
+_ARM_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """What a run is trained on: the corpus, the corpus and some of it again, or some of it only."""
+
+    name: str
+    add: str | None = None
+    """Ranking of the documents that come once more."""
+    only: str | None = None
+    """Ranking of the documents that are all there is."""
+    share: float | None = None
+    """Of each domain's tokens, how many the ranking gives."""
+    like: str | None = None
+    """The arm whose share it is instead."""
+
+    @property
+    def ranking(self) -> str | None:
+        return self.add or self.only
+
+    @property
+    def corpus_column(self) -> str | None:
+        """The column of the corpus that ranks, where none of the store does."""
+        given = (self.ranking or "").removeprefix("-")
+        return given.removeprefix(_CORPUS_COLUMN).strip() if given.startswith(_CORPUS_COLUMN) else None
+
+    @property
+    def draws(self) -> bool:
+        """Whether each seed has documents of its own."""
+        return self.ranking in ("random", LENGTH_MATCHED)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How every run is trained."""
+
+    learning_rate: float | None = None
+    """None: the preset's."""
+    batch_tokens: int = 16_384
+    context: int = 512
+    warmup: float = 0.001
+    """Share of the steps in which the learning rate rises."""
+    decay: float = 0.25
+    """Share of the steps, the last ones, in which it falls to 0."""
+    decay_shape: Literal["linear", "cosine", "1-sqrt"] = "linear"
+    weight_decay: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.95
+    clip: float = 1.0
+    device_rows: int | None = None
+    """Rows of `context` tokens on a device at once; None: as many as make about 16,384 tokens."""
+    checkpoint_steps: int | None = None
+    """None: twenty checkpoints a run."""
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What is measured of every trained network."""
+
+    items: tuple[str, ...] = ()
+    """JSON lines of items with reference answers."""
+    benchmarks: tuple[str, ...] = ()
+    """Names of the items that this package reads."""
+    tasks: tuple[str, ...] = ()
+    """Of the lm-evaluation-harness."""
+    probes: int = 100
+    """Of the retrieval task."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A checked CONFIG.yaml."""
+
+    arms: Mapping[str, Arm]
+    tokens: int
+    corpus: tuple[str, ...] = ()
+    scores: str | None = None
+    text_column: str = "text"
+    id_column: str | None = None
+    domain_column: str | None = None
+    domain: tuple[str, ...] = ()
+    heldout: float = 0.02
+    model: str | Mapping[str, Any] = "1m"
+    tokenizer: str | int = 4096
+    """Of how many entries one is trained, or where one lies."""
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    recipe: Recipe = field(default_factory=Recipe)
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    decontaminate: bool = True
+    """Leave documents out that share 13 words in a row with an item of the evaluation."""
+    near_duplicates: float | None = None
+    """Leave near-duplicates out, from this similarity on."""
+    trainer: Mapping[str, Any] = field(default_factory=dict)
+    """Further arguments of transformers' TrainingArguments."""
+
+    @property
+    def steps(self) -> int:
+        return self.tokens // self.recipe.batch_tokens
+
+    @property
+    def rows(self) -> int:
+        """Rows of `context` tokens in a run."""
+        return self.steps * self.recipe.batch_tokens // self.recipe.context
+
+    @property
+    def trained_tokens(self) -> int:
+        """Of each run: whole steps."""
+        return self.steps * self.recipe.batch_tokens
+
+
+@dataclass(frozen=True)
+class _Top:
+    """The keys that hold one value or a list."""
+
+    tokens: int
+    corpus: tuple[str, ...] = ()
+    scores: str | None = None
+    text_column: str = "text"
+    id_column: str | None = None
+    domain_column: str | None = None
+    domain: tuple[str, ...] = ()
+    heldout: float = 0.02
+    decontaminate: bool = True
+    near_duplicates: float | None = None
+
+
+@dataclass(frozen=True)
+class _ArmKeys:
+    add: str | None = None
+    only: str | None = None
+    share: str | None = None
+    lowest: bool = False
+
+
+@dataclass(frozen=True)
+class _TokenizerKeys:
+    vocabulary: int
+
+
+_NESTED = ("arms", "recipe", "evaluation", "model", "tokenizer", "seeds", "trainer")
+
+
+def read_experiment(file: str) -> Experiment:
+    """The experiment that a YAML file describes. Raises UsageError that names file, key and what to do."""
+    try:
+        record = parse_yaml(Path(file).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}. Give the experiment's YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} is not YAML: {error}") from None
+    if not isinstance(record, dict):
+        raise UsageError(f"{file}: expected keys and values, one a line, such as 'tokens: 5000000'")
+    return _experiment(file, {str(key).replace("-", "_"): value for key, value in record.items()})
+
+
+def _experiment(file: str, record: Mapping[str, Any]) -> Experiment:
+    known = (*_Top.__dataclass_fields__, *_NESTED)
+    for key in record:
+        if key not in known:
+            hint = did_you_mean(key, known, f"known keys: {', '.join(known)}")
+            raise UsageError(f"{file}: unknown key {key!r}; {hint}")
+    top = from_mapping(_Top, {key: value for key, value in record.items() if key not in _NESTED}, file)
+    experiment = Experiment(
+        **vars(top),
+        arms=_arms(file, record.get("arms")),
+        model=_model(file, record.get("model", "1m")),
+        tokenizer=_tokenizer(file, record.get("tokenizer", {"vocabulary": "4096"})),
+        seeds=_seeds(file, record.get("seeds", "5")),
+        recipe=from_mapping(Recipe, _mapping(f"{file}: recipe", record.get("recipe")), f"{file}: recipe"),
+        evaluation=from_mapping(
+            EvaluationSettings, _mapping(f"{file}: evaluation", record.get("evaluation")), f"{file}: evaluation"
+        ),
+        trainer=plain(_mapping(f"{file}: trainer", record.get("trainer"))),
+    )
+    _check(file, experiment)
+    return experiment
+
+
+def _arms(file: str, record: Any) -> dict[str, Arm]:
+    if not record:
+        raise UsageError(
+            f"{file}: arms: name at least one, such as 'corpus: {{}}' and 'selected: {{add: influence, share: 0.2}}'"
+        )
+    arms = {name: _arm(f"{file}: arms.{name}", name, keys) for name, keys in _mapping(f"{file}: arms", record).items()}
+    for arm in arms.values():
+        if arm.like is None:
+            continue
+        where = f"{file}: arms.{arm.name}: share: like {arm.like}"
+        other = arms.get(arm.like)
+        if other is None:
+            hint = did_you_mean(arm.like, arms, f"there are {', '.join(arms)}")
+            raise UsageError(f"{where}: there is no such arm; {hint}")
+        if other.share is None:
+            raise UsageError(f"{where}: that arm has no share of its own as a number. Name one that has")
+        if arm.ranking == LENGTH_MATCHED and other.ranking == LENGTH_MATCHED:
+            raise UsageError(f"{where}: its own lengths are matched. Name the arm whose documents' lengths to match")
+    return arms
+
+
+def _arm(where: str, name: str, keys: Any) -> Arm:
+    if not _ARM_NAME.fullmatch(name):
+        raise UsageError(f"{where}: an arm's name is a folder's; use letters, digits, '.', '_' and '-'")
+    given = from_mapping(_ArmKeys, _mapping(where, keys), where)
+    if given.add and given.only:
+        raise UsageError(f"{where}: give add (corpus and some of it again) or only, not both")
+    ranking = given.add or given.only
+    if ranking is None:
+        if given.share is not None or given.lowest:
+            raise UsageError(
+                f"{where}: share and lowest belong to a ranking: give add: or only:, or neither for the corpus alone"
+            )
+        return Arm(name)
+    if given.share is None:
+        raise UsageError(f"{where}: share is missing: a part of each domain's tokens, such as 0.2, or 'like ARM'")
+    if given.lowest:
+        if is_ensemble(ranking):
+            raise UsageError(f"{where}: lowest does not reverse an ensemble. Reverse its members with '-'")
+        ranking = ranking[1:] if ranking.startswith("-") else f"-{ranking}"
+    like = given.share.removeprefix(_LIKE).strip() if given.share.startswith(_LIKE) else None
+    share = None if like else _share(f"{where}: share", given.share)
+    if ranking == LENGTH_MATCHED and like is None:
+        raise UsageError(f"{where}: {LENGTH_MATCHED} needs the arm whose lengths to match: share: like ARM")
+    return Arm(name, ranking if given.add else None, ranking if given.only else None, share, like)
+
+
+def _share(where: str, text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
+    if not 0 < share <= 1:
+        raise UsageError(f"{where} is {text!r}; it is above 0 and at most 1, such as 0.2, or 'like ARM'")
+    return share
+
+
+def _model(file: str, given: Any) -> str | dict[str, Any]:
+    where = f"{file}: model"
+    if isinstance(given, dict):
+        if "model_type" not in given:
+            raise UsageError(f"{where}: a mapping needs model_type, such as llama, and that type's settings")
+        return dict(plain(given))
+    if not isinstance(given, str) or not given or isinstance(given, Null):
+        raise UsageError(f"{where}: give a preset ({', '.join(PRESETS)}), the path of a config.json, or a mapping")
+    if given in PRESETS:
+        return given
+    path = Path(given) / "config.json" if Path(given).is_dir() else Path(given)
+    try:
+        model: Any = yaml.safe_load(path.read_text(encoding="utf-8"))  # of which JSON is a part
+    except (OSError, yaml.YAMLError, UnicodeDecodeError):
+        hint = did_you_mean(given, PRESETS, f"presets: {', '.join(PRESETS)}")
+        raise UsageError(f"{where}: {given!r} is no preset, and no config.json can be read there; {hint}") from None
+    if not isinstance(model, dict) or "model_type" not in model:
+        raise UsageError(f"{where}: {path} names no model_type. Give a config.json of transformers")
+    return dict(model)
+
+
+def _tokenizer(file: str, given: Any) -> str | int:
+    if isinstance(given, dict):
+        vocabulary = from_mapping(_TokenizerKeys, given, f"{file}: tokenizer").vocabulary
+        if vocabulary < 300:
+            raise UsageError(f"{file}: tokenizer.vocabulary is {vocabulary}; all bytes are in it, so give 300 or more")
+        return vocabulary
+    if not isinstance(given, str) or isinstance(given, Null):
+        raise UsageError(f"{file}: tokenizer: give the path or name of one, or {{vocabulary: 4096}} to train one")
+    return given
+
+
+def _seeds(file: str, given: Any) -> tuple[int, ...]:
+    texts = given if isinstance(given, list) else [given]
+    try:
+        numbers = [int(text) for text in texts]
+    except (TypeError, ValueError):
+        numbers = [-1]
+    if not isinstance(given, list):
+        numbers = list(range(numbers[0]))
+    if min(numbers, default=-1) < 0 or len(set(numbers)) < len(numbers):
+        raise UsageError(
+            f"{file}: seeds is {given!r}; give how many, such as 5, or a list of different seeds, such as [0, 1]"
+        )
+    return tuple(numbers)
+
+
+def _check(file: str, experiment: Experiment) -> None:
+    recipe = experiment.recipe
+    if not experiment.corpus and experiment.scores is None:
+        raise UsageError(
+            f"{file}: name the documents: corpus: [files], scores: STORE (whose corpus it then is), or both"
+        )
+    if not 0 <= experiment.heldout < 1:
+        raise UsageError(f"{file}: heldout is {experiment.heldout}; it is a share from 0 to below 1, such as 0.02")
+    if experiment.near_duplicates is not None and not 0 < experiment.near_duplicates <= 1:
+        raise UsageError(
+            f"{file}: near_duplicates is {experiment.near_duplicates}; it is a similarity up to 1, such as 0.8"
+        )
+    if recipe.batch_tokens % recipe.context:
+        raise UsageError(
+            f"{file}: recipe.batch_tokens is {recipe.batch_tokens}, which is no multiple of context "
+            f"({recipe.context}): give {max(recipe.batch_tokens // recipe.context, 1) * recipe.context}"
+        )
+    if recipe.context < 8:
+        raise UsageError(f"{file}: recipe.context is {recipe.context}; give 8 tokens or more")
+    if recipe.device_rows and (recipe.batch_tokens // recipe.context) % recipe.device_rows:
+        raise UsageError(
+            f"{file}: recipe.device_rows is {recipe.device_rows}, which does not divide the "
+            f"{recipe.batch_tokens // recipe.context} rows of a batch"
+        )
+    if not experiment.steps:
+        raise UsageError(
+            f"{file}: tokens is {experiment.tokens:,}, less than one batch of {recipe.batch_tokens:,}. Raise it, or "
+            "lower recipe.batch_tokens"
+        )
+    for name in ("warmup", "decay"):
+        if not 0 <= getattr(recipe, name) <= 1:
+            raise UsageError(
+                f"{file}: recipe.{name} is {getattr(recipe, name)}; it is a share of the steps, from 0 to 1"
+            )
+    if recipe.warmup + recipe.decay > 1:
+        raise UsageError(f"{file}: recipe.warmup and decay are more than all steps together. Lower one")
+    for name in ("learning_rate", "clip"):
+        if (value := getattr(recipe, name)) is not None and not 0 < value < math.inf:
+            raise UsageError(f"{file}: recipe.{name} is {value}; it is a number above 0")
+    if experiment.scores is None:
+        for arm in experiment.arms.values():
+            if arm.ranking and arm.corpus_column is None and arm.ranking not in ("random", LENGTH_MATCHED):
+                raise UsageError(
+                    f"{file}: arms.{arm.name}: {arm.ranking} is of a score store, and none is given. Name one with "
+                    "scores:, or a numeric column of the corpus as 'column NAME'"
+                )
+
+
+def _mapping(where: str, given: Any) -> dict[str, Any]:
+    if given is None or isinstance(given, Null):
+        return {}
+    if not isinstance(given, dict):
+        raise UsageError(f"{where} is {given!r}; it holds keys and values")
+    return given
+
+
+def plain(value: Any) -> Any:
+    """Texts of YAML as the numbers, truth values and nulls that they spell, for libraries that expect these."""
+    if isinstance(value, dict):
+        return {key: plain(inside) for key, inside in value.items()}
+    if isinstance(value, list):
+        return [plain(inside) for inside in value]
+    if isinstance(value, Null):
+        return None
+    if value in ("true", "false"):
+        return value == "true"
+    for number in (int, float):
+        try:
+            return number(value)
+        except ValueError:
+            continue
+    return value
