@@ -56,6 +56,8 @@ def main() -> None:
     found |= fidelity(exact, scorer.score(compared))
     found |= rates(scorer, texts, given.device)
     found |= peers(given, model, scorer, texts, float(found["tokens/s"]))  # type: ignore[arg-type]
+    if model.device.type == "cuda":
+        found |= with_compiled_layers(model, scorer, texts)
     failed, rows = [], []
     for name, value in found.items():
         verdict, bound = "", ""
@@ -114,6 +116,23 @@ def rates(scorer: Scorer, texts: list[str], device: str) -> dict[str, object]:
         total = torch.cuda.get_device_properties(scorer.model.device).total_memory / 2**30
         found |= {"peak memory, GiB": peak, "peak memory, share of the device's": peak / total}
     return found
+
+
+def with_compiled_layers(model: LanguageModel, scorer: Scorer, texts: list[str]) -> dict[str, object]:
+    """What `score --compile` costs and brings; seconds of a second run, with a warm cache, need a second run."""
+    plain = scorer.score(texts[:_COMPARED])
+    model.compile_layers()
+    began = time.perf_counter()
+    compiled = scorer.score(texts[:_COMPARED])
+    seconds = time.perf_counter() - began
+    faster = rates(scorer, texts, str(model.device))
+    return {
+        "compiled layers: seconds until the first scores": seconds,
+        "compiled layers: largest difference of influence": fidelity(plain, compiled)[
+            "largest difference of influence"
+        ],
+        "compiled layers: tokens/s": faster["tokens/s"],
+    }
 
 
 def peers(given: Any, model: LanguageModel, scorer: Scorer, texts: list[str], ours: float) -> dict[str, object]:

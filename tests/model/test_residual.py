@@ -33,7 +33,11 @@ def test_beside_16_bit_weights_it_is_float32(caplog: pytest.LogCaptureFixture) -
     seen.clear()
     model.forward([[5, 6, 7]])
     assert seen == [torch.float32]
-    assert model.arithmetic() == {"attention": "SDPA; no kernel for cpu", "residual": "float32"}
+    assert model.arithmetic() == {
+        "attention": "SDPA; no kernel for cpu",
+        "layers": "not compiled",
+        "residual": "float32",
+    }
     assert not caplog.messages
 
 

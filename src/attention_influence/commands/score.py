@@ -165,6 +165,7 @@ def _scorer_options(config: ScorerOptions) -> dict[str, Any]:
         "window": config.window,
         "pack_tokens": config.pack_tokens,
         "max_document_tokens": config.max_document_tokens,
+        "compiled": config.compile,
     }
 
 

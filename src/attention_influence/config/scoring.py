@@ -27,6 +27,8 @@ class ScorerOptions(ModelOptions):
     """tokens of one forward pass (default: by device)"""
     max_document_tokens: int = 2**18
     """longer documents are kept without a score, reason too_long"""
+    compile: bool = field(default=False, metadata=RARELY)
+    """compile the model's layers: for GPUs; the first passes wait a minute or more for it"""
 
 
 @dataclass(frozen=True, kw_only=True)

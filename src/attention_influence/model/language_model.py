@@ -13,6 +13,7 @@ from attention_influence.errors import HeadsError, ModelError
 from attention_influence.model.attention import function as attention
 from attention_influence.model.attention.pass_state import Masked, Observed, Observer
 from attention_influence.model.attention.varlen import why_not
+from attention_influence.model.compiled import compile_layers
 from attention_influence.model.loss import LMHead
 from attention_influence.model.memory import is_out_of_memory
 from attention_influence.model.passes.fork import forked_forward
@@ -78,6 +79,7 @@ class LanguageModel:
             raise ModelError(
                 f"{name}: transformers cannot replace the attention of {config.model_type}: {error}"
             ) from None
+        self.is_compiled = False
         self._residual = Float32Residual(network, self.body)
         self._residual_refused = ""
         self._head_sizes: set[int] = set()
@@ -110,6 +112,13 @@ class LanguageModel:
             self.output = LMHead(self.network, self.body, self.lock)
         return self
 
+    def compile_layers(self, backend: str = "inductor") -> None:
+        """From now on passes that only score run each layer as one compiled graph (see `model/compiled.py`)."""
+        with self.lock:
+            if not self.is_compiled:
+                compile_layers(self.layers, backend)
+                self.is_compiled = True
+
     def check_heads(self, heads: Iterable[tuple[int, int]]) -> None:
         """Raises HeadsError for the first (layer, head) that the model does not have."""
         for layer, head in heads:
@@ -134,6 +143,7 @@ class LanguageModel:
         refused = {why_not(self.device, self.dtype, size) for size in self._head_sizes} - {None}
         return {
             "attention": "; ".join(["SDPA", *sorted(map(str, refused))]) if refused else "variable-length kernel",
+            "layers": "compiled" if self.is_compiled else "not compiled",
             "residual": "float32" if self._residual.active or self.dtype == torch.float32 else self._residual_refused,
         }
 

@@ -38,11 +38,13 @@ class Float32Residual:
         return out_BTE.float() if self._is_on() else out_BTE
 
     def _in_type_of_weights(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
-        if not self._is_on() or not args or not isinstance(args[0], Tensor) or args[0].dtype != torch.float32:
+        if not args or not isinstance(args[0], Tensor) or args[0].dtype != torch.float32:
             return None
         own = next(filter(_is_matrix, module.parameters(recurse=False))).dtype
         if own == torch.float32:
             return None
+        if torch.compiler.is_compiling():  # the graph shares casts by itself
+            return (args[0].to(own), *args[1:])
         last = self._last
         if last is None or last[0] is not args[0] or last[1].dtype != own:
             last = self._last = (args[0], args[0].to(own))

@@ -62,7 +62,7 @@ def self_test(model: LanguageModel, masked: Mapping[int, Sequence[int]], window:
             ) from error
         raise ModelError(
             f"{model.identity.name} ({model.network.config.model_type}): its layers do not run on windows in one row "
-            f"that becomes two where the heads are masked: {error}"
+            f"that becomes two where the heads are masked{', compiled' if model.is_compiled else ''}: {error}"
         ) from error
 
 

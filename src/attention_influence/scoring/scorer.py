@@ -44,8 +44,8 @@ class Scorer:
     The self-test runs here, once, and raises ModelError when the model cannot be scored exactly. `window` is the
     context in tokens, BOS included (default: the model's, DEFAULT_WINDOW at most); `pack_tokens` bounds the tokens of
     one forward pass and does not change scores beyond rounding. Documents above `max_document_tokens` get the reason
-    too_long. A `tested` result of the same model, heads and window, found in another process, spares the self-test.
-    Threads may share a scorer.
+    too_long. `compiled` layers are for GPUs; the first passes wait for the compiler. A `tested` result of the same
+    model, heads and window, found in another process, spares the self-test. Threads may share a scorer.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class Scorer:
         window: int | None = None,
         pack_tokens: int | None = None,
         max_document_tokens: int = MAX_DOCUMENT_TOKENS,
+        compiled: bool = False,
         tested: SelfTest | None = None,
     ) -> None:
         given: object = heads
@@ -78,11 +79,14 @@ class Scorer:
         check_heads(model, self.heads)
         self.masked = self.heads.by_layer()
         self.fork_layer = min(self.masked)
+        self.compiled = compiled
+        if compiled:
+            model.compile_layers()
         self.tested = tested or self_test(model, self.masked, self.window)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickles the name of its model, without the self-test, which runs where it arrives."""
-        options = {name: getattr(self, name) for name in ("window", "pack_tokens", "max_document_tokens")}
+        options = {name: getattr(self, name) for name in ("window", "pack_tokens", "max_document_tokens", "compiled")}
         return _arrived, (reference_to(self.model), self.heads, options)
 
     def score(

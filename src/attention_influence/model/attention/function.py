@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 
 from attention_influence.errors import ModelError
-from attention_influence.model.attention.pass_state import Observed, current_pass
+from attention_influence.model.attention.pass_state import AttentionPass, Observed, current_pass
 from attention_influence.model.attention.windowed import windowed_attention
 
 NAME = "attention_influence"
@@ -39,9 +39,9 @@ def forked_attention(
     **unknown: Any,
 ) -> tuple[Tensor, None]:
     """The layer's attention output [B, T, H, D], and no weights; signature of transformers' AttentionInterface."""
-    state = current_pass()
-    if state is None:
-        raise ModelError("this model was prepared for scoring; call it through Scorer, or reload it for other use")
+    if torch.compiler.is_compiling():  # what is refused below, the self-test has met by then
+        return _opaque(query_BHTD, key_BKTD, value_BKTD, module.layer_number, scaling, sliding_window), None
+    state = _pass_under_way()
     refuse_unknown(module, unknown)
     masked_by_model = attention_mask is not None and state.observe_mask is None
     if masked_by_model or is_causal is False or not getattr(module, "is_causal", True):
@@ -54,8 +54,7 @@ def forked_attention(
 
     layer: int = module.layer_idx  # type: ignore[assignment]
     packed = (key_BKTD, value_BKTD, state.lengths, scaling, sliding_window)
-    masked = [masked.get(layer, ()) for masked in state.rows]
-    out_BTHD = windowed_attention(without_queries(query_BHTD, masked), *packed)
+    out_BTHD = windowed_attention(_without_masked(query_BHTD, layer, state), *packed)
     if state.gates is not None:
         mean_BTHD = windowed_attention(torch.zeros_like(query_BHTD), *packed)
         lengths_W = torch.tensor(state.lengths, device=value_BKTD.device)
@@ -67,11 +66,49 @@ def forked_attention(
     return out_BTHD, None
 
 
+@torch.library.custom_op("attention_influence::attention", mutates_args=())
+def _opaque(
+    query_BHTD: Tensor,
+    key_BKTD: Tensor,
+    value_BKTD: Tensor,
+    layer: Tensor,
+    scaling: float | None,
+    sliding_window: int | None,
+) -> Tensor:
+    """The attention inside a compiled layer; its layer's number is a tensor, so that layers share a graph."""
+    state = _pass_under_way()
+    query_BHTD = _without_masked(query_BHTD, int(layer), state)
+    return windowed_attention(query_BHTD, key_BKTD, value_BKTD, state.lengths, scaling, sliding_window)
+
+
+@_opaque.register_fake
+def _(query_BHTD: Tensor, key_BKTD: Tensor, value_BKTD: Tensor, *rest: Any) -> Tensor:
+    rows, heads, tokens, _ = query_BHTD.shape
+    return value_BKTD.new_empty(rows, tokens, heads, value_BKTD.shape[-1])
+
+
+def number_layers(layers: nn.ModuleList) -> None:
+    """Gives each attention its layer's number as a tensor in the CPU's memory, which no graph is bound to."""
+    for module in layers.modules():
+        if hasattr(module, "layer_idx"):
+            module.layer_number = torch.tensor(module.layer_idx)
+
+
 def refuse_unknown(module: nn.Module, unknown: Mapping[str, Any]) -> None:
     """Raises ModelError for keywords of an attention that ask for something, such as capped logits or sinks."""
     refused = sorted(k for k, v in unknown.items() if v is not None and v is not False and k not in _HARMLESS)
     if refused:
         raise ModelError(f"{type(module).__name__} asks its attention for {', '.join(refused)}, which is not handled")
+
+
+def _pass_under_way() -> AttentionPass:
+    if (state := current_pass()) is None:
+        raise ModelError("this model was prepared for scoring; call it through Scorer, or reload it for other use")
+    return state
+
+
+def _without_masked(query_BHTD: Tensor, layer: int, state: AttentionPass) -> Tensor:
+    return without_queries(query_BHTD, [masked.get(layer, ()) for masked in state.rows])
 
 
 def without_queries(query_BHTD: Tensor, masked: Sequence[Sequence[int]]) -> Tensor:

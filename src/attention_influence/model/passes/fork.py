@@ -66,7 +66,7 @@ def _repeat_rows(
 
 
 def _repeat(hidden_1TE: Tensor, rows: int) -> Tensor:
-    return hidden_1TE.expand(rows, -1, -1)
+    return hidden_1TE.repeat(rows, 1, 1)
 
 
 def _forget_longest_position(body: nn.Module) -> None:
