@@ -14,8 +14,9 @@ from safetensors.numpy import load_file
 
 from attention_influence.errors import AttentionInfluenceError, UsageError
 from attention_influence.experiment.plan import Plan, Run
+from attention_influence.experiment.results import read_result
 from attention_influence.experiment.spread import run_all
-from attention_influence.experiment.train import read_result, train
+from attention_influence.experiment.train import train
 from experiment.experiments import TINY, experiment_of, plan_of, write_config
 
 RUN = Run("selected", 1)

@@ -90,6 +90,15 @@ class EvaluationSettings:
 
 
 @dataclass(frozen=True)
+class Planted:
+    """An effect that is in the corpus by construction: an experiment that misses it proves nothing."""
+
+    arm: str
+    baseline: str
+    metric: str
+
+
+@dataclass(frozen=True)
 class Experiment:
     """A checked CONFIG.yaml."""
 
@@ -112,6 +121,9 @@ class Experiment:
     """Leave documents out that share 13 words in a row with an item of the evaluation."""
     near_duplicates: float | None = None
     """Leave near-duplicates out, from this similarity on."""
+    baselines: tuple[str, ...] = ("corpus", "random")
+    """Arms that the others are compared with."""
+    planted: Planted | None = None
     trainer: Mapping[str, Any] = field(default_factory=dict)
     """Further arguments of transformers' TrainingArguments."""
 
@@ -144,6 +156,7 @@ class _Top:
     heldout: float = 0.02
     decontaminate: bool = True
     near_duplicates: float | None = None
+    baselines: tuple[str, ...] = ("corpus", "random")
 
 
 @dataclass(frozen=True)
@@ -159,7 +172,7 @@ class _TokenizerKeys:
     vocabulary: int
 
 
-_NESTED = ("arms", "recipe", "evaluation", "model", "tokenizer", "seeds", "trainer")
+_NESTED = ("arms", "recipe", "evaluation", "model", "tokenizer", "seeds", "trainer", "planted")
 
 
 def read_experiment(file: str) -> Experiment:
@@ -182,6 +195,7 @@ def _experiment(file: str, record: Mapping[str, Any]) -> Experiment:
             hint = did_you_mean(key, known, f"known keys: {', '.join(known)}")
             raise UsageError(f"{file}: unknown key {key!r}; {hint}")
     top = from_mapping(_Top, {key: value for key, value in record.items() if key not in _NESTED}, file)
+    planted = record.get("planted")
     experiment = Experiment(
         **vars(top),
         arms=_arms(file, record.get("arms")),
@@ -192,6 +206,7 @@ def _experiment(file: str, record: Mapping[str, Any]) -> Experiment:
         evaluation=from_mapping(
             EvaluationSettings, _mapping(f"{file}: evaluation", record.get("evaluation")), f"{file}: evaluation"
         ),
+        planted=from_mapping(Planted, _mapping(f"{file}: planted", planted), f"{file}: planted") if planted else None,
         trainer=plain(_mapping(f"{file}: trainer", record.get("trainer"))),
     )
     _check(file, experiment)
@@ -304,6 +319,11 @@ def _seeds(file: str, given: Any) -> tuple[int, ...]:
 
 def _check(file: str, experiment: Experiment) -> None:
     recipe = experiment.recipe
+    for key, names in (("baselines", experiment.baselines), ("planted", _planted_arms(experiment))):
+        for name in names:
+            if name not in experiment.arms and (key != "baselines" or names != Experiment.baselines):
+                hint = did_you_mean(name, experiment.arms, f"there are {', '.join(experiment.arms)}")
+                raise UsageError(f"{file}: {key}: there is no arm {name!r}; {hint}")
     if not experiment.corpus and experiment.scores is None:
         raise UsageError(
             f"{file}: name the documents: corpus: [files], scores: STORE (whose corpus it then is), or both"
@@ -348,6 +368,11 @@ def _check(file: str, experiment: Experiment) -> None:
                     f"{file}: arms.{arm.name}: {arm.ranking} is of a score store, and none is given. Name one with "
                     "scores:, or a numeric column of the corpus as 'column NAME'"
                 )
+
+
+def _planted_arms(experiment: Experiment) -> tuple[str, ...]:
+    planted = experiment.planted
+    return (planted.arm, planted.baseline) if planted else ()
 
 
 def _mapping(where: str, given: Any) -> dict[str, Any]:

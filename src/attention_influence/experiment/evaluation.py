@@ -1,41 +1,75 @@
-"""What is measured of each trained network, as the configuration asks for it."""
+"""What is measured of each trained network, and which documents are left out of training for its sake."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
-import torch
-
+from attention_influence.corpus.rows import Columns
+from attention_influence.corpus.sources import Source
+from attention_influence.experiment.configuration import EvaluationSettings, Experiment
+from attention_influence.experiment.decontaminate import Decontamination, item_text
+from attention_influence.experiment.metrics import Evaluation, evaluate, load_harness
+from attention_influence.experiment.near_duplicates import near_duplicates
 from attention_influence.experiment.plan import Plan
-from attention_influence.experiment.token_file import read_held_out
-from attention_influence.experiment.tokenizer import DocumentEncoder
+from attention_influence.experiment.token_file import Corpus, Key, read_held_out
+from attention_influence.progress import stage
+from attention_influence.tasks.benchmarks import benchmark_items, benchmark_names
+from attention_influence.tasks.items import Choices, Item, read_items
+
+_SEED = 0  # the same items for every network
+_ITEMS = 200
+"""Of a benchmark, at most."""
 
 
-def measure_of(plan: Plan) -> Any:
+def reference_items(settings: EvaluationSettings) -> list[Item | Choices]:
+    """Items with reference answers: the user's own, and those of benchmarks. Raises UsageError and CorpusError."""
+    names = benchmark_names(settings.benchmarks)
+    return [*read_items(settings.items), *(benchmark_items(names, _ITEMS, _SEED) if names else ())]
+
+
+def check_evaluation(settings: EvaluationSettings) -> None:
+    """Raises UsageError or CorpusError for what could not be measured in the end."""
+    reference_items(settings)
+    if settings.tasks:
+        load_harness(settings.tasks)
+
+
+def leave_out(experiment: Experiment, sources: Sequence[Source], columns: Columns) -> Callable[[Key, str], str | None]:
+    """Why a training document is left out, from its key and text: it holds an item, or nearly repeats another one.
+
+    The lm-evaluation-harness's own items are not looked for.
+    """
+    items = reference_items(experiment.evaluation) if experiment.decontaminate else []
+    decontamination = Decontamination(map(item_text, items))
+    repeated: dict[Key, Key] = {}
+    if experiment.near_duplicates is not None:
+        corpus = Corpus(tuple(sources), columns, experiment.heldout, lambda key, text: None)
+        # Held-out documents come first: what nearly repeats one of them is left out of training.
+        documents = (
+            ((source.name, row.row), row.text or "")
+            for wanted in (True, False)
+            for source, row, held_out in corpus.documents()
+            if held_out == wanted
+        )
+        with stage("finding near-duplicates"):
+            repeated = near_duplicates(documents, experiment.near_duplicates)
+
+    def reason(key: Key, text: str) -> str | None:
+        if items and decontamination.contaminated(text):
+            return "contaminated"
+        return "near_duplicate" if key in repeated else None
+
+    return reason
+
+
+def measure_of(plan: Plan) -> Callable[[Any, Any], list[dict[str, Any]]]:
     """From a trained network and its tokenizer to metrics of name, value, unit and lower_is_better."""
-    held_out = read_held_out(plan.data_folder)
-
-    def measure(network: Any, tokenizer: Any) -> list[dict[str, Any]]:
-        return [
-            {
-                "name": f"bits per byte: {domain}",
-                "value": _bits_per_byte(network, DocumentEncoder(tokenizer), texts, plan.experiment.recipe.context),
-                "unit": "bits/byte",
-                "lower_is_better": True,
-            }
-            for domain, texts in held_out.items()
-        ]
-
-    return measure
-
-
-@torch.no_grad()
-def _bits_per_byte(network: Any, encoder: DocumentEncoder, texts: Sequence[str], context: int) -> float:
-    nats, size = 0.0, 0
-    for text, ids in zip(texts, encoder.encode(list(texts)), strict=True):
-        size += len(text.encode())
-        for start in range(0, len(ids), context):
-            part = torch.tensor([ids[start : start + context]])
-            if part.shape[1] > 1:
-                nats += float(network(input_ids=part, labels=part).loss) * (part.shape[1] - 1)
-    return nats / math.log(2) / size
+    settings = plan.experiment.evaluation
+    evaluation = Evaluation(
+        held_out=read_held_out(plan.data_folder),
+        items=reference_items(settings),
+        probes=settings.probes,
+        tasks=settings.tasks,
+        context=plan.experiment.recipe.context,
+    )
+    return lambda network, tokenizer: [asdict(metric) for metric in evaluate(network, tokenizer, evaluation)]

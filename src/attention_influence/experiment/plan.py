@@ -152,9 +152,10 @@ def freeze(plan: Plan) -> None:
 
 
 def identity_of(experiment: Experiment, corpus: Sequence[Mapping[str, Any]], store: object) -> dict[str, Any]:
-    """What runs that are compared or resumed have in common; seeds are not part of it."""
+    """What runs that are compared or resumed have in common: not how many seeds, and not how they are analysed."""
     record = asdict(experiment)
-    del record["seeds"]
+    for of_analysis in ("seeds", "baselines", "planted"):
+        del record[of_analysis]
     return {**record, "corpus": list(corpus), "store": store}
 
 

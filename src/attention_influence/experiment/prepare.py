@@ -39,7 +39,10 @@ LeaveOut = Callable[[Key, str], str | None]
 
 
 def prepare(
-    experiment: Experiment, file: str, out: Path, leave_out: Callable[[tuple[Source, ...], Columns], LeaveOut]
+    experiment: Experiment,
+    file: str,
+    out: Path,
+    leave_out: Callable[[Experiment, tuple[Source, ...], Columns], LeaveOut],
 ) -> Plan:
     """The plan, with tokens and choices in `out`/data; those of an equal preparation are used again.
 
@@ -58,7 +61,10 @@ def prepare(
     if (read_record(folder) or {}).get("fingerprint") != data_identity:
         shutil.rmtree(folder, ignore_errors=True)
         _write_data(
-            experiment, Corpus(sources, columns, experiment.heldout, leave_out(sources, columns)), folder, data_identity
+            experiment,
+            Corpus(sources, columns, experiment.heldout, leave_out(experiment, sources, columns)),
+            folder,
+            data_identity,
         )
     record = read_record(folder)
     assert record is not None

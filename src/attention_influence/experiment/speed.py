@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from attention_influence.experiment.network import configuration_of, new_network
+from attention_influence.experiment.network import configuration_of, learning_rate_of, new_network, parameters_of
 from attention_influence.experiment.plan import Plan
 from attention_influence.experiment.tokenizer import open_tokenizer
 from attention_influence.experiment.train import device_batch
@@ -23,16 +23,19 @@ class Estimate:
     seconds: float | None
     """None where nothing was timed."""
     device: str
+    learning_rate: float
 
 
-def estimate(plan: Plan, parameters: int) -> Estimate:
+def estimate(plan: Plan) -> Estimate:
     """Times forward and backward passes of the network on random tokens, without the optimizer's part."""
     experiment = plan.experiment
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    configuration = configuration_of(experiment, open_tokenizer(plan.tokenizer))
+    parameters, rate = parameters_of(configuration), learning_rate_of(experiment)
     flops = 6.0 * parameters * experiment.trained_tokens
     if parameters > _MOST[device]:
-        return Estimate(parameters, flops, None, device)
-    network = new_network(configuration_of(experiment, open_tokenizer(plan.tokenizer)), 0).to(device)
+        return Estimate(parameters, flops, None, device, rate)
+    network = new_network(configuration, 0).to(device)
     rows, _ = device_batch(experiment, 1, device)
     ids = torch.randint(network.config.vocab_size, (rows, experiment.recipe.context), device=device)
     seconds = 0.0
@@ -43,4 +46,4 @@ def estimate(plan: Plan, parameters: int) -> Estimate:
         loss.backward()
         float(loss.detach())  # waits for the device
         seconds = time.monotonic() - began
-    return Estimate(parameters, flops, seconds / ids.numel() * experiment.trained_tokens, device)
+    return Estimate(parameters, flops, seconds / ids.numel() * experiment.trained_tokens, device, rate)

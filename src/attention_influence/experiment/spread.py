@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from attention_influence.errors import AttentionInfluenceError
 from attention_influence.experiment.plan import Plan, Run
+from attention_influence.experiment.results import read_result
 from attention_influence.progress import progress
 from attention_influence.runs.parallel import over_processes, over_ray
 from attention_influence.store.leases import Leases, worker_name
@@ -65,7 +66,7 @@ def _train(task: _Task) -> Outcome:
         # One GPU for a process: with several, the Trainer would split its batches over all of them.
         os.environ["CUDA_VISIBLE_DEVICES"] = str(_own_number() % task.gpus)
     from attention_influence.experiment.evaluation import measure_of
-    from attention_influence.experiment.train import read_result, train
+    from attention_influence.experiment.train import train
 
     if task.threads is not None and "OMP_NUM_THREADS" not in os.environ:
         import torch

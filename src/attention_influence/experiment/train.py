@@ -5,7 +5,6 @@ last, `result.json`.
 """
 
 import csv
-import json
 import math
 import os
 import shutil
@@ -23,12 +22,11 @@ from attention_influence.experiment.configuration import Experiment
 from attention_influence.experiment.network import check_packing, configuration_of, learning_rate_of, new_network
 from attention_influence.experiment.packing import Rows
 from attention_influence.experiment.plan import Plan, Run
+from attention_influence.experiment.results import LOSSES, RESULT, read_result
 from attention_influence.experiment.token_file import open_tokens, read_documents
 from attention_influence.experiment.tokenizer import open_tokenizer
 from attention_influence.storage.atomic_files import flush, write_atomically, write_json
 
-RESULT = "result.json"
-LOSSES = "losses.csv"
 _HEADINGS = ("step", "tokens", "loss", "learning_rate")
 _WHOLE = "whole"
 """The file that is written into a checkpoint when all else is on disk."""
@@ -48,15 +46,6 @@ _OWN = (
 
 Measure = Callable[[Any, Any], Sequence[Mapping[str, Any]]]
 """From a trained network and its tokenizer to metrics of name, value, unit and lower_is_better."""
-
-
-def read_result(folder: Path) -> dict[str, Any] | None:
-    """A run's result, None where it is not done."""
-    try:
-        result: dict[str, Any] = json.loads((folder / RESULT).read_text())
-    except (FileNotFoundError, ValueError):
-        return None
-    return result
 
 
 def train(
