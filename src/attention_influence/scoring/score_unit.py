@@ -1,8 +1,9 @@
 """One unit, from rows to a table of scores."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -15,7 +16,10 @@ from attention_influence.corpus.slices import Slice
 from attention_influence.errors import CorpusError, TooManyBadRows
 from attention_influence.scoring.document_score import DocumentScore
 from attention_influence.scoring.lots import in_lots
-from attention_influence.scoring.scorer import Scorer
+from attention_influence.scoring.scorer import Prepared, Scorer
+from attention_influence.scoring.screened import Known, Screened
+from attention_influence.screening.plan import SCREENED_OUT
+from attention_influence.screening.sample import Sample
 from attention_influence.store.plan import Unit, must_be_unchanged
 from attention_influence.store.schema import SCORE_SCHEMA, score_schema
 from attention_influence.store.unigrams import Unigrams
@@ -39,6 +43,15 @@ class Reading:
     """None leaves `unigram_surprisal` null."""
     steps: tuple[str, ...] = ()
     """What ends a step (see `step_rule`); without it, rows have no steps."""
+    sample: Sample | None = None
+    """The rows that are scored, where not all are; the others are left out."""
+    screened: Screened | None = None
+    """What spares documents the model; without it, it sees all."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the rows that are written."""
+        return score_schema(self.steps, screened=self.screened is not None)
 
 
 @dataclass
@@ -57,6 +70,8 @@ class UnitScores:
     reasons: Counter[str] = field(default_factory=Counter)
     steps: int | None = None
     """Of all rows; None where there are no columns of steps."""
+    screened_out: dict[str, int] | None = None
+    """`documents` and `tokens` that the model did not see, in a store that is screened."""
 
     def about(self) -> dict[str, Any]:
         """The record that goes into the unit's metadata."""
@@ -68,26 +83,28 @@ class UnitScores:
             "memory_ran_out": self.memory_ran_out,
             "failed_files": self.failed_files,
             **({} if self.steps is None else {"steps": self.steps}),
+            **({} if self.screened_out is None else {"screened_out": self.screened_out}),
         }
 
 
 def score_unit(
     scorer: Scorer, unit: Unit, reading: Reading, progress: Progress = lambda rows, bad, tokens: None
 ) -> UnitScores:
-    """The scores of a unit: `score_schema(reading.steps)`, one row per input row in source order, bad rows included.
+    """The scores of a unit: `reading.schema`, one row per input row in source order, bad rows included.
 
     A file that is damaged, gone, changed or of another schema costs its own rows in this unit, and is recorded.
     Raises TooManyBadRows where a bad row is an error.
     """
     shortages = (scorer.shortage, scorer.model.output.shortage)
     shortages_before = sum(shortage.times for shortage in shortages)
-    tables: list[pa.Table] = [score_schema(reading.steps).empty_table()]
+    tables: list[pa.Table] = [reading.schema.empty_table()]
+    known = reading.screened.known(unit) if reading.screened else {}
     failed_files: dict[str, str] = {}
     for part in unit.slices:
         of_part = []
         try:
             must_be_unchanged(part)
-            for table in _score_slice(scorer, part, reading, progress):
+            for table in _score_slice(scorer, part, reading, known, progress):
                 of_part.append(table)
             must_be_unchanged(part)
         except CorpusError as error:
@@ -99,6 +116,10 @@ def score_unit(
     scores.rows = scores.table.num_rows
     scores.tokens = sum(n or 0 for n in scores.table["n_tokens"].to_pylist())
     scores.reasons.update(reason for reason in scores.table["reason"].to_pylist() if reason is not None)
+    if reading.screened:
+        unseen = scores.table["n_tokens"].filter(pc.equal(scores.table["reason"], SCREENED_OUT))
+        tokens = pc.sum(unseen).as_py() or 0
+        scores.screened_out = {"documents": scores.reasons.pop(SCREENED_OUT, 0), "tokens": tokens}
     if reading.steps:
         scores.steps = pc.sum(pc.list_value_length(scores.table["step_ends"])).as_py() or 0
     ids = [identity for identity in scores.table["id"].to_pylist() if identity is not None]
@@ -106,44 +127,58 @@ def score_unit(
     return scores
 
 
-def _score_slice(scorer: Scorer, part: Slice, reading: Reading, progress: Progress) -> Iterator[pa.Table]:
+def _score_slice(scorer: Scorer, part: Slice, reading: Reading, known: Known, progress: Progress) -> Iterator[pa.Table]:
     """Scores of rows, some at a time; rows are read and tokenized ahead while the model runs."""
-    read = read_rows(part.source, reading.columns, part.start, part.end)
-    prepared = (
-        (rows, scorer.prepare([row.text for row in rows], reading.steps))
-        for rows in in_lots(read, lambda row: row.text, scorer.pack_tokens)
-    )
-    for rows, documents in ahead(prepared):
-        scores = scorer.score_prepared(documents, progress=lambda tokens: progress(0, 0, tokens))
+    name = part.source.name
+    read: Iterable[list[Row]] = read_rows(part.source, reading.columns, part.start, part.end)
+    if (sample := reading.sample) is not None:
+        read = (list(compress(rows, sample.holds(name, rows))) for rows in read)
+    lots = in_lots(read, lambda row: row.text, scorer.pack_tokens)
+    for rows, documents, beside in ahead(_prepare(scorer, part, rows, reading, known) for rows in lots):
+        seen = [document for document in documents if document.tokens]
+        scorer.score_prepared(seen, progress=lambda tokens: progress(0, 0, tokens))
+        scores = [document.score for document in documents]
+        bad = 0
         for row, score in zip(rows, scores, strict=True):
             score.reason = row.reason or score.reason
-            if score.reason is not None and reading.on_bad_row == "error":
+            bad += score.reason not in (None, SCREENED_OUT)
+            if bad and reading.on_bad_row == "error":
                 raise TooManyBadRows(
                     f"{part.source.url}, row {row.row:,}: {score.reason}. Fix the corpus, or keep such rows without a "
                     "score: --on-bad-row keep"
                 )
         unscored = sum(document.score.n_tokens or 0 for document in documents if not document.tokens)
-        progress(len(rows), sum(score.reason is not None for score in scores), unscored)
-        surprisals: list[float | None] = [None] * len(rows)
-        if (unigrams := reading.unigrams) is not None:
-            surprisals = [
-                unigrams.surprisal(document.tokens, unigrams.holds(part.source, row.row))
-                for row, document in zip(rows, documents, strict=True)
-            ]
-        yield _table(part.source.name, rows, scores, surprisals, score_schema(reading.steps))
+        progress(len(rows), bad, unscored)
+        yield _table(name, rows, scores, beside, reading.schema)
+
+
+def _prepare(
+    scorer: Scorer, part: Slice, rows: list[Row], reading: Reading, known: Known
+) -> tuple[list[Row], list[Prepared], dict[str, Sequence[float | None]]]:
+    """The rows, ready for the model where it must see them, and the columns that need no model."""
+    documents = scorer.prepare([row.text for row in rows], reading.steps)
+    beside: dict[str, Sequence[float | None]] = {"unigram_surprisal": [None] * len(rows)}
+    if (unigrams := reading.unigrams) is not None:
+        beside["unigram_surprisal"] = [
+            unigrams.surprisal(document.tokens, unigrams.holds(part.source, row.row))
+            for row, document in zip(rows, documents, strict=True)
+        ]
+    if reading.screened is not None:
+        beside["predicted_influence"] = reading.screened.screen(part.source.name, rows, documents, known)
+    return rows, documents, beside
 
 
 def _table(
     source: str,
     rows: Sequence[Row],
     scores: Sequence[DocumentScore],
-    surprisals: Sequence[float | None],
+    beside: Mapping[str, Sequence[object]],
     schema: pa.Schema,
 ) -> pa.Table:
     values: dict[str, list[object]] = {"source": [source] * len(rows)}
     values |= {name: [getattr(row, name) for row in rows] for name in _OF_ROW}
     values |= {name: [getattr(score, name) for score in scores] for name in _OF_SCORE}
-    values["unigram_surprisal"] = list(surprisals)
+    values |= {name: list(column) for name, column in beside.items()}
     for column, of_step in _OF_STEPS.items():
         if column in schema.names:
             values[column] = [score.steps and [getattr(step, of_step) for step in score.steps] for score in scores]

@@ -177,4 +177,5 @@ def _shares(content: bytes) -> list[float]:
     counts = np.bincount(values, minlength=256)
     of_class = np.bincount(_CLASSES, weights=counts, minlength=5)
     others = [counts[_CAPITALS].sum(), counts[_BRACKETS].sum(), counts[128:].sum()]
-    return (np.concatenate([of_class, others]) / len(values)).tolist()
+    shares: list[float] = (np.concatenate([of_class, others]) / len(values)).tolist()
+    return shares
