@@ -158,6 +158,7 @@ def test_estimate_takes_only_what_changes_what_it_says() -> None:
             "out",
             "id_column",
             "granularity",
+            *("screen", "keep_top", "keep_recall", "confidence", "calibration"),
             "steps",
             "limit",
             "unit_tokens",
