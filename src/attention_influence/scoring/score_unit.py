@@ -1,9 +1,9 @@
 """One unit, from rows to a table of scores."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import compress
+from itertools import compress, groupby
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -28,6 +28,8 @@ _OF_ROW = ("row", "id", "domain")
 _OF_SCORE = [name for name in SCORE_SCHEMA.names if name not in ("source", *_OF_ROW, "unigram_surprisal")]
 # Column → what it holds of each step.
 _OF_STEPS = {"step_ends": "end", "step_n_scored": "n_scored", "step_rise": "rise"}
+
+_Item = tuple[Slice, Row]
 
 Progress = Callable[[int, int, int], None]
 """Called with how many more rows, bad rows and tokens are done: tokens pack by pack, rows when all of a lot are."""
@@ -97,21 +99,20 @@ def score_unit(
     """
     shortages = (scorer.shortage, scorer.model.output.shortage)
     shortages_before = sum(shortage.times for shortage in shortages)
-    tables: list[pa.Table] = [reading.schema.empty_table()]
     known = reading.screened.known(unit) if reading.screened else {}
     failed_files: dict[str, str] = {}
-    for part in unit.slices:
-        of_part = []
-        try:
-            must_be_unchanged(part)
-            for table in _score_slice(scorer, part, reading, known, progress):
-                of_part.append(table)
-            must_be_unchanged(part)
-        except CorpusError as error:
-            failed_files[part.source.name] = str(error)
-            continue
-        tables += of_part
-    scores = UnitScores(pa.concat_tables(tables), failed_files)
+    # Lots go beyond files, so that packs of many small ones are full, and are made while the model runs.
+    lots = in_lots(_rows(unit, reading, failed_files), lambda item: item[1].text, scorer.pack_tokens)
+    tables: list[tuple[Slice, pa.Table]] = []
+    for items, documents, beside in ahead(_prepare(scorer, items, reading, known) for items in lots):
+        table = _score_lot(scorer, items, documents, beside, reading, progress)
+        start = 0
+        for part, of_part in groupby(part for part, _ in items):
+            rows = len(list(of_part))
+            tables.append((part, table.slice(start, rows)))
+            start += rows
+    whole = [table for part, table in tables if part.source.name not in failed_files]
+    scores = UnitScores(pa.concat_tables([reading.schema.empty_table(), *whole]), failed_files)
     scores.memory_ran_out = sum(shortage.times for shortage in shortages) - shortages_before
     scores.rows = scores.table.num_rows
     scores.tokens = sum(n or 0 for n in scores.table["n_tokens"].to_pylist())
@@ -127,56 +128,71 @@ def score_unit(
     return scores
 
 
-def _score_slice(scorer: Scorer, part: Slice, reading: Reading, known: Known, progress: Progress) -> Iterator[pa.Table]:
-    """Scores of rows, some at a time; rows are read and tokenized ahead while the model runs."""
-    name = part.source.name
-    read: Iterable[list[Row]] = read_rows(part.source, reading.columns, part.start, part.end)
-    if (sample := reading.sample) is not None:
-        read = (list(compress(rows, sample.holds(name, rows))) for rows in read)
-    lots = in_lots(read, lambda row: row.text, scorer.pack_tokens)
-    for rows, documents, beside in ahead(_prepare(scorer, part, rows, reading, known) for rows in lots):
-        seen = [document for document in documents if document.tokens]
-        scorer.score_prepared(seen, progress=lambda tokens: progress(0, 0, tokens))
-        scores = [document.score for document in documents]
-        bad = 0
-        for row, score in zip(rows, scores, strict=True):
-            score.reason = row.reason or score.reason
-            bad += score.reason not in (None, SCREENED_OUT)
-            if bad and reading.on_bad_row == "error":
-                raise TooManyBadRows(
-                    f"{part.source.url}, row {row.row:,}: {score.reason}. Fix the corpus, or keep such rows without a "
-                    "score: --on-bad-row keep"
-                )
-        unscored = sum(document.score.n_tokens or 0 for document in documents if not document.tokens)
-        progress(len(rows), bad, unscored)
-        yield _table(name, rows, scores, beside, reading.schema)
+def _rows(unit: Unit, reading: Reading, failed_files: dict[str, str]) -> Iterator[list[_Item]]:
+    """The rows of all slices; a slice that cannot be read to its end, unchanged, is put into `failed_files`."""
+    for part in unit.slices:
+        try:
+            must_be_unchanged(part)
+            for rows in read_rows(part.source, reading.columns, part.start, part.end):
+                if (sample := reading.sample) is not None:
+                    rows = list(compress(rows, sample.holds(part.source.name, rows)))
+                yield [(part, row) for row in rows]
+            must_be_unchanged(part)
+        except CorpusError as error:
+            failed_files[part.source.name] = str(error)
 
 
 def _prepare(
-    scorer: Scorer, part: Slice, rows: list[Row], reading: Reading, known: Known
-) -> tuple[list[Row], list[Prepared], dict[str, Sequence[float | None]]]:
+    scorer: Scorer, items: list[_Item], reading: Reading, known: Known
+) -> tuple[list[_Item], list[Prepared], dict[str, Sequence[float | None]]]:
     """The rows, ready for the model where it must see them, and the columns that need no model."""
-    documents = scorer.prepare([row.text for row in rows], reading.steps)
-    beside: dict[str, Sequence[float | None]] = {"unigram_surprisal": [None] * len(rows)}
+    documents = scorer.prepare([row.text for _, row in items], reading.steps)
+    beside: dict[str, Sequence[float | None]] = {"unigram_surprisal": [None] * len(items)}
     if (unigrams := reading.unigrams) is not None:
         beside["unigram_surprisal"] = [
             unigrams.surprisal(document.tokens, unigrams.holds(part.source, row.row))
-            for row, document in zip(rows, documents, strict=True)
+            for (part, row), document in zip(items, documents, strict=True)
         ]
     if reading.screened is not None:
-        beside["predicted_influence"] = reading.screened.screen(part.source.name, rows, documents, known)
-    return rows, documents, beside
+        beside["predicted_influence"] = reading.screened.screen(
+            [(part.source.name, row) for part, row in items], documents, known
+        )
+    return items, documents, beside
+
+
+def _score_lot(
+    scorer: Scorer,
+    items: Sequence[_Item],
+    documents: Sequence[Prepared],
+    beside: Mapping[str, Sequence[object]],
+    reading: Reading,
+    progress: Progress,
+) -> pa.Table:
+    seen = [document for document in documents if document.tokens]
+    scorer.score_prepared(seen, progress=lambda tokens: progress(0, 0, tokens))
+    bad = 0
+    for (part, row), document in zip(items, documents, strict=True):
+        score = document.score
+        score.reason = row.reason or score.reason
+        bad += score.reason not in (None, SCREENED_OUT)
+        if bad and reading.on_bad_row == "error":
+            raise TooManyBadRows(
+                f"{part.source.url}, row {row.row:,}: {score.reason}. Fix the corpus, or keep such rows without a "
+                "score: --on-bad-row keep"
+            )
+    unscored = sum(document.score.n_tokens or 0 for document in documents if not document.tokens)
+    progress(len(items), bad, unscored)
+    return _table(items, [document.score for document in documents], beside, reading.schema)
 
 
 def _table(
-    source: str,
-    rows: Sequence[Row],
+    items: Sequence[_Item],
     scores: Sequence[DocumentScore],
     beside: Mapping[str, Sequence[object]],
     schema: pa.Schema,
 ) -> pa.Table:
-    values: dict[str, list[object]] = {"source": [source] * len(rows)}
-    values |= {name: [getattr(row, name) for row in rows] for name in _OF_ROW}
+    values: dict[str, list[object]] = {"source": [part.source.name for part, _ in items]}
+    values |= {name: [getattr(row, name) for _, row in items] for name in _OF_ROW}
     values |= {name: [getattr(score, name) for score in scores] for name in _OF_SCORE}
     values |= {name: list(column) for name, column in beside.items()}
     for column, of_step in _OF_STEPS.items():

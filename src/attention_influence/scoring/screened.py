@@ -31,17 +31,17 @@ class Screened:
         return {(row["source"], row["row"]): row for row in rows}
 
     def screen(
-        self, source: str, rows: Sequence[Row], documents: Sequence[Prepared], known: Known
+        self, rows: Sequence[tuple[str, Row]], documents: Sequence[Prepared], known: Known
     ) -> list[float | None]:
-        """The prediction of each document, None where none is made; of those that the model need not see, the tokens
-        are removed and the score is filled in."""
+        """The prediction of the document of each (source, row), None where none is made; of those that the model need
+        not see, the tokens are removed and the score is filled in."""
         readable = [at for at, document in enumerate(documents) if document.tokens]
         values = self.plan.predict(
-            [rows[at].domain for at in readable], [documents[at].text.encode() for at in readable]
+            [rows[at][1].domain for at in readable], [documents[at].text.encode() for at in readable]
         )
         predicted: list[float | None] = [None] * len(rows)
         for at, value in zip(readable, values.tolist(), strict=True):
-            row, document = rows[at], documents[at]
+            (source, row), document = rows[at], documents[at]
             predicted[at] = None if value != value else value
             if (scored := known.get((source, row.row))) is not None:
                 document.tokens = []
