@@ -8,10 +8,10 @@ VENV := .venv/.made
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-full test test-slow test-kernel chaos bench bench-full fidelity gpu-kit gpu-acceptance lowest docs check clean
+.PHONY: help setup demo demo-full test test-slow test-kernel experiment-smoke chaos bench bench-full fidelity gpu-kit gpu-acceptance lowest docs check clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-17s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 setup: $(STAMP) ## make .venv with the library and its development tools, pinned by constraints.txt
 
@@ -30,6 +30,9 @@ test-slow: setup ## run the tests that take minutes: the real model (fetched onc
 test-kernel: setup ## install Triton into build/triton (1 GB) and run the kernel of the losses in its interpreter
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --upgrade --target build/triton triton==3.9.0
 	PYTHONPATH=build/triton $(BIN)/python -m pytest tests/model/test_token_losses.py
+
+experiment-smoke: setup ## train on a corpus with a planted effect (2 minutes); fails unless `experiment` finds it
+	$(BIN)/python benchmarks/experiment_smoke.py
 
 chaos: setup ## kill scoring runs 30 times on a disk and on a failing S3, and compare what is left
 	$(BIN)/python tests/chaos/chaos.py --kills 30

@@ -123,7 +123,7 @@ def test_missing_runs_are_named_and_only_seeds_of_both_arms_are_paired() -> None
     assert "with 3 seeds, intervals are Student's t" in " ".join(found["notes"])
 
 
-@pytest.mark.parametrize("values", [[0.5], [0.5, 0.5], [1.5, 1.5, 1.5]])
+@pytest.mark.parametrize("values", [[0.5], [0.5, 0.5], [1.5, 1.5, 1.5], [1.5, 1.5 + 1e-15, 1.5]])
 def test_what_has_no_spread_has_no_interval_and_shows_nothing(values: list[float]) -> None:
     found = analyse(results(corpus=[0.5] * len(values), selected=values), ("corpus", "selected"), range(3), ("corpus",))
     one = difference(found, "selected", "corpus")

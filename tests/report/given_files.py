@@ -1,8 +1,11 @@
-"""What `stability`, `validate` and `judge` write, as far as the report reads it."""
+"""What `stability`, `validate`, `judge` and `experiment` write, as far as the report reads it."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from attention_influence.evidence.judged import Judged, agreement, length_shares, order_effects, ranking_shares
+from attention_influence.experiment.analysis import analyse
 from attention_influence.judging.verdicts import Verdict
 
 STABILITY = {
@@ -67,3 +70,39 @@ def judged_record(store: str, domains: int = 1, local: bool = False, window: int
         "agreement": [asdict(one) for one in agreement(documents)],
         "warnings": ["the judge answers reasoning nearly always alike"],
     }
+
+
+def trained_record(
+    arms: Sequence[str] = ("corpus", "random", "selected"), planted: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Of three seeds of each arm but one run: the last arm looks up better, and is no better in bits."""
+    runs = [
+        {
+            "arm": arm,
+            "seed": seed,
+            "metrics": [
+                {
+                    "name": "probe loss",
+                    "value": 2.0 + seed / 10 + number / 100 - (arm == arms[-1]) * (1 + seed / 100),
+                    "unit": "nats/token",
+                    "lower_is_better": True,
+                },
+                {
+                    "name": "bits per byte",
+                    "value": 1.5 + (number * 7 + seed * 3) % 5 / 100,
+                    "unit": "bits/byte",
+                    "lower_is_better": True,
+                },
+            ],
+        }
+        for number, arm in enumerate(arms)
+        for seed in range(3)
+        if (number, seed) != (0, 2)
+    ]
+    losses = {(arm, seed): [(0, 5.0), (1000, 2.0 + seed)] for arm in arms for seed in range(3)}
+    return analyse(runs, arms, range(3), baselines=arms[:2], planted=planted, losses=losses)
+
+
+def ranked_by(fingerprint: Mapping[str, Any]) -> dict[str, Any]:
+    """The plan of an experiment whose arms are ranked by a store of that fingerprint."""
+    return {"identity": {"store": {"fingerprint": fingerprint, "units": 1, "added": []}}}

@@ -17,7 +17,7 @@ from attention_influence.report.explanation import write_explanation
 from attention_influence.scoring.explain import explain
 from scoring.tiny import HEADS, tiny
 
-from .given_files import STABILITY, VALIDITY, judged_record
+from .given_files import STABILITY, VALIDITY, judged_record, ranked_by, trained_record
 from .stores import scored, unscored, write_store
 
 pytestmark = pytest.mark.slow
@@ -68,7 +68,8 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     judge = judged_record(HOSTILE, domains=2)
     judge["judge"] = {"kind": "endpoint", "model": HOSTILE, "endpoint": HOSTILE}
-    records = {"heads": heads, "stability": STABILITY, "validity": VALIDITY, "judge": judge}
+    trained = trained_record((f"a$x{HOSTILE}", HOSTILE, "selected")) | {"plan": ranked_by({}), "notes": [HOSTILE]}
+    records = {"heads": heads, "stability": STABILITY, "validity": VALIDITY, "judge": judge, "experiment": trained}
     for name, record in records.items():
         (folder / f"{name}.json").write_text(json.dumps(record))
 
@@ -110,7 +111,7 @@ def test_a_hostile_corpus_executes_nothing_fetches_nothing_and_breaks_no_layout(
     assert page.said == []
     assert page.evaluate("window.hostile") is None
     assert page.locator("main > section").evaluate_all("all => all.map(one => one.id)") == [
-        *("summary", "heads", "score", "reading", "diversity", "words", "judge", "provenance")
+        *("summary", "heads", "score", "reading", "diversity", "words", "judge", "training", "provenance")
     ]
     assert page.locator("script").count() == 1
     for width in (1280, 360):

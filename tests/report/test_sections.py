@@ -19,7 +19,7 @@ from attention_influence.selection import select
 from attention_influence.selection.record import read_selection
 from attention_influence.store.reader import open_store
 
-from .given_files import STABILITY, VALIDITY, judged_record
+from .given_files import STABILITY, VALIDITY, judged_record, ranked_by, trained_record
 from .stores import scored, unscored, write_store
 from .test_page import HEADS, Page
 
@@ -60,6 +60,7 @@ def test_what_was_not_measured_is_called_not_known(tmp_path):
     assert "Not known Would other probes find the same heads?" in text
     assert "Not known Do these heads matter" in text
     assert "What does a judge say? Not known: run attention-influence judge" in text
+    assert "Does it help training? Not known: run attention-influence experiment" in text
 
 
 def test_what_a_judge_says_is_shown(tmp_path):
@@ -97,6 +98,28 @@ def test_a_judge_of_other_scores_is_named_and_few_domains_are_shown(tmp_path):
     assert not any(row[:1] == ["domain 12"] for row in page.rows)
 
 
+def test_what_training_shows_is_shown_with_intervals_and_verdicts(tmp_path):
+    planted = {"arm": "selected", "baseline": "random", "metric": "probe loss"}
+    page = page_of(tmp_path, [scored(0, 0.5)], {"experiment": trained_record(planted=planted)})
+    assert ["probe loss", "nats/token", "2.0500", "2.1100", "1.1100"] in page.rows
+    row = next(row for row in page.rows if row[:2] == ["probe loss", "selected"])
+    # Against the corpus there are two seeds: −0.98 and −0.99, so ± 0.005 times t of one degree of freedom.
+    assert row == ["probe loss", "selected", "−0.9850", "−1.0485 to −0.9215", "2", "0.006", "better"]
+    assert any(row[:2] == ["bits per byte", "selected"] and row[-1] == "no difference shown" for row in page.rows)
+    text = " ".join(page.text.split())
+    assert "8 networks: 3 arms, up to 3 seeds each. 1 runs are missing, so what follows is preliminary." in text
+    assert "planted effect found: probe loss, selected minus random: −1.000 nats/token" in text
+    assert "by other scores" not in text
+    assert "with 2 seeds, intervals are Student's t" in text
+    assert 'aria-label="Training loss over tokens; at the end corpus 3.000' in page.source
+
+
+def test_an_experiment_that_ranked_by_other_scores_is_named(tmp_path):
+    given = {"experiment": trained_record() | {"plan": ranked_by({"window": 512})}}
+    text = " ".join(page_of(tmp_path, [scored(0, 0.5)], given).text.split())
+    assert "It ranked by other scores: the fingerprints differ." in text
+
+
 def test_a_selection_of_other_scores_needs_a_look(tmp_path):
     thresholds = [{"domain": "web", "threshold": 0.5, "chosen": 1, "tokens_chosen": 100}]
     selection = {"thresholds": thresholds, "fingerprint": {"window": 512}}
@@ -104,7 +127,7 @@ def test_a_selection_of_other_scores_needs_a_look(tmp_path):
     assert "Look Was the selection made from these scores? The fingerprints differ in window." in text
 
 
-@pytest.mark.parametrize("name", ["stability", "validity", "judge"])
+@pytest.mark.parametrize("name", ["stability", "validity", "judge", "experiment"])
 def test_a_file_of_another_command_is_refused(tmp_path, name):
     with pytest.raises(CorpusError, match=rf"{name}\.json is not what `attention-influence"):
         page_of(tmp_path, [scored(0, 0.5)], {name: {"tasks": []}})

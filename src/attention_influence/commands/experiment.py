@@ -54,7 +54,11 @@ def _run(plan: Plan, config: ExperimentConfig) -> Result:
         lines.append(
             f"{len(record['whole'])} of {len(plan.runs)} runs are whole; run the same command again for the others"
         )
-    return Result("\n".join([*lines, f"written: {plan.out}"]), record | {"failed": failed}, exit_code=int(bool(failed)))
+    # An experiment that should have found what is in its corpus, and did not, has failed.
+    missed = not record["missing"] and record.get("planted", {}).get("found", True) is not True
+    return Result(
+        "\n".join([*lines, f"written: {plan.out}"]), record | {"failed": failed}, exit_code=int(bool(failed) or missed)
+    )
 
 
 @contextmanager

@@ -28,6 +28,7 @@ def report(config: ReportConfig) -> Result:
             stability=config.stability,
             validity=config.validity,
             judge=config.judge,
+            experiment=config.experiment,
             scorer=_scorer(config),
             embed=load_embedder(config.embedding) if config.diversity else None,
             texts=config.sample,

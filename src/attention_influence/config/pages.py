@@ -25,6 +25,8 @@ class ReportConfig(LoadOptions):
     """validity.json, as `validate` wrote it"""
     judge: str | None = None
     """judge.json, as `judge` wrote it"""
+    experiment: str | None = None
+    """experiment.json, as `experiment` wrote it"""
     model: str | None = None
     """the model that scored, to colour each token of the texts shown by the rise of its loss; needs --heads"""
     diversity: bool = False

@@ -21,6 +21,8 @@ BASELINES = ("corpus", "random")
 BETTER, WORSE, NOT_SHOWN = "better", "worse", "no difference shown"
 _ALPHA = 0.05
 _FEWEST_TO_RESAMPLE = 10
+_SAME = 1e-9
+"""Values are equal where they differ by less, as a share of the largest: by rounding alone."""
 _CURVE_POINTS = 50
 
 Losses = Sequence[tuple[int, float]]
@@ -191,7 +193,7 @@ def _named(kind: Mapping[str, Any]) -> tuple[str, str, bool]:
 
 def _uncertainty(values: Sequence[float], seed: int) -> tuple[Interval, str | None, float | None]:
     """The 95% interval of the mean, its method, and p that the mean is 0; None for fewer than two different values."""
-    if len(values) < 2 or np.ptp(values) == 0:
+    if len(values) < 2 or np.ptp(values) <= _SAME * np.max(np.abs(values)):
         return None, None, None
     by_t = ttest_1samp(values, 0.0)
     if len(values) >= _FEWEST_TO_RESAMPLE:

@@ -1,4 +1,4 @@
-"""The JSON files of other subcommands, as the report takes them: stability.json, validity.json and judge.json."""
+"""The JSON files of stability, validate, judge and experiment, as the report takes them."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -22,6 +22,11 @@ def read_validity(path: str) -> Mapping[str, Any]:
 def read_judged(path: str) -> Mapping[str, Any]:
     """What `judge` wrote. Raises CorpusError for anything else."""
     return _read(path, "judge", ("judge", "rankings", "shares", "by_length", "by_order"))
+
+
+def read_experiment(path: str) -> Mapping[str, Any]:
+    """What `experiment` wrote. Raises CorpusError for anything else."""
+    return _read(path, "experiment", ("arms", "seeds", "whole", "missing", "means", "differences", "curves", "notes"))
 
 
 def _read(path: str, subcommand: str, needed: Sequence[str]) -> Mapping[str, Any]:

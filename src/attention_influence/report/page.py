@@ -14,7 +14,7 @@ from attention_influence.evidence.embedding import Embed
 from attention_influence.evidence.words import count_words
 from attention_influence.heads.head_set import load_heads
 from attention_influence.progress import stage
-from attention_influence.report.inputs import read_judged, read_stability, read_validity
+from attention_influence.report.inputs import read_experiment, read_judged, read_stability, read_validity
 from attention_influence.report.rendering import render
 from attention_influence.report.sample import DOCUMENTS, Sample, draw_sample
 from attention_influence.report.sections.checks import checks
@@ -26,6 +26,7 @@ from attention_influence.report.sections.provenance import provenance_section
 from attention_influence.report.sections.reading import Examples, choose_examples, reading
 from attention_influence.report.sections.score import score_section
 from attention_influence.report.sections.summary import summary_section
+from attention_influence.report.sections.training import training_section
 from attention_influence.report.sections.words import Texts, words_section
 from attention_influence.report.store_statistics import StoreStatistics, read_store
 from attention_influence.report.texts import texts_at
@@ -61,6 +62,7 @@ class Inputs:
     stability: str | Path | None = None
     validity: str | Path | None = None
     judge: str | Path | None = None
+    experiment: str | Path | None = None
     scorer: "Scorer | None" = None
     """To colour the tokens of the texts shown; of the store's model and heads."""
     embed: Embed | None = None
@@ -85,6 +87,7 @@ def write_report(out: str | Path, store: str | Path, inputs: Inputs) -> None:
     stability = read_stability(str(inputs.stability)) if inputs.stability else None
     validity = read_validity(str(inputs.validity)) if inputs.validity else None
     judged = read_judged(str(inputs.judge)) if inputs.judge else None
+    trained = read_experiment(str(inputs.experiment)) if inputs.experiment else None
     scores = open_store(str(store))
     run = open_run(scores.url)
     records = run.records() if run else {}
@@ -109,6 +112,7 @@ def write_report(out: str | Path, store: str | Path, inputs: Inputs) -> None:
         ),
         Section("words", "Words", words_section(sample, read) if read.texts else None),
         Section("judge", "Judge", judge_section(judged, scores)),
+        Section("training", "Training", training_section(trained, scores)),
         Section("provenance", "Provenance", provenance_section(scores, statistics, selected, heads, records)),
     ]
     warnings = [

@@ -1,4 +1,4 @@
-"""Pictures: the heatmap of head scores, the histogram of influence, what tasks lose when heads are masked.
+"""Pictures: the heatmap of head scores, the histogram of influence, what tasks lose when heads are masked, losses.
 
 Letters of shapes: H heads, L layers.
 """
@@ -93,6 +93,23 @@ def histogram_svg(edges: Sequence[float], counts: Sequence[int], threshold: floa
     paint(figure, axes, INK)
     axes.spines[["top", "right"]].set_visible(False)
     return inline(figure, described)
+
+
+def curves_svg(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> str:
+    """An inline `<svg>` of training losses over tokens: arm → (tokens, loss)."""
+    figure = Figure(figsize=(5.6, 2.6), layout="constrained")
+    axes = figure.add_subplot()
+    for number, (arm, (tokens, losses)) in enumerate(curves.items()):
+        line = ("-", "--", ":")[number // 10 % 3]
+        axes.plot(tokens, losses, line, color=f"C{number % 10}", label=arm.replace("$", r"\$"))
+    axes.set_xlabel("tokens")
+    axes.set_ylabel("loss, nats/token")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5))
+    paint(figure, axes, INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize="small", labelcolor=INK)
+    ends = ", ".join(f"{arm} {losses[-1]:.3f}" for arm, (_, losses) in curves.items())
+    return inline(figure, f"Training loss over tokens; at the end {ends} nats/token")
 
 
 def save_changes(tasks: Sequence[str], panels: Mapping[str, Sequence[Bars]], path: str | Path) -> None:
