@@ -19,18 +19,15 @@ def run(*arguments: str, code: int = 0) -> None:
     assert main(["experiment", *arguments, "-q"]) == code
 
 
-def test_a_dry_run_says_what_would_be_trained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(config_in(tmp_path), "--out", str(tmp_path / "out"), "--dry-run")
+def test_arms_and_seeds_are_tried_trained_compared_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config, out = config_in(tmp_path), tmp_path / "out"
+    run(config, "--out", str(out), "--dry-run")
     said = capsys.readouterr().out
     assert "2 arms × 2 seeds, each 384 tokens in 3 steps of 128" in said
     assert "parameters, learning rate 0.01" in said
     assert "nothing was trained" in said
-    assert not (tmp_path / "out" / "runs").exists()
-    assert not (tmp_path / "out" / "plan.json").exists()
-
-
-def test_arms_and_seeds_are_trained_compared_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    config, out = config_in(tmp_path), tmp_path / "out"
+    assert not (out / "runs").exists()
+    assert not (out / "plan.json").exists()
     run(config, "--out", str(out), "--shard", "0/2", "--json")
     half = json.loads(capsys.readouterr().out)
     assert half["whole"] == [["corpus", 0], ["corpus", 1]]

@@ -15,7 +15,7 @@ from attention_influence.experiment.plan import Plan, Run, freeze
 from attention_influence.experiment.prepare import prepare
 from attention_influence.experiment.record import write_analysis
 from attention_influence.experiment.speed import estimate
-from attention_influence.experiment.spread import alone, is_distributed, run_all
+from attention_influence.experiment.spread import alone, is_distributed, is_first, run_all
 from attention_influence.experiment.train import training_arguments
 from attention_influence.progress import note
 from attention_influence.runs.shard import own_units
@@ -38,16 +38,21 @@ def experiment_command(config: ExperimentConfig) -> Result:
         took = estimate(plan)
         return Result(f"{about}\n\n{estimate_text(took, plan)}", plan.to_json() | {"estimate": asdict(took)})
     note(about)
-    freeze(plan)
+    if is_first():
+        freeze(plan)
     return _run(plan, config)
 
 
 def _run(plan: Plan, config: ExperimentConfig) -> Result:
     failed = []
+    writes = is_first()
     for outcome in run_all(plan, own_units(plan.runs, config.shard), config.workers, config.engine, config.address):
         if outcome.result is None:
             failed.append(f"{outcome.run.arm}, seed {outcome.run.seed}: {outcome.reason}")
-        write_analysis(plan)
+        if writes:
+            write_analysis(plan)
+    if not writes:
+        return Result("")
     record = write_analysis(plan)
     lines = [analysis_text(record), *failed]
     if record["missing"]:

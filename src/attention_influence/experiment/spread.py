@@ -90,6 +90,11 @@ def is_distributed() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
+def is_first() -> bool:
+    """Whether this process writes what a launcher's processes have done together."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def alone(out: Path, name: str, wait: bool = False) -> Iterator[bool]:
     """Whether no other process does what `name` says in the folder, for as long as the context lasts.

@@ -57,6 +57,9 @@ def analysis_text(record: Mapping[str, Any]) -> str:
     means = {(mean["metric"], mean["arm"]): mean["mean"] for mean in record["means"]}
     metrics = list(dict.fromkeys(metric for metric, _ in means))
     lines = [table(("mean over seeds", *arms), [(m, *(means.get((m, arm)) for arm in arms)) for m in metrics])]
+    pairs = {(one["arm"], one["baseline"]) for one in record["differences"]}
+    # Of two baselines the difference is the same either way; the later arm is compared with the earlier.
+    mirrored = {(arm, other) for arm, other in pairs if (other, arm) in pairs and arms.index(arm) < arms.index(other)}
     rows = [
         (
             f"{one['arm']} − {one['baseline']}: {one['metric']}",
@@ -67,6 +70,7 @@ def analysis_text(record: Mapping[str, Any]) -> str:
             one["verdict"],
         )
         for one in record["differences"]
+        if (one["arm"], one["baseline"]) not in mirrored
     ]
     if rows:
         lines += ["", table(("difference", "seeds", "mean", "95% interval", "p (Holm)", "verdict"), rows)]
