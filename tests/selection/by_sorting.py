@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from attention_influence.selection.cutting.chosen import choose_rows
-from attention_influence.selection.ranking.keys import tie_hashes
 from attention_influence.selection.ranking.ranking import open_ranking
 from attention_influence.store.reader import open_store
+from attention_influence.store.row_hashes import tie_hashes
 
 
 def hash_of(source, row):

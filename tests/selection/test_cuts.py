@@ -15,9 +15,10 @@ from store_files import score_row, write_store
 
 from attention_influence.errors import StoreError, UsageError
 from attention_influence.selection import Rule
-from attention_influence.selection.ranking.keys import order_keys, tie_hashes
+from attention_influence.selection.ranking.keys import order_keys
 from attention_influence.selection.ranking.ranking import open_ranking
 from attention_influence.store.reader import open_store
+from attention_influence.store.row_hashes import tie_hashes
 from attention_influence.store.schema import SCORE_SCHEMA
 
 few = settings(max_examples=60, deadline=None)

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from store_files import score_row, write_store
 
 from attention_influence.selection import select
-from attention_influence.selection.ranking.keys import salted
 from attention_influence.selection.ranking.ranking import open_ranking
 from attention_influence.selection.ranking.temperature import standard_deviations
 from attention_influence.store.reader import open_store
+from attention_influence.store.row_hashes import salted
 
 rows = st.lists(
     st.tuples(st.one_of(st.none(), st.floats(-1, 3, width=32)), st.sampled_from(["web", "code"])),

@@ -121,5 +121,6 @@ def _text(data: dict[str, Any]) -> str:
             f"{data['tokens_per_second']:,.0f} tokens/s; peak memory {data['peak_memory_bytes'] / 2**30:.1f} GiB",
             f"sampled: {data['sampled_documents']:,} documents, {data['sampled_tokens']:,} tokens, "
             f"{data['share_without_score']:.1%} of the documents without a score",
+            "score --screen may spare part of the documents: how many is known when it has scored its sample",
         ]
     )

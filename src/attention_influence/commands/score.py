@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -15,7 +15,9 @@ from attention_influence.commands.corpus_checks import check_scored, listed
 from attention_influence.commands.expected_tokens import expected_tokens
 from attention_influence.commands.loading import load
 from attention_influence.commands.printing.result import Result, some
+from attention_influence.commands.printing.screening_text import screening_result
 from attention_influence.commands.printing.store_text import domains_and_reasons, failed_files
+from attention_influence.commands.screening import promise_of, screening_of, settings_of
 from attention_influence.config import ScoreConfig, ScorerOptions
 from attention_influence.config.options import unescaped
 from attention_influence.corpus import Columns
@@ -30,7 +32,9 @@ from attention_influence.runs.shard import own_units
 from attention_influence.scoring.count_unigrams import count_unigrams
 from attention_influence.scoring.score_unit import Progress, Reading
 from attention_influence.scoring.scorer import Scorer
+from attention_influence.scoring.screened import Screened
 from attention_influence.scoring.steps import SENTENCE, step_rule
+from attention_influence.screening.sample import Sample
 from attention_influence.selection.output.columns import warnings_of_columns
 from attention_influence.storage.preflight import check_writable_folder
 from attention_influence.store.begin import SCORING_VERSION, Changes, begin_or_resume, library_versions
@@ -38,12 +42,14 @@ from attention_influence.store.failures import forget_failures, quarantined, rea
 from attention_influence.store.plan import Unit, default_unit_tokens, make_plan
 from attention_influence.store.run import RunStore, open_run
 from attention_influence.store.schema import STEP_COLUMNS
+from attention_influence.store.unigrams import Unigrams
 
 _log = logging.getLogger(__name__)
 
 
 def score(config: ScoreConfig) -> Result:
     rule = _step_rule(config)
+    promise_of(config)
     _check_out(config, rule)
     columns = Columns(config.text_column, config.id_column, config.domain_column)
     listing = listed(config.corpus, config.domain, columns, config.out)
@@ -58,23 +64,62 @@ def score(config: ScoreConfig) -> Result:
     unit_tokens = config.unit_tokens or default_unit_tokens(scorer.model.device.type, parameters)
     record = _record(config, columns, rule, scorer) | {"left_out": listing.left_out}
     changes = Changes(config.extend, config.rescore_changed)
-    store = begin_or_resume(
-        config.out,
-        listing,
-        unit_tokens,
-        record,
-        changes,
-        lambda: count_unigrams(scorer, listing.sources, columns),
-        partial(make_plan, ends=part.ends if part else {}, may_grow=config.unit_tokens is None),
+    plan: Callable[..., list[Unit]] = partial(
+        make_plan, ends=part.ends if part else {}, may_grow=config.unit_tokens is None
     )
+    began = time.monotonic()
+
+    def count() -> Unigrams:
+        return count_unigrams(scorer, listing.sources, columns)
+
+    share = part.share if part else 1.0
+    screened = None
+    if config.screen:
+
+        def score_sample(store: RunStore, sample: Sample) -> None:
+            total = expected_tokens(store, listing, scorer, columns, share * sample.share)
+            reading = Reading(columns, config.on_bad_row, store.unigrams(), sample=sample)
+            _score_units(config, store, reading, scorer, "scoring the sample", total)
+
+        screened, plan_digest, calibration = screening_of(
+            config, listing, columns, lambda: plan(listing.sources, unit_tokens), record, count, score_sample
+        )
+        record["fingerprint"]["screening"] = {**(settings_of(config) or {}), "plan": plan_digest}
+        unigrams = calibration.unigrams()
+        assert unigrams is not None
+        count, plan = (lambda: unigrams), (lambda *_: list(calibration.units))
+    store = begin_or_resume(config.out, listing, unit_tokens, record, changes, count, plan)
     if config.retry_failed:
         for unit in quarantined(read_failures(store.url)):
             forget_failures(store.url, unit)
-    mine = own_units(store.units, config.shard)
+    total = expected_tokens(store, listing, scorer, columns, share)
+    reading = Reading(columns, config.on_bad_row, store.unigrams(), rule, screened=screened)
+    counted = _score_units(config, store, reading, scorer, "scoring", total)
+    seconds = round(time.monotonic() - began, 3)
+    of_run = {"left_out": listing.left_out, "tokens": counted["tokens"], "seconds": seconds, "warnings": warnings}
+    return _result(config, store, scorer, of_run, screened)
+
+
+def _score_units(
+    config: ScoreConfig,
+    store: RunStore,
+    reading: Reading,
+    scorer: Scorer,
+    what: str,
+    total: tuple[float, float],
+) -> Counter[str]:
+    """Scores what is left of a store, as far as no other worker does it: rows, bad rows and tokens of this run."""
     counted: Counter[str] = Counter()
-    began = time.monotonic()
-    total, before = expected_tokens(store, listing, scorer, columns, part.share if part else 1.0)
-    with progress("scoring", total, "tokens", before) as advance:
+    mine = own_units(store.units, config.shard)
+    job = Job(
+        store,
+        reading,
+        config.max_bad_rate,
+        scorer.model,
+        {**_scorer_options(config), "heads": scorer.heads, "tested": scorer.tested},
+    )
+    expected, before = total
+    with progress(what, expected, "tokens", before) as advance:
         lock = threading.Lock()
 
         def more(rows: int, bad: int, tokens: int) -> None:
@@ -82,25 +127,18 @@ def score(config: ScoreConfig) -> Result:
                 counted.update(rows=rows, bad=bad, tokens=tokens)
                 advance(tokens)
 
-        job = Job(
-            store,
-            Reading(columns, config.on_bad_row, store.unigrams(), rule),
-            config.max_bad_rate,
-            scorer.model,
-            {**_scorer_options(config), "heads": scorer.heads, "tested": scorer.tested},
-        )
         try:
             _run(config, job, mine, scorer, more)
         except KeyboardInterrupt:
             raise Interrupted(
                 f"interrupted. Finished units are kept in {store.url}; run the same command again to resume"
             ) from None
-    seconds = round(time.monotonic() - began, 3)
-    of_run = {"left_out": listing.left_out, "tokens": counted["tokens"], "seconds": seconds, "warnings": warnings}
-    return _result(config, store, scorer, of_run)
+    return counted
 
 
-def _result(config: ScoreConfig, store: RunStore, scorer: Scorer, counted: Mapping[str, Any]) -> Result:
+def _result(
+    config: ScoreConfig, store: RunStore, scorer: Scorer, counted: Mapping[str, Any], screened: Screened | None
+) -> Result:
     """What is said at the end. Only a run after which nothing is left reads the whole store, not each of many."""
     stuck = quarantined(read_failures(store.url))
     done = store.published()
@@ -130,6 +168,9 @@ def _result(config: ScoreConfig, store: RunStore, scorer: Scorer, counted: Mappi
     if rule := store.run["fingerprint"].get("steps"):
         data["steps"] = sum(about["steps"] for about in records.values())
         lines.append(f"{data['steps']:,} steps, ended by {', '.join(map(repr, rule))}: {', '.join(STEP_COLUMNS)}")
+    if screened is not None and records:
+        data["screening"], text = screening_result(screened.plan, records)
+        lines.append(text)
     lines.append(f"{len(done):,} of {len(store.units):,} units are done; written: {store.url}")
     if held:
         lines.append(
@@ -181,6 +222,7 @@ def _record(config: ScoreConfig, columns: Columns, rule: Sequence[str], scorer: 
             "max_document_tokens": scorer.max_document_tokens,
             "columns": columns.to_json(),
             "steps": list(rule) or None,
+            "screening": None,
             "scoring_version": SCORING_VERSION,
         },
         "columns": columns.to_json(),
@@ -222,10 +264,26 @@ def _check_out(config: ScoreConfig, rule: Sequence[str]) -> None:
             f"{config.out} was begun {_steps_given(began_by)}, and is now to be resumed {_steps_given(rule)}: its rows "
             "would not have the same columns. Give the same, or a new --out"
         )
+    if store is not None:
+        began_as = store.run.get("fingerprint", {}).get("screening")
+        settings = settings_of(config)
+        if began_as != (settings and {**settings, "plan": (began_as or {}).get("plan")}):
+            raise StoreError(
+                f"{config.out} was begun {_screening_given(began_as)}, and is now to be resumed "
+                f"{_screening_given(settings)}. Give the same, or a new --out"
+            )
 
 
 def _steps_given(rule: Sequence[str]) -> str:
     return f"with --granularity step by {', '.join(map(repr, rule))}" if rule else "without --granularity step"
+
+
+def _screening_given(settings: Mapping[str, Any] | None) -> str:
+    if settings is None:
+        return "without --screen"
+    return "with --screen " + " ".join(
+        f"--{name.replace('_', '-')} {value:g}" for name, value in settings.items() if name != "plan"
+    )
 
 
 def window_text(scorer: Scorer) -> str:

@@ -4,14 +4,17 @@ from collections import Counter
 from typing import Any
 
 from attention_influence.commands.printing.result import Result, some, table
+from attention_influence.commands.printing.screening_text import screening_result
 from attention_influence.commands.printing.store_text import failed_files
 from attention_influence.config import StatusConfig
 from attention_influence.corpus.sources import left_out_line
 from attention_influence.errors import StoreError
 from attention_influence.progress import stage
+from attention_influence.screening.plan import plan_from_bytes
 from attention_influence.store.failures import quarantined, read_failures
 from attention_influence.store.leases import Leases
 from attention_influence.store.run import open_run
+from attention_influence.store.screening_file import read_plan, screening_url
 
 
 @stage("reading the store")
@@ -45,7 +48,12 @@ def status(config: StatusConfig) -> Result:
         "tokens_per_second": speed,
         "seconds_left": _seconds_left(len(left), len(records), tokens, speed),
     }
-    return Result(_text(data), data)
+    text = _text(data)
+    if (settings := store.run["fingerprint"].get("screening")) is not None and "plan" in settings:
+        plan = plan_from_bytes(read_plan(store.url, settings["plan"]), screening_url(store.url))
+        data["screening"], of_screening = screening_result(plan, records)
+        text += f"\n\n{of_screening}"
+    return Result(text, data)
 
 
 def _text(data: dict[str, Any]) -> str:

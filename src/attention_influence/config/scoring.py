@@ -44,6 +44,16 @@ class ScoreConfig(ScorerOptions):
     steps: tuple[str, ...] = ()
     """what ends a step: sentence, line, or a text of your own in which \\n is a line break; may be given several times
     (default: sentence)"""
+    screen: bool = False
+    """spare documents the model whose text alone says that they are not in the top, where that pays"""
+    keep_top: float = 0.2
+    """with --screen: the share of each domain's documents that will be selected"""
+    keep_recall: float = 0.95
+    """with --screen: the share of these that must be scored …"""
+    confidence: float = 0.9
+    """with --screen: … with at least this probability, in each domain"""
+    calibration: int = 600
+    """with --screen: documents of each domain that are scored first, to fit a prediction and choose its cut"""
     limit: int | None = None
     """score so many documents only, the first ones of each file: a trial"""
     unit_tokens: int | None = None

@@ -16,9 +16,9 @@ from scipy.stats import rankdata
 from attention_influence.errors import StoreError
 from attention_influence.evidence.statistics import Overlap, in_top, overlap, spearman
 from attention_influence.selection.key_sample import KeySample
-from attention_influence.selection.ranking.keys import salted, tie_hashes
 from attention_influence.selection.ranking.ranking import Ranking
 from attention_influence.store.reader import ScoreStore
+from attention_influence.store.row_hashes import salted, tie_hashes
 
 STATISTICS = ("loss_base", "n_tokens", "copy_share", "influence")
 """Columns whose means are compared."""

@@ -22,11 +22,12 @@ from attention_influence.errors import UsageError
 from attention_influence.experiment.configuration import LENGTH_MATCHED, Arm
 from attention_influence.experiment.token_file import Documents, Integers
 from attention_influence.selection.cutting.chosen import choose_rows
-from attention_influence.selection.ranking.keys import coded, is_ranked, order_keys, salted
+from attention_influence.selection.ranking.keys import is_ranked, order_keys
 from attention_influence.selection.ranking.ranking import open_ranking
 from attention_influence.selection.rule import Rule
 from attention_influence.shares import as_written
 from attention_influence.store.reader import ScoreStore
+from attention_influence.store.row_hashes import coded, salted
 
 _LENGTH_BINS = 20
 _MOST_ROWS = 1 << 20

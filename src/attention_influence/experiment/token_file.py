@@ -21,8 +21,8 @@ from attention_influence.corpus.rows import Columns, Row
 from attention_influence.corpus.sources import Source
 from attention_influence.errors import CorpusError
 from attention_influence.progress import progress
-from attention_influence.selection.ranking.keys import hashes_of_rows, salted, source_seeds
 from attention_influence.storage.atomic_files import write_json, written_whole
+from attention_influence.store.row_hashes import hashes_of_rows, salted, source_seeds
 
 Integers = npt.NDArray[np.int64]
 Key = tuple[str, int]

@@ -9,11 +9,11 @@ import pyarrow as pa
 from attention_influence.errors import StoreError, UsageError
 from attention_influence.selection.cutting.chosen import ChosenRows, choose_rows
 from attention_influence.selection.key_sample import KeySample
-from attention_influence.selection.ranking.keys import coded, salted, tie_hashes
 from attention_influence.selection.ranking.ranking import open_ranking
 from attention_influence.selection.record import SelectionRecord, read_selection
 from attention_influence.selection.rule import Rule
 from attention_influence.store.reader import ScoreStore, open_store
+from attention_influence.store.row_hashes import coded, salted, tie_hashes
 from attention_influence.store.run import open_run
 
 SELECTED = "selected"

@@ -13,11 +13,12 @@ import pyarrow as pa
 
 from attention_influence.evidence.statistics import Overlap, overlap
 from attention_influence.selection.ranking.controlled import COLUMNS, DomainControl, fit_samples, observed
-from attention_influence.selection.ranking.keys import as_float64, coded, salted, tie_hashes
+from attention_influence.selection.ranking.keys import as_float64
 from attention_influence.selection.ranking.ranking import Ranking, open_ranking
 from attention_influence.selection.record import SelectionRecord
 from attention_influence.shares import count_in
 from attention_influence.store.reader import ScoreStore
+from attention_influence.store.row_hashes import coded, salted, tie_hashes
 
 DOCUMENTS = 20_000
 """About how many are drawn."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 
-from attention_influence.selection.ranking.keys import Keys
+from attention_influence.store.row_hashes import Keys
 
 
 class KeySample:

@@ -28,6 +28,7 @@ from attention_influence.selection.record import SelectionRecord, Threshold, rea
 from attention_influence.selection.repetition import Repetition, repetition_of
 from attention_influence.selection.result import Selection
 from attention_influence.selection.rule import Rule
+from attention_influence.selection.screened import check_screened
 from attention_influence.storage.strict_json import strict_json
 from attention_influence.store.reader import ScoreStore, open_store
 
@@ -158,6 +159,7 @@ def _rank(scores: ScoreStore, rule: Rule, seed: int, earlier: SelectionRecord | 
     """What is chosen, and what to beware of."""
     if earlier is not None:
         earlier.check_applies(scores)
+    of_screening = check_screened(scores, rule)
     ranking = order = open_ranking(scores, rule.rank_by, seed)
     draw = None
     if rule.temperature is not None:
@@ -168,7 +170,7 @@ def _rank(scores: ScoreStore, rule: Rule, seed: int, earlier: SelectionRecord | 
         raise UsageError(f"No document of {scores.url} is at or above a threshold of {earlier.url}. Look at both.")
     if not chosen.sources:
         raise UsageError(f"{rule.tokens or rule.top} is too little: no document fits. Raise --tokens or --top.")
-    warnings = ranking.control.warnings() if ranking.control else []
+    warnings = [*of_screening, *(ranking.control.warnings() if ranking.control else [])]
     if earlier is not None:
         warnings += [
             f"domain {t.domain}: no threshold in {earlier.url}, so none of its {t.ranked:,} documents is chosen"

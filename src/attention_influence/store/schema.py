@@ -44,9 +44,16 @@ STEP_FIELDS = (
 """Only in stores that were begun with steps."""
 
 
+SCREENING_FIELDS = (
+    # What was expected before the model was asked; null in domains that are not screened. Rows of reason screened_out
+    # have nothing else: `influence` is always exact.
+    pa.field("predicted_influence", pa.float32()),
+)
+"""Only in stores that are screened."""
+
 STEP_COLUMNS = tuple(field.name for field in STEP_FIELDS)
 
 
-def score_schema(steps: Sequence[str] = ()) -> pa.Schema:
-    """SCORE_SCHEMA, with STEP_FIELDS at its end where a store has steps."""
-    return pa.schema([*SCORE_SCHEMA, *(STEP_FIELDS if steps else ())])
+def score_schema(steps: Sequence[str] = (), *, screened: bool = False) -> pa.Schema:
+    """SCORE_SCHEMA, with STEP_FIELDS and SCREENING_FIELDS at its end in a store that has these."""
+    return pa.schema([*SCORE_SCHEMA, *(STEP_FIELDS if steps else ()), *(SCREENING_FIELDS if screened else ())])

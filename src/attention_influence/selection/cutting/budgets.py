@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from operator import add
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from attention_influence.selection.cutting.candidates import ByRank, Candidates
 from attention_influence.selection.cutting.count import Counts
 from attention_influence.selection.cutting.histogram import Integers
 from attention_influence.selection.rule import Rule
+from attention_influence.selection.screened import check_enough, screened_out
 from attention_influence.shares import as_written, count_in
 
 _UNLIMITED = np.iinfo(np.int64).max
@@ -31,6 +33,7 @@ class Budget:
         self._rule = rule
         self._domains = counts.domains
         self._documents, self._tokens = (totals.tolist() for totals in counts.histogram.totals())
+        self._unseen = screened_out(counts)
         self._limits = self._token_limits()
         self.lowest = self._lowest(counts)
         """[domains]: the last place of the histogram that may hold a document to choose."""
@@ -74,7 +77,10 @@ class Budget:
             return shared_out(self._rule.tokens, self._tokens, *limits)
         assert self._rule.top is not None
         if not self._rule.counts_tokens:
-            return [count_in(self._share(name), has) for name, has in zip(self._domains, self._documents, strict=True)]
+            whole = map(add, self._documents, self._unseen)
+            wanted = [count_in(self._share(name), of) for name, of in zip(self._domains, whole, strict=True)]
+            check_enough(self._domains, wanted, self._documents)
+            return wanted
         shares = [math.floor(as_written(self._rule.top) * tokens) for tokens in self._tokens]
         return [
             max(fewest, share if most is None else min(share, most))

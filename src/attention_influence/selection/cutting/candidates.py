@@ -18,9 +18,10 @@ from attention_influence.concurrency import in_threads
 from attention_influence.errors import StoreError
 from attention_influence.selection.cutting.count import Counts, tokens_of
 from attention_influence.selection.cutting.histogram import Integers
-from attention_influence.selection.ranking.keys import Keys, coded, hashes_of_rows, source_seeds, value_digits
+from attention_influence.selection.ranking.keys import value_digits
 from attention_influence.selection.ranking.ranking import Ranking
 from attention_influence.store.reader import ScoreStore
+from attention_influence.store.row_hashes import Keys, coded, hashes_of_rows, source_seeds
 
 # Domains are sorted together up to this many rows.
 _ROWS_AT_A_TIME = 1 << 16

@@ -12,9 +12,9 @@ import pyarrow.compute as pc
 
 from attention_influence.errors import StoreError
 from attention_influence.selection.cutting.histogram import Histogram, Integers
-from attention_influence.selection.ranking.keys import coded
 from attention_influence.selection.ranking.ranking import Ranking
 from attention_influence.store.reader import ScoreStore
+from attention_influence.store.row_hashes import coded
 
 
 @dataclass(frozen=True)

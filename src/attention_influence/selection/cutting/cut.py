@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from attention_influence.selection.ranking.keys import Keys, coded, tie_hashes
 from attention_influence.selection.ranking.ranking import Ranking
+from attention_influence.store.row_hashes import Keys, coded, tie_hashes
 
 Places = npt.NDArray[np.int64]
 

@@ -19,9 +19,9 @@ from attention_influence.corpus.slices import BYTES_PER_TOKEN
 from attention_influence.corpus.sources import Source
 from attention_influence.selection.cutting.chosen import ChosenRows
 from attention_influence.selection.output.staging import StagedFolder
-from attention_influence.selection.ranking.keys import coded
 from attention_influence.storage.atomic_files import write_result
 from attention_influence.storage.filesystems import open_filesystem
+from attention_influence.store.row_hashes import coded
 
 OutputFormat = Literal["parquet", "jsonl", "jsonl.gz", "jsonl.zst"]
 

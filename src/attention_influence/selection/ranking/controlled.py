@@ -25,8 +25,9 @@ from threadpoolctl import ThreadpoolController
 from attention_influence.errors import UsageError
 from attention_influence.progress import progress
 from attention_influence.selection.key_sample import KeySample
-from attention_influence.selection.ranking.keys import as_float64, coded, salted, tie_hashes
+from attention_influence.selection.ranking.keys import as_float64
 from attention_influence.store.reader import ScoreStore
+from attention_influence.store.row_hashes import coded, salted, tie_hashes
 
 CONTROLS = ("n_tokens", "loss_base", "copy_share", "repeat_share", "compression", "unigram_surprisal")
 """Columns of the store that are controlled for; n_tokens by its logarithm."""

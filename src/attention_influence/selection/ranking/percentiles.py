@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from attention_influence.selection.ranking.keys import Keys, coded
 from attention_influence.storage.disk_tables import disk_tables, fill
 from attention_influence.storage.temporary_folders import temporary_room
+from attention_influence.store.row_hashes import Keys, coded
 
 Array = npt.NDArray[np.float64]
 

@@ -17,9 +17,10 @@ import pyarrow.compute as pc
 
 from attention_influence.errors import UsageError, did_you_mean
 from attention_influence.selection.ranking.controlled import Control, fit_control
-from attention_influence.selection.ranking.keys import Keys, is_ranked, order_keys, salted, tie_hashes, value_digits
+from attention_influence.selection.ranking.keys import is_ranked, order_keys, value_digits
 from attention_influence.selection.ranking.percentiles import percentiles
 from attention_influence.store.reader import ScoreStore
+from attention_influence.store.row_hashes import Keys, salted, tie_hashes
 
 COMPUTED = ("delta", "perplexity", "length", "random", "controlled")
 """Rankings that are no column of the store."""

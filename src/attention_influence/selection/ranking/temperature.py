@@ -15,9 +15,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from attention_influence.selection.ranking.keys import as_float64, coded, salted, tie_hashes
+from attention_influence.selection.ranking.keys import as_float64
 from attention_influence.selection.ranking.ranking import Ranking
 from attention_influence.store.reader import ScoreStore
+from attention_influence.store.row_hashes import coded, salted, tie_hashes
 
 # Of a mean of float64 values, relative to it.
 _ROUNDING = 1e-13

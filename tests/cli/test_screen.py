@@ -1,0 +1,207 @@
+"""`score --screen` from end to end, with a model whose influence nothing predicts: what is promised is kept anyway."""
+
+import contextlib
+import io
+import json
+import random
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from attention_influence.cli import main
+from attention_influence.store.reader import read_scores
+from cli.conftest import Cli, Files, write_lines
+
+ROWS = 320
+SCREEN = ("--screen", "--keep-top", 0.5, "--keep-recall", 0.6, "--confidence", 0.6, "--calibration", 100)
+USUAL = ("--domain-column", "kind", "--unit-tokens", 5000)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    rng = random.Random(0)
+
+    def text() -> str:
+        start, again = (
+            "".join(rng.choices("abcdef ghij,k.\n", k=rng.randint(*sizes))) for sizes in ((40, 120), (2, 15))
+        )
+        return start + again * rng.randint(1, 6)
+
+    rows: list[dict[str, object]] = [{"text": text(), "kind": "lllls"[i % 5]} for i in range(ROWS)]
+    return write_lines(tmp_path_factory.mktemp("screened") / "c.jsonl", [*rows, {"text": None, "kind": "l"}])
+
+
+@pytest.fixture(scope="module")
+def stores(files: Files, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, Any]]:
+    """One store that is screened, one that is not, and what was printed for the first."""
+    folder = tmp_path_factory.mktemp("stores")
+    printed = {}
+    for name, more in (("screened", SCREEN), ("whole", ())):
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            assert main(command(files, corpus, folder / name, *more)) == 0
+        printed[name] = json.loads(out.getvalue())
+    return folder / "screened", folder / "whole", printed["screened"]
+
+
+def command(files: Files, corpus: Path, out: Path, *more: object) -> list[str]:
+    usual = ["score", corpus, "--model", files.model, "--heads", files.heads, "--out", out, "--dtype", "fp32", "--json"]
+    return [*map(str, [*usual, *USUAL, *more])]
+
+
+def rows_of(store: Path) -> dict[tuple[str, int], dict[str, Any]]:
+    return {(row["source"], row["row"]): row for row in read_scores(store).to_pylist()}
+
+
+def test_what_is_scored_is_exact_and_what_is_not_says_so(stores: tuple[Path, Path, dict[str, Any]]) -> None:
+    screened, whole, _ = stores
+    rows, exact = rows_of(screened), rows_of(whole)
+    assert rows.keys() == exact.keys()
+    unseen = {key for key, row in rows.items() if row["reason"] == "screened_out"}
+    assert len(unseen) > 20
+    for key, row in rows.items():
+        same = {name: value for name, value in exact[key].items() if key not in unseen or not name.startswith("loss")}
+        if key in unseen:
+            assert row["influence"] is None
+            assert row["loss_base"] is None
+            assert row["predicted_influence"] is not None
+            same = {
+                name: same[name] for name in ("n_tokens", "copy_share", "compression", "unigram_surprisal", "domain")
+            }
+        for name, value in same.items():
+            assert row[name] == (pytest.approx(value, abs=1e-5) if isinstance(value, float) else value), (key, name)
+    assert all(row["domain"] == "l" for key, row in rows.items() if key in unseen)
+    assert all(row["predicted_influence"] is None for row in rows.values() if row["domain"] == "s")
+
+
+def test_the_promise_is_kept_and_the_plan_is_printed(stores: tuple[Path, Path, dict[str, Any]]) -> None:
+    screened, whole, printed = stores
+    rows, exact = rows_of(screened), rows_of(whole)
+    ranked = [key for key, row in exact.items() if row["domain"] == "l" and row["influence"] is not None]
+    top = sorted(ranked, key=lambda key: -exact[key]["influence"])[: len(ranked) // 2]
+    assert sum(rows[key]["influence"] is not None for key in top) >= 0.6 * len(top)
+    told = printed["screening"]
+    unseen = [row for row in rows.values() if row["reason"] == "screened_out"]
+    assert told["screened_out_documents"] == len(unseen)
+    assert told["screened_out_tokens"] == sum(row["n_tokens"] for row in unseen)
+    assert told["domains"]["s"]["refused"] == "its 64 documents are too few for a sample"
+    assert told["domains"]["l"]["documents"] == 256
+    assert told["domains"]["l"]["refused"] is None
+    assert printed["reasons"] == {"screened_out": len(unseen), "null_text": 1}
+
+
+def test_status_tells_what_was_spared(stores: tuple[Path, Path, dict[str, Any]], cli: Cli) -> None:
+    said = cli("status", stores[0])
+    assert "screening refused for s: its 64 documents are too few for a sample" in said.out
+    assert f"the model did not see {stores[2]['screening']['screened_out_documents']:,} of 321 documents" in said.out
+    assert cli("status", stores[0] / "calibration").code == 0
+
+
+def test_a_finished_store_is_read_again_with_the_same_options_only(
+    stores: tuple[Path, Path, dict[str, Any]], files: Files, corpus: Path, cli: Cli
+) -> None:
+    screened, whole, printed = stores
+    again = cli(*command(files, corpus, screened, *SCREEN))
+    assert again.code == 0, again.err
+    assert json.loads(again.out)["screening"] == printed["screening"]
+    assert json.loads(again.out)["tokens"] == 0
+    for store, more, why in (
+        (screened, (), "was begun with --screen --keep-top 0.5 --keep-recall 0.6"),
+        (screened, (*SCREEN, "--calibration", 90), "--calibration 100, and is now to be resumed with --screen"),
+        (whole, SCREEN, "was begun without --screen, and is now to be resumed with --screen"),
+    ):
+        refused = cli(*command(files, corpus, store, *more))
+        assert refused.code == 1
+        assert why in refused.err
+
+
+@pytest.mark.slow
+def test_two_that_begin_at_once_have_one_plan_also_after_a_kill(
+    stores: tuple[Path, Path, dict[str, Any]], files: Files, corpus: Path, tmp_path: Path
+) -> None:
+    """Two processes begin one store; one is killed in the sample, and another takes its place."""
+    program = [sys.executable, "-m", "attention_influence", *command(files, corpus, tmp_path / "scores", *SCREEN)]
+    first, second = (subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2))
+    while not list((tmp_path / "scores" / "calibration" / "scores").glob("*.parquet")):
+        assert first.poll() is None
+        time.sleep(0.005)
+    first.kill()
+    third = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    for worker in (first, second, third):
+        _, error = worker.communicate()
+        assert worker is first or worker.returncode == 0, error
+    alone = rows_of(stores[0])
+    for key, row in rows_of(tmp_path / "scores").items():
+        assert row["reason"] == alone[key]["reason"]
+        assert row["predicted_influence"] == alone[key]["predicted_influence"]
+
+
+def test_a_plan_that_is_gone_or_damaged_is_refused(
+    stores: tuple[Path, Path, dict[str, Any]], files: Files, corpus: Path, cli: Cli, tmp_path: Path
+) -> None:
+    store = tmp_path / "copy"
+    shutil.copytree(stores[0], store)
+    plan = store / "screening.safetensors"
+    plan.write_bytes(plan.read_bytes()[:-1])
+    damaged = cli(*command(files, corpus, store, *SCREEN))
+    assert damaged.code == 1
+    assert "screening.safetensors is damaged" in damaged.err
+    assert "not what the run began with" in cli("status", store).err
+    plan.unlink()
+    assert "is gone" in cli("status", store).err
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        (("--granularity", "step"), "--granularity step is for all of them"),
+        (("--extend",), "use a new --out"),
+        (("--keep-recall", "1"), "--keep-recall 1: give a share above 0 and below 1"),
+        (("--keep-top", "0"), "--keep-top 0: give a share above 0 and below 1"),
+        (("--confidence", "nan"), "--confidence nan"),
+        (("--calibration", "0"), "calibration is 0"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_model_is_loaded(score: Cli, more: tuple[str, ...], why: str) -> None:
+    said = score("--screen", *more, model="no/such/model")
+    assert said.code == 2
+    assert why in said.err
+
+
+def test_all_documents_count_and_only_exact_ones_are_selected(
+    stores: tuple[Path, Path, dict[str, Any]], cli: Cli, tmp_path: Path
+) -> None:
+    screened, _, _ = stores
+    said = cli("select", screened, "--top", 0.5, "--out", tmp_path / "half", "--json")
+    assert said.code == 0, said.err
+    chosen = {of["domain"]: of["chosen"] for of in json.loads(said.out)["thresholds"]}
+    assert chosen == {"l": 128, "s": 32}
+    part = cli("select", screened, "--top", 0.1, "--out", tmp_path / "tenth")
+    assert "what is promised holds for that share, not for 0.1" in part.out
+
+
+@pytest.mark.parametrize(
+    "more", [("--top", 0.6), ("--top", 0.1, "--rank-by", "length"), ("--tokens", 100), ("--top", 0.1, "--by", "tokens")]
+)
+def test_a_selection_that_needs_other_scores_is_refused(
+    stores: tuple[Path, Path, dict[str, Any]], cli: Cli, tmp_path: Path, more: tuple[object, ...]
+) -> None:
+    said = cli("select", stores[0], *more, "--out", tmp_path / "out")
+    assert said.code == 2
+    assert "score without --screen" in said.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_reports_and_comparisons_are_of_what_was_scored(
+    stores: tuple[Path, Path, dict[str, Any]], cli: Cli, tmp_path: Path
+) -> None:
+    screened, whole, _ = stores
+    assert cli("compare", screened, "--against", "length").code == 0
+    assert cli("compare", screened, whole).code == 0
+    said = cli("report", screened, "--out", tmp_path / "report.html")
+    assert said.code == 0, said.err
+    assert "screened_out" in (tmp_path / "report.html").read_text()
