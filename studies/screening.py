@@ -1,8 +1,11 @@
 """Screening on real documents: texts, exact scores (resumable), and every figure of docs/studies/screening.md.
 
-    .venv/bin/python studies/screening.py score --heads heads.json --out study/screening --documents code=450 web=600
+    .venv/bin/python studies/screening.py score --heads heads.json --out study/screening --documents code=6000 web=2000
+    .venv/bin/python studies/screening.py predictors --out study/screening
+    .venv/bin/python studies/screening.py repeats --out study/screening --domain code --sample 1200
+    .venv/bin/python studies/screening.py speed --out study/screening
 
-Resumes: blocks of documents that are in --out already are not scored again; a larger --documents adds to them.
+`score` resumes: blocks of documents that are in --out already are not scored again; a larger --documents adds to them.
 """
 
 import argparse
@@ -11,7 +14,8 @@ import re
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,10 +23,26 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from scipy.stats import spearmanr
+from sklearn.base import clone
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.feature_extraction.text import HashingVectorizer
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import KFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from attention_influence import Scorer, load_heads, load_model
 from attention_influence.demo.assets import fetch
 from attention_influence.demo.corpus import Text, passages
+from attention_influence.scoring.repetition import compression_ratio, copy_share, repeat_share
+from attention_influence.screening.features import count_words, features_of, words_of
+from attention_influence.screening.guarantee import Promise
+from attention_influence.screening.plan import Calibration, plan_screening
+from attention_influence.screening.predictor import fit_predictor
+from attention_influence.screening.sample import Sample
+from attention_influence.screening.trees import fit_trees
+from attention_influence.shares import count_in
 from corpus import debian
 
 _BLOCK = 20
@@ -94,7 +114,6 @@ def score(options: argparse.Namespace) -> None:
         if path.exists():
             continue
         rows = []
-        block_began = time.monotonic()
         for name, text in block:
             states.clear()
             [scored] = scorer.score([text], per_token=True)
@@ -116,9 +135,7 @@ def score(options: argparse.Namespace) -> None:
                 }
             )
             tokens += len(losses.tokens)
-        seconds = time.monotonic() - block_began
-        table = pa.Table.from_pylist(rows, _SCHEMA).replace_schema_metadata({"seconds": str(seconds)})
-        pq.write_table(table, path.with_suffix(".unfinished"), compression="zstd")
+        pq.write_table(pa.Table.from_pylist(rows, _SCHEMA), path.with_suffix(".unfinished"), compression="zstd")
         path.with_suffix(".unfinished").rename(path)
         print(f"{path.name}: {tokens:,} tokens, {tokens / (time.monotonic() - began):.0f} tokens/s", flush=True)
 
@@ -142,15 +159,201 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+class Scored:
+    """The scored documents of one domain."""
+
+    def __init__(self, folder: Path, domain: str) -> None:
+        files = sorted((folder / "scored").glob(f"{domain}-*.parquet"))
+        rows = [row for file in files for row in pq.read_table(file).to_pylist()]
+        self.ids = [row["id"] for row in rows]
+        self.contents = [row["text"].encode() for row in rows]
+        self.texts = [row["text"] for row in rows]
+        self.tokens = [row["tokens"] for row in rows]
+        self.n_tokens = np.array([len(tokens) for tokens in self.tokens])
+        self.base, self.ref = ([np.array(row[side]) for row in rows] for side in ("base", "ref"))
+        self.loss_base = np.array([row["loss_base"] for row in rows])
+        self.influence = np.array([row["influence"] for row in rows])
+        self.trunk = np.array([row["trunk"] for row in rows])
+
+    def prefix(self, share: float) -> np.ndarray:
+        """Influence of the first tokens: both models are causal, so it needs no other pass."""
+        ends = [int(share * n) for n in self.n_tokens]
+        sums = [
+            [np.nansum(losses[:end]) for losses, end in zip(side, ends, strict=True)] for side in (self.base, self.ref)
+        ]
+        base, ref = np.array(sums)
+        return (ref - base) / base
+
+    def controls(self) -> np.ndarray:
+        """Length, base loss, repetition and compression."""
+        of_tokens = [(copy_share(tokens), repeat_share(tokens)) for tokens in self.tokens]
+        compression = [compression_ratio(content) for content in self.contents]
+        return np.column_stack([np.log(self.n_tokens), np.log(self.loss_base), np.array(of_tokens), compression])
+
+
+def folds(n: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    return KFold(5, shuffle=True, random_state=0).split(np.zeros(n))  # type: ignore[no-any-return]
+
+
+def out_of_fold(fit: Callable[[np.ndarray, np.ndarray], np.ndarray], n: int) -> np.ndarray:
+    predicted = np.empty(n)
+    for inside, outside in folds(n):
+        predicted[outside] = fit(inside, outside)
+    return predicted
+
+
+def predictors(options: argparse.Namespace) -> None:
+    """How well each predictor, fitted to four fifths of the documents, finds the top 20%."""
+    for domain in options.domains:
+        of = Scored(options.out, domain)
+        n = len(of.ids)
+        if n < 50:
+            continue
+        target = np.log1p(of.influence)
+        trees = lambda inside, outside, target=target, of=of: boosted(of, target, inside, outside)  # noqa: E731
+        columns = np.nan_to_num(features_in(of, range(n), range(n), counted=True), nan=-1.0)
+        hashed = HashingVectorizer(ngram_range=(1, 2), n_features=2**16, alternate_sign=False).transform(of.texts)
+        forest = RandomForestRegressor(500, min_samples_leaf=2, max_features=0.4, random_state=0, n_jobs=1)
+        controls = StandardScaler().fit_transform(of.controls())
+        residual = target - fitted(RidgeCV(), controls, target)
+        found = {
+            "base loss alone": -of.loss_base,
+            "copy_share alone": of.controls()[:, 2],
+            "first quarter of the tokens": of.prefix(0.25),
+            "first half of the tokens": of.prefix(0.5),
+            "hashed words and pairs, ridge": fitted(RidgeCV(np.logspace(-2, 3, 6)), hashed, target),
+            "features, forest": fitted(forest, columns, target),
+            "features, boosted (what screening uses)": out_of_fold(trees, n),
+            "trunk exit: mean state at the fork, ridge": fitted(ridge(), of.trunk, target),
+            "trunk exit and features, ridge": fitted(ridge(), np.hstack([of.trunk, columns]), target),
+        }
+        print(f"\n{domain}: {n:,} documents, {of.n_tokens.mean():.0f} tokens in the mean")
+        print("| predictor | Spearman | recall of the top 20% in the predicted top 20 / 30 / 40 / 50% | for 95% |")
+        print("|---|---|---|---|")
+        for name, predicted in found.items():
+            print(row_of(name, predicted, of.influence))
+        of_residual = lambda inside, outside, of=of, residual=residual: boosted(of, residual, inside, outside)  # noqa: E731
+        print(row_of("*controlled* influence by the same features, boosted", out_of_fold(of_residual, n), residual))
+
+
+def row_of(name: str, predicted: np.ndarray, exact: np.ndarray) -> str:
+    n, chosen = len(exact), count_in(0.2, len(exact))
+    rank = np.empty(n, dtype=int)
+    rank[np.argsort(-predicted)] = np.arange(n)
+    of_top = np.sort(rank[np.argsort(-exact)[:chosen]])
+    recalls = " / ".join(f"{(of_top < count_in(share, n)).mean():.2f}" for share in (0.2, 0.3, 0.4, 0.5))
+    needed = (of_top[count_in(0.95, chosen) - 1] + 1) / n
+    return f"| {name} | {spearmanr(predicted, exact).statistic:.2f} | {recalls} | {needed:.0%} |"
+
+
+def ridge() -> Any:
+    return make_pipeline(StandardScaler(), RidgeCV(np.logspace(0, 5, 11)))
+
+
+def fitted(model: Any, columns: Any, target: np.ndarray) -> np.ndarray:
+    return out_of_fold(
+        lambda inside, outside: clone(model).fit(columns[inside], target[inside]).predict(columns[outside]), len(target)
+    )
+
+
+def features_in(of: Scored, counted_in: Iterable[int], wanted: Iterable[int], *, counted: bool) -> np.ndarray:
+    counts = count_words(words_of(of.contents[i]) for i in counted_in)
+    return np.array([features_of(of.contents[i], words_of(of.contents[i]), counts, counted=counted) for i in wanted])
+
+
+def boosted(of: Scored, target: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
+    trees = fit_trees(features_in(of, inside, inside, counted=True), target[inside], 0)
+    return trees.predict(features_in(of, inside, outside, counted=False))
+
+
+def repeats(options: argparse.Namespace) -> None:
+    """The whole procedure on the scored documents with other samples: how often the promise is kept, and the cost."""
+    of = Scored(options.out, options.domain)
+    n, promise = len(of.ids), Promise(options.top, options.keep_recall, options.confidence)
+    ties = np.arange(n, dtype=np.uint64)
+    order = np.lexsort((ties, -of.influence))
+    is_top = np.zeros(n, dtype=bool)
+    is_top[order[: count_in(promise.top, n)]] = True
+    recalls, costs, refused, lost = [], [], Counter[str](), Counter[int]()
+    for seed in range(options.repeats):
+        drawn = np.random.default_rng(seed).permutation(n)[: options.sample]
+        fits = np.arange(len(drawn)) % 2 == 0
+        sample = Sample({options.domain: n}, {options.domain: 1}, len(drawn))
+        calibration = Calibration(
+            [of.contents[i] for i in drawn], of.influence[drawn], of.n_tokens[drawn], ties[drawn], fits
+        )
+        plan = plan_screening(promise, sample, {options.domain: calibration})
+        if (why := plan.domains[options.domain].refused) is not None:
+            refused[why.split("%")[0].rstrip("0123456789")] += 1
+        predicted = plan.predict([options.domain] * n, of.contents)
+        kept = np.array([plan.is_kept(options.domain, value) for value in predicted])
+        kept[drawn] = True
+        recalls.append(kept[is_top].mean())
+        costs.append(of.n_tokens[kept].sum() / of.n_tokens.sum())
+        lost.update(np.flatnonzero(is_top & ~kept).tolist())
+    recall, cost = np.array(recalls), np.array(costs)
+    print(
+        f"{options.domain}: {n:,} documents, {of.n_tokens.sum():,} tokens; samples of {options.sample:,}; {promise}\n"
+        f"promise kept in {(recall >= promise.keep_recall).sum()} of {len(recall)} repeats; recall {recall.mean():.3f} "
+        f"in the mean, {recall.min():.3f} at least\n"
+        f"tokens that the model sees: {cost.mean():.1%} in the mean ({cost.min():.1%} to {cost.max():.1%}); "
+        f"refused in {refused.total()} ({dict(refused)})"
+    )
+    rank = np.argsort(order)
+    for i, times in lost.most_common(8):
+        print(f"  lost {times} times: {of.ids[i]}, {rank[i] + 1} of {n} by influence, {of.n_tokens[i]} tokens")
+
+
+def speed(options: argparse.Namespace) -> None:
+    """Tokens a second of CPU time, on one thread: the prediction, the tokenizer, and the exact scorer."""
+    model = load_model(str(fetch().model), dtype="bf16")
+    scorer = Scorer(model, load_heads(options.heads))
+    for domain in options.domains:
+        of = Scored(options.out, domain)
+        if len(of.ids) < 20:
+            continue
+        predictor = fit_predictor(of.contents, of.influence)
+        assert predictor is not None
+        few = of.texts[:5]
+        rates = {
+            "prediction": rate(lambda predictor=predictor, of=of: predictor.predict(of.contents), of.n_tokens),
+            "tokenizer": rate(lambda of=of: model.tokens.encode(of.texts), of.n_tokens),
+            "exact scorer": rate(lambda few=few: scorer.score(few), of.n_tokens[:5]),
+        }
+        listed = ", ".join(f"{name} {per_second:,.0f}" for name, per_second in rates.items())
+        print(f"{domain}: {of.n_tokens.sum():,} tokens; tokens/s of CPU time: {listed}")
+
+
+def rate(work: Callable[[], object], n_tokens: np.ndarray) -> float:
+    began = time.process_time()
+    work()
+    return float(n_tokens.sum() / (time.process_time() - began))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     steps = parser.add_subparsers(required=True)
     step = steps.add_parser("score")
-    step.add_argument("--out", type=Path, default=Path("study/screening"))
     step.add_argument("--heads", default="demo-output/heads.json")
     step.add_argument("--dtype", default="bf16")
     step.add_argument("--documents", nargs="+", default=["code=6000", "documentation=2000", "web=2000"])
     step.set_defaults(run=score)
+    step = steps.add_parser("predictors")
+    step.set_defaults(run=predictors)
+    step = steps.add_parser("repeats")
+    step.add_argument("--domain", default="code")
+    step.add_argument("--sample", type=int, default=600)
+    step.add_argument("--top", type=float, default=0.2)
+    step.add_argument("--keep-recall", type=float, default=0.95)
+    step.add_argument("--confidence", type=float, default=0.9)
+    step.add_argument("--repeats", type=int, default=100)
+    step.set_defaults(run=repeats)
+    step = steps.add_parser("speed")
+    step.add_argument("--heads", default="demo-output/heads.json")
+    step.set_defaults(run=speed)
+    for step in steps.choices.values():
+        step.add_argument("--out", type=Path, default=Path("study/screening"))
+        step.add_argument("--domains", nargs="+", default=["code", "documentation", "web", "encyclopedic"])
     options = parser.parse_args()
     options.run(options)
 

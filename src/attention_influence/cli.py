@@ -45,6 +45,7 @@ COMMANDS = {
         config.StepWeightsConfig, "attention_influence.commands.step_weights:step_weights_command"
     ),
     "annotate": _Command(config.AnnotateConfig, "attention_influence.commands.annotate:annotate"),
+    "distill": _Command(config.DistillConfig, "attention_influence.commands.distill:distill"),
     "compare": _Command(config.CompareConfig, "attention_influence.commands.compare:compare_command"),
     "explain": _Command(config.ExplainConfig, "attention_influence.commands.explain:explain_command"),
     "judge": _Command(config.JudgeConfig, "attention_influence.commands.judge:judge_command"),

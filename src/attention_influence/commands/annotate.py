@@ -1,4 +1,4 @@
-"""`annotate`: one more column of a score store: of the corpus, of other files, or made by a quality classifier."""
+"""`annotate`: one more column of a score store: of the corpus, of other files, by a student or a quality classifier."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,6 +16,7 @@ from attention_influence.errors import CorpusError, StoreError, UsageError
 from attention_influence.evidence.examples import read_examples
 from attention_influence.evidence.quality_classifier import load_classifier, record_of, train
 from attention_influence.progress import progress
+from attention_influence.screening.student import load_student
 from attention_influence.selection.ranking.ranking import COMPUTED
 from attention_influence.storage.atomic_files import remove_unfinished
 from attention_influence.storage.preflight import check_writable_folder
@@ -36,7 +37,8 @@ from attention_influence.store.summary import total_by_domain
 
 _CLASSIFIER = "classifier.npz"
 _EXAMPLES = "training_examples"
-_SOURCES = "--column C; --join FILES and --column C; or --positive FILES and --negative FILES"
+_STUDENT = "student.safetensors"
+_SOURCES = "--column C; --student FILE; --join FILES and --column C; or --positive FILES and --negative FILES"
 
 
 def annotate(config: AnnotateConfig) -> Result:
@@ -68,12 +70,15 @@ def annotate(config: AnnotateConfig) -> Result:
 
 def _source(config: AnnotateConfig) -> dict[str, Any] | None:
     """Where the numbers come from, as it is recorded; None when it is to be what is recorded already."""
-    if config.column is not None and not (config.positive or config.negative):
+    if config.student is not None and not (config.column or config.join or config.positive or config.negative):
+        return {"student": load_student(config.student).digest}
+    if config.student is None and config.column is not None and not (config.positive or config.negative):
         if not config.join:
             return {"column": config.column}
         files = list_sources(config.join, needed="source" if config.join_on == "key" else config.id_column).sources
         return NumberFiles(files, config.column, config.join_on, config.id_column).to_json()
-    if config.positive and config.negative and config.column is None and not config.join:
+    one_kind = config.column is None and not config.join and config.student is None
+    if config.positive and config.negative and one_kind:
         return {
             "positive": _identities(config.positive, config.text_column),
             "negative": _identities(config.negative, config.text_column),
@@ -81,7 +86,7 @@ def _source(config: AnnotateConfig) -> dict[str, Any] | None:
             "max_examples": config.max_examples,
             "seed": config.seed,
         }
-    if config.column is None and not (config.positive or config.negative or config.join or config.overwrite):
+    if one_kind and not (config.positive or config.negative or config.overwrite):
         return None
     raise UsageError(f"Say where the numbers come from: {_SOURCES}; none of them, to resume a column that was begun.")
 
@@ -109,6 +114,12 @@ def _begin(config: AnnotateConfig, store: RunStore, source: Mapping[str, Any] | 
     if "column" in source:
         if there is not None:
             drop(there)
+        return define(store.url, config.name, definition)
+    if "student" in source:
+        student = load_student(str(config.student))
+        if there is not None:
+            drop(there)
+        student.save(f"{store.url}/columns/{config.name}/{_STUDENT}")
         return define(store.url, config.name, definition)
     positive, negative = (
         list_sources(given, needed=config.text_column).sources for given in (config.positive, config.negative)
@@ -162,6 +173,9 @@ def _numbers_of(store: RunStore, column: AddedColumn, counts: Counter[str]) -> N
     source = column.definition["source"]
     if "column" in source:
         return column_numbers(source["column"])
+    if "student" in source:
+        student = load_student(f"{column.folder}/{_STUDENT}")
+        return text_numbers(Columns.from_json(store.run["columns"]), lambda texts: student.predict(texts).tolist())
     classifier = load_classifier(f"{column.folder}/{_CLASSIFIER}")
 
     def probabilities(texts: list[str]) -> Sequence[float]:

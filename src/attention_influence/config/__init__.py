@@ -7,7 +7,7 @@ from attention_influence.config.heads import DetectConfig, StabilityConfig, Vali
 from attention_influence.config.judging import JudgeConfig
 from attention_influence.config.model import LoadOptions, ModelOptions, Precision
 from attention_influence.config.pages import DemoConfig, ReportConfig
-from attention_influence.config.scoring import EstimateConfig, ScoreConfig, ScorerOptions, StatusConfig
+from attention_influence.config.scoring import DistillConfig, EstimateConfig, ScoreConfig, ScorerOptions, StatusConfig
 from attention_influence.config.selection import AnnotateConfig, CompareConfig, SelectConfig, StepWeightsConfig
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "CompareConfig",
     "DemoConfig",
     "DetectConfig",
+    "DistillConfig",
     "EstimateConfig",
     "ExperimentConfig",
     "ExplainConfig",

@@ -49,6 +49,9 @@ EXAMPLES = {
   attention-influence annotate scores edu --column edu_score
   attention-influence annotate scores quality \\
       --positive good/ --negative bad/""",
+    "distill": """\
+  attention-influence distill scores --out student.safetensors
+  attention-influence distill scores/calibration --documents 5000""",
     "compare": """\
   attention-influence compare scores --against perplexity --against random
   attention-influence compare scores other-scores --top 0.1""",

@@ -102,3 +102,17 @@ class EstimateConfig(ScorerOptions):
     """random seed of the sample"""
     workers: int | None = None
     """CUDA devices that will score (default: all); no effect on a CPU, whose workers share its cores"""
+
+
+@dataclass(frozen=True)
+class DistillConfig:
+    """Fit a student to a score store: one small file that predicts influence from the text, without the model."""
+
+    store: str = field(metadata=POSITIONAL)
+    """score store of a corpus, not a screened one"""
+    out: str = "student.safetensors"
+    """file to write"""
+    documents: int = 10_000
+    """documents of each domain to fit to, at most; drawn by the hashes of their keys"""
+    seed: int = 0
+    """random seed of folds and trees"""

@@ -79,7 +79,7 @@ class StepWeightsConfig:
 
 @dataclass(frozen=True)
 class AnnotateConfig:
-    """Add a column to a score store: numbers from the corpus, from other files, or from a quality classifier."""
+    """Add a column to a score store: numbers from the corpus, from other files, a student or a quality classifier."""
 
     store: str = field(metadata=POSITIONAL)
     """score store"""
@@ -87,6 +87,8 @@ class AnnotateConfig:
     """name of the new column, one that the corpus's own columns do not have; or of one that is there, to complete it"""
     column: str | None = None
     """numeric column or JSON key of the corpus, or of the files of --join; there also the name of a Dolma attribute"""
+    student: str | None = None
+    """file that `distill` wrote: the influence that it predicts for each text"""
     join: tuple[str, ...] = ()
     """files with a number for each document: file, folder, glob or URL; may be given several times"""
     join_on: Literal["key", "id"] = "key"

@@ -6,7 +6,7 @@ with what the rows hold, nor with those that break ties.
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,10 +85,18 @@ def draw_sample(units: Sequence[Unit], columns: Columns, size: int) -> Sample:
 @stage("reading the sample")
 def sampled_texts(units: Sequence[Unit], columns: Columns, sample: Sample) -> dict[tuple[str, int], bytes]:
     """(source, row) → the UTF-8 text, of the rows of the sample."""
+    return read_texts(units, columns, sample.holds)
+
+
+def read_texts(
+    units: Sequence[Unit], columns: Columns, holds: Callable[[str, Sequence[Row]], Sequence[bool]]
+) -> dict[tuple[str, int], bytes]:
+    """(source, row) → the UTF-8 text, of the rows that `holds` says of each source; files that cannot be read have
+    none."""
     return {
         (source, row.row): row.text.encode(errors="replace")
         for source, rows in _rows(units, columns)
-        for row, held in zip(rows, sample.holds(source, rows), strict=True)
+        for row, held in zip(rows, holds(source, rows), strict=True)
         if held and row.text is not None
     }
 

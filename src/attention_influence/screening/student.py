@@ -1,0 +1,123 @@
+"""A student: a predictor of influence fitted to a score store, in one small file with what is known of it. No torch."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from attention_influence.errors import StoreError, UsageError
+from attention_influence.screening.array_files import arrays_from_bytes, arrays_to_bytes
+from attention_influence.screening.predictor import Predictor, fit_predictor, predictor_from_arrays
+from attention_influence.shares import count_in
+from attention_influence.storage.atomic_files import with_retries, write_result
+from attention_influence.storage.filesystems import open_filesystem
+
+_TOP = 0.2
+_FOLDS = 5
+_FIFTHS = 5
+_FEWEST = 50
+_KIND = "attention-influence student"
+
+
+@dataclass(frozen=True)
+class DomainCard:
+    """How well a student does on one domain, by predictions for documents that it was not fitted to."""
+
+    domain: str
+    documents: int
+    spearman: float | None
+    """Of prediction and influence; None where one side is constant."""
+    recall: float
+    """Share of the top 20% by influence that is in the top 20% by prediction; by chance 0.2."""
+    calibration: tuple[tuple[float, float], ...]
+    """(mean prediction, mean influence) of each fifth of the documents by prediction, the lowest first."""
+
+
+@dataclass(frozen=True)
+class Student:
+    """A fitted student, and what is known of it."""
+
+    predictor: Predictor
+    domains: tuple[DomainCard, ...]
+    about: Mapping[str, Any]
+    """The fingerprint of the scores that it was fitted to, and how."""
+
+    def predict(self, texts: Sequence[str]) -> NDArray[np.float64]:
+        """The influence that is expected of each text."""
+        return self.predictor.predict([text.encode(errors="replace") for text in texts])
+
+    def to_bytes(self) -> bytes:
+        """The file's content; equal students give equal bytes."""
+        record = {"kind": _KIND, "domains": [asdict(card) for card in self.domains], "about": dict(self.about)}
+        return arrays_to_bytes(self.predictor.to_arrays(), record)
+
+    @property
+    def digest(self) -> str:
+        """Of the content."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    def save(self, url: str) -> int:
+        """Writes the file, whole or not at all; how many bytes it has."""
+        content = self.to_bytes()
+        write_result(url, content)
+        return len(content)
+
+
+def load_student(url: str) -> Student:
+    """The student that was saved there. Raises StoreError when it is missing, damaged or of another kind."""
+    filesystem, path = open_filesystem(url)
+    if not filesystem.exists(path):
+        raise StoreError(f"{url}: there is no student. Give the file that `distill` wrote")
+    arrays, record = arrays_from_bytes(with_retries(lambda: bytes(filesystem.cat_file(path)), f"read {url}"), url)
+    if record.get("kind") != _KIND:
+        raise StoreError(f"{url} is no student. Give the file that `distill` wrote")
+    cards = (
+        DomainCard(**{**card, "calibration": tuple(map(tuple, card["calibration"]))}) for card in record["domains"]
+    )
+    return Student(predictor_from_arrays(arrays), tuple(cards), record["about"])
+
+
+def fit_student(
+    contents: Sequence[bytes],
+    influence: NDArray[np.float64],
+    domains: Sequence[str],
+    about: Mapping[str, Any],
+    seed: int,
+) -> Student:
+    """A student of UTF-8 texts with finite influence, fitted to all; its card is of students fitted to 80% of them.
+
+    Raises UsageError for fewer than 50 documents.
+    """
+    if len(contents) < _FEWEST:
+        raise UsageError(f"{len(contents):,} scored documents are too few for a student; {_FEWEST} are the least")
+    fold = np.random.default_rng(seed).permutation(len(contents)) % _FOLDS
+    predicted = np.empty(len(contents))
+    for number in range(_FOLDS):
+        inside, outside = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        predictor = fit_predictor([contents[int(at)] for at in inside], influence[inside], seed)
+        assert predictor is not None
+        predicted[outside] = predictor.predict([contents[int(at)] for at in outside])
+    whole = fit_predictor(contents, influence, seed)
+    assert whole is not None
+    names = np.array(domains)
+    cards = tuple(_card(name, predicted[names == name], influence[names == name]) for name in sorted(set(domains)))
+    return Student(whole, cards, about)
+
+
+def _card(domain: str, predicted: NDArray[np.float64], influence: NDArray[np.float64]) -> DomainCard:
+    top = count_in(_TOP, len(influence))
+    by_prediction = np.argsort(-predicted, kind="stable")
+    both = set(by_prediction[:top].tolist()) & set(np.argsort(-influence, kind="stable")[:top].tolist())
+    varies = np.ptp(predicted) > 0 and np.ptp(influence) > 0
+    fifths = [part for part in np.array_split(by_prediction[::-1], _FIFTHS) if len(part)]
+    return DomainCard(
+        domain,
+        len(influence),
+        float(spearmanr(predicted, influence).statistic) if varies else None,
+        len(both) / top,
+        tuple((float(predicted[part].mean()), float(influence[part].mean())) for part in fifths),
+    )
