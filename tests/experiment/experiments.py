@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pyarrow as pa
 
 from attention_influence.corpus import Columns, list_sources, read_rows
 from attention_influence.corpus.slices import Slice
+from attention_influence.corpus.sources import Source
 from attention_influence.experiment.configuration import Experiment, read_experiment
 from attention_influence.experiment.plan import Plan
 from attention_influence.experiment.prepare import prepare
@@ -38,8 +40,11 @@ def write_corpus(folder: Path, documents: int = 60, seed: int = 0) -> Path:
 
 def write_store(folder: Path, corpus: Path, without: int = 0) -> Path:
     """A store whose influence falls with the place in its file; the first `without` documents have no score."""
-    columns = Columns(domain="domain")
-    sources = list_sources([str(corpus)]).sources
+    return write_scores(folder, list_sources([str(corpus)]).sources, Columns(domain="domain"), without)
+
+
+def write_scores(folder: Path, sources: Sequence[Source], columns: Columns, without: int = 0) -> Path:
+    """Such a store of any files."""
     store = create(
         str(folder),
         {"fingerprint": {"weights": "ab"}, "columns": columns.to_json()},
@@ -53,7 +58,7 @@ def write_store(folder: Path, corpus: Path, without: int = 0) -> Path:
                 {
                     "source": source.name,
                     "row": row.row,
-                    "domain": row.domain,
+                    "domain": row.domain or source.domain,
                     "n_tokens": len((row.text or "").split()) if scored else None,
                     "influence": 1.0 - number / 1000 if scored else None,
                     "loss_base": 2.0 + number / 100 if scored else None,
