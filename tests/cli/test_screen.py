@@ -204,4 +204,9 @@ def test_reports_and_comparisons_are_of_what_was_scored(
     assert cli("compare", screened, whole).code == 0
     said = cli("report", screened, "--out", tmp_path / "report.html")
     assert said.code == 0, said.err
-    assert "screened_out" in (tmp_path / "report.html").read_text()
+    page = " ".join((tmp_path / "report.html").read_text().split())
+    unseen = stores[2]["screening"]
+    assert f"This store was screened: {unseen['screened_out_documents']:,} of 321 documents" in page
+    assert "its 64 documents are too few for a sample" in page
+    assert cli("report", whole, "--out", tmp_path / "whole.html").code == 0
+    assert "This store was screened" not in (tmp_path / "whole.html").read_text()

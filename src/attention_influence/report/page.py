@@ -25,6 +25,7 @@ from attention_influence.report.sections.judge import judge_section
 from attention_influence.report.sections.provenance import provenance_section
 from attention_influence.report.sections.reading import Examples, choose_examples, reading
 from attention_influence.report.sections.score import score_section
+from attention_influence.report.sections.screening import screening_section
 from attention_influence.report.sections.summary import summary_section
 from attention_influence.report.sections.training import training_section
 from attention_influence.report.sections.words import Texts, words_section
@@ -102,6 +103,7 @@ def write_report(out: str | Path, store: str | Path, inputs: Inputs) -> None:
     answered = checks(scores, statistics, sample, selected, heads, stability, validity)
     sections = [
         Section("summary", "Summary", summary_section(scores, statistics, selected, records, answered)),
+        Section("screening", "Screening", screening_section(scores, records)),
         Section("heads", "Heads", heads_section(heads, stability, validity) if heads else None),
         Section("score", "Score", score_section(statistics.domains, selected, sample)),
         Section("reading", "Reading", reading(examples, len(statistics.domains) - len(examples), text_of, rises)),
