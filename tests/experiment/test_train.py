@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -15,9 +16,10 @@ from safetensors.numpy import load_file
 from attention_influence.errors import AttentionInfluenceError, UsageError
 from attention_influence.experiment.plan import Plan, Run
 from attention_influence.experiment.results import read_result
-from attention_influence.experiment.spread import run_all
+from attention_influence.experiment.spread import keep_first_gpu, run_all
 from attention_influence.experiment.train import train
 from experiment.experiments import TINY, experiment_of, plan_of, write_config
+from tiny_models import tokenizer
 
 RUN = Run("selected", 1)
 
@@ -197,3 +199,30 @@ def test_a_killed_command_goes_on_exactly(tmp_path: Path) -> None:
         assert losses(calm) == losses(killed)
         one, other = (json.loads((folder / "result.json").read_text()) for folder in (calm, killed))
         assert one["metrics"] == other["metrics"]
+
+
+def test_a_process_keeps_one_gpu_and_knows_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    for given, names in ((None, ("0", "1")), ("4,7", ("4", "7"))):
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+        if given:
+            monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+        assert keep_first_gpu() == names
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == names[0]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert keep_first_gpu() == ()
+
+
+def test_a_tokenizer_and_a_model_that_are_given(tmp_path: Path) -> None:
+    tokenizer().save_pretrained(tmp_path / "tokenizer")
+    (tmp_path / "config.json").write_text(
+        json.dumps({"model_type": "gpt2", "n_embd": 16, "n_layer": 1, "n_head": 2, "vocab_size": 400})
+    )
+    more = TINY.replace("{vocabulary: 310}", f"{tmp_path}/tokenizer").replace("tokens: 1280", "tokens: 256")
+    lines = [line if not line.startswith("model:") else f"model: {tmp_path}/config.json" for line in more.split("\n")]
+    plan = plan_of(tmp_path, more="\n".join(lines))
+    result = train(plan, RUN, nothing)
+    assert result["steps"] == 2
+    assert not (plan.data_folder / "tokenizer").exists()
+    config = json.loads((plan.folder(RUN) / "model" / "config.json").read_text())
+    assert (config["model_type"], config["vocab_size"], config["bos_token_id"]) == ("gpt2", 400, 0)

@@ -1,6 +1,6 @@
 """`experiment`: arms × seeds of language models, matched in tokens, trained and compared."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -11,11 +11,13 @@ from attention_influence.config import ExperimentConfig
 from attention_influence.errors import UsageError
 from attention_influence.experiment.configuration import read_experiment
 from attention_influence.experiment.evaluation import check_evaluation, leave_out
+from attention_influence.experiment.network import configuration_of, parameters_of
 from attention_influence.experiment.plan import Plan, Run, freeze
 from attention_influence.experiment.prepare import prepare
 from attention_influence.experiment.record import write_analysis
 from attention_influence.experiment.speed import estimate
-from attention_influence.experiment.spread import alone, is_distributed, is_first, run_all
+from attention_influence.experiment.spread import alone, is_distributed, is_first, keep_first_gpu, run_all
+from attention_influence.experiment.tokenizer import open_tokenizer
 from attention_influence.experiment.train import training_arguments
 from attention_influence.progress import note
 from attention_influence.runs.shard import own_units
@@ -27,12 +29,16 @@ def experiment_command(config: ExperimentConfig) -> Result:
     if "://" in config.out:
         raise UsageError(f"--out {config.out}: the Trainer writes checkpoints to a folder of this machine. Name one")
     check_writable_folder(config.out)
+    gpus = keep_first_gpu()
     out = Path(config.out).absolute()
-    # What would stop the first run stops the command before any work.
-    training_arguments(experiment, out, Run(next(iter(experiment.arms)), experiment.seeds[0]))
-    check_evaluation(experiment.evaluation)
-    with _in_turn(out):
-        plan = prepare(experiment, config.file, out, leave_out)
+    try:  # what would stop the first run stops the command before any work
+        training_arguments(experiment, out, Run(next(iter(experiment.arms)), experiment.seeds[0]))
+        check_evaluation(experiment.evaluation)
+        with _in_turn(out):
+            plan = prepare(experiment, config.file, out, leave_out)
+        parameters_of(configuration_of(experiment, open_tokenizer(plan.tokenizer)))
+    except UsageError as error:
+        raise error if config.file in str(error) else UsageError(f"{config.file}: {error}") from error
     about = plan_text(plan)
     if config.dry_run:
         took = estimate(plan)
@@ -40,13 +46,14 @@ def experiment_command(config: ExperimentConfig) -> Result:
     note(about)
     if is_first():
         freeze(plan)
-    return _run(plan, config)
+    return _run(plan, config, gpus)
 
 
-def _run(plan: Plan, config: ExperimentConfig) -> Result:
+def _run(plan: Plan, config: ExperimentConfig, gpus: Sequence[str]) -> Result:
     failed = []
     writes = is_first()
-    for outcome in run_all(plan, own_units(plan.runs, config.shard), config.workers, config.engine, config.address):
+    own = own_units(plan.runs, config.shard)
+    for outcome in run_all(plan, own, config.workers, config.engine, config.address, gpus):
         if outcome.result is None:
             failed.append(f"{outcome.run.arm}, seed {outcome.run.seed}: {outcome.reason}")
         if writes:

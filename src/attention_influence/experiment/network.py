@@ -48,20 +48,24 @@ def configuration_of(experiment: Experiment, tokenizer: Any) -> Any:
 def new_network(configuration: Any, seed: int) -> Any:
     """A network in float32 whose weights the seed decides. Raises UsageError where the configuration makes none."""
     torch.manual_seed(seed)
-    try:
-        network = _AUTO.from_config(configuration, dtype=torch.float32, attn_implementation="sdpa")
-    except (ValueError, TypeError, KeyError, RuntimeError, AttributeError) as error:
-        raise UsageError(f"model: transformers makes no network of it: {str(error).splitlines()[0]}") from error
+    network = _made(configuration)
     # With a cache, transformers does not look at positions, and documents of a row would see each other.
     network.config.use_cache = False
     return network
 
 
 def parameters_of(configuration: Any) -> int:
-    """Parameters of such a network, which is not made."""
+    """Parameters of such a network, which takes no memory. Raises UsageError as `new_network` does."""
     with torch.device("meta"):
-        network = _AUTO.from_config(configuration)
+        network = _made(configuration)
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _made(configuration: Any) -> Any:
+    try:
+        return _AUTO.from_config(configuration, dtype=torch.float32, attn_implementation="sdpa")
+    except (ValueError, TypeError, KeyError, RuntimeError, AttributeError) as error:
+        raise UsageError(f"model: transformers makes no network of it: {str(error).splitlines()[0]}") from error
 
 
 @torch.no_grad()

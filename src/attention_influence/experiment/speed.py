@@ -8,7 +8,7 @@ import torch
 from attention_influence.experiment.network import configuration_of, learning_rate_of, new_network, parameters_of
 from attention_influence.experiment.plan import Plan
 from attention_influence.experiment.tokenizer import open_tokenizer
-from attention_influence.experiment.train import device_batch
+from attention_influence.experiment.train import device_batch, device_of
 
 # Parameters above which a batch is not tried on a CPU, and on a GPU.
 _MOST = {"cpu": 60_000_000, "cuda": 2_000_000_000}
@@ -29,7 +29,7 @@ class Estimate:
 def estimate(plan: Plan) -> Estimate:
     """Times forward and backward passes of the network on random tokens, without the optimizer's part."""
     experiment = plan.experiment
-    device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = device_of(experiment)
     configuration = configuration_of(experiment, open_tokenizer(plan.tokenizer))
     parameters, rate = parameters_of(configuration), learning_rate_of(experiment)
     flops = 6.0 * parameters * experiment.trained_tokens
@@ -41,7 +41,9 @@ def estimate(plan: Plan) -> Estimate:
     seconds = 0.0
     for _ in range(2):  # the first one allocates
         began = time.monotonic()
-        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda" and torch.cuda.is_bf16_supported()):
+        with torch.autocast(
+            device, torch.bfloat16, enabled=device == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+        ):
             loss = network(input_ids=ids, labels=ids).loss
         loss.backward()
         float(loss.detach())  # waits for the device

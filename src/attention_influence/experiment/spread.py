@@ -16,6 +16,8 @@ from attention_influence.progress import progress
 from attention_influence.runs.parallel import over_processes, over_ray
 from attention_influence.store.leases import Leases, worker_name
 
+_VISIBLE = "CUDA_VISIBLE_DEVICES"
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -32,8 +34,8 @@ class _Task:
 
     plan: Plan
     run: Run
-    gpus: int
-    """Of this machine, of which each worker takes one; 0 where Ray or the user gives them."""
+    gpus: tuple[str, ...]
+    """Names of this machine's, of which each worker takes one; none where a launcher or Ray gives them."""
     threads: int | None
 
 
@@ -43,28 +45,28 @@ def run_all(
     workers: int | None,
     engine: Literal["local", "ray"] = "local",
     address: str | None = None,
+    gpus: Sequence[str] = (),
 ) -> Iterator[Outcome]:
     """Trains the runs that are not done, and gives what became of each, in their order.
 
-    A run whose loss is no longer finite, or that another process trains, does not stop the others.
+    A run whose loss is no longer finite, or that another process trains, does not stop the others. `gpus`: what
+    `keep_first_gpu` gave.
     """
     if is_distributed():  # all processes train each run together
-        yield from (_train(_Task(plan, run, 0, None)) for run in runs)
+        yield from (_train(_Task(plan, run, (), None)) for run in runs)
         return
     if engine == "ray":
-        tasks = [_Task(plan, run, 0, None) for run in runs]
-        yield from over_ray(_train, tasks, workers, address, gpus=_gpus_for_ray())
+        tasks = [_Task(plan, run, (), None) for run in runs]
+        yield from over_ray(_train, tasks, workers, address, on_gpus=True)
         return
-    gpus = _gpus()
-    count = min(workers or max(1, gpus), len(runs)) or 1
+    count = min(workers or max(1, len(gpus)), len(runs)) or 1
     threads = None if count == 1 else max(1, (os.cpu_count() or 1) // count)
-    yield from over_processes(_train, [_Task(plan, run, gpus, threads) for run in runs], count)
+    yield from over_processes(_train, [_Task(plan, run, tuple(gpus), threads) for run in runs], count)
 
 
 def _train(task: _Task) -> Outcome:
-    if task.gpus and "CUDA_VISIBLE_DEVICES" not in os.environ:
-        # One GPU for a process: with several, the Trainer would split its batches over all of them.
-        os.environ["CUDA_VISIBLE_DEVICES"] = str(_own_number() % task.gpus)
+    if task.gpus:
+        os.environ[_VISIBLE] = task.gpus[_own_number() % len(task.gpus)]
     from attention_influence.experiment.evaluation import measure_of
     from attention_influence.experiment.train import train
 
@@ -117,11 +119,17 @@ def _own_number() -> int:
     return identity[-1] - 1 if identity else 0
 
 
-def _gpus() -> int:
+def keep_first_gpu() -> tuple[str, ...]:
+    """Names of the GPUs that this process sees; from now on it sees the first only.
+
+    With several, the Trainer would split its batches over all of them. To be called before anything asks CUDA; asking
+    for their number does not.
+    """
     import torch
 
-    return torch.cuda.device_count()
-
-
-def _gpus_for_ray() -> float:
-    return float(_gpus() > 0)
+    count = 0 if is_distributed() else torch.cuda.device_count()
+    given = os.environ.get(_VISIBLE)
+    names = tuple(given.split(",")[:count] if given else map(str, range(count)))
+    if names:
+        os.environ[_VISIBLE] = names[0]
+    return names

@@ -105,9 +105,9 @@ def training_arguments(experiment: Experiment, folder: Path, run: Run) -> Traini
         if key not in known:
             raise UsageError(f"trainer.{key}: transformers' TrainingArguments have no such argument")
     _check_trackers(given.get("report_to"))
-    cpu = bool(given.get("use_cpu")) or not torch.cuda.is_available()
+    cpu = device_of(experiment) == "cpu"
     world = int(os.environ.get("WORLD_SIZE", "1"))
-    rows, accumulated = device_batch(experiment, world, "cpu" if cpu else "cuda")
+    rows, accumulated = device_batch(experiment, world, device_of(experiment))
     checkpoint_steps = recipe.checkpoint_steps or max(1, experiment.steps // _CHECKPOINTS)
     arguments: dict[str, Any] = {
         "output_dir": str(folder),
@@ -134,7 +134,7 @@ def training_arguments(experiment: Experiment, folder: Path, run: Run) -> Traini
         "save_steps": checkpoint_steps,
         # The one before stays until the newest is whole.
         "save_total_limit": 2,
-        "bf16": not cpu and torch.cuda.is_bf16_supported(),
+        "bf16": not cpu and torch.cuda.is_bf16_supported(including_emulation=False),
         "use_cpu": cpu,
         "dataloader_pin_memory": not cpu,
         "report_to": "none",
@@ -145,6 +145,11 @@ def training_arguments(experiment: Experiment, folder: Path, run: Run) -> Traini
         return TrainingArguments(**(arguments | dict(given)))
     except (ValueError, TypeError, ImportError) as error:
         raise UsageError(f"trainer: {str(error).splitlines()[0]}") from error
+
+
+def device_of(experiment: Experiment) -> str:
+    """cpu or cuda."""
+    return "cuda" if torch.cuda.is_available() and not experiment.trainer.get("use_cpu") else "cpu"
 
 
 def device_batch(experiment: Experiment, world: int, device: str) -> tuple[int, int]:

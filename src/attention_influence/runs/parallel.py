@@ -42,17 +42,17 @@ def over_processes(do: Callable[[Task], Result], tasks: Iterable[Task], workers:
 
 
 def over_ray(
-    do: Callable[[Task], Result], tasks: Iterable[Task], workers: int | None, address: str | None, gpus: float = 0
+    do: Callable[[Task], Result], tasks: Iterable[Task], workers: int | None, address: str | None, on_gpus: bool = False
 ) -> Iterator[Result]:
-    """The same as tasks of the Ray cluster at `address`, one CPU and `gpus` GPUs each; a task whose worker dies is done
-    again.
+    """The same as tasks of the Ray cluster at `address`, one CPU each; a task whose worker dies is done again.
 
-    `workers` None: as many as the cluster has room for. `address`: see `ray_cluster`.
+    `on_gpus`: one GPU each as well, if the cluster has any. `workers` None: as many as it has room for. `address`: see
+    `ray_cluster`.
     """
     with ray_cluster(address) as ray:
         there = ray.cluster_resources()
-        room = there.get("GPU", 0) / gpus if gpus else there.get("CPU", 1)
-        at_once = workers or max(1, int(room))
+        gpus = int(on_gpus and there.get("GPU", 0) >= 1)
+        at_once = workers or max(1, int(there.get("GPU" if gpus else "CPU", 1)))
         remote = ray.remote(num_cpus=1, num_gpus=gpus, max_retries=-1)(do)
         yield from in_order(lambda task: partial(_of_ray, ray, remote.remote(task)), tasks, at_once - 1)
 
