@@ -48,6 +48,8 @@ def test_bits_per_byte_are_those_of_an_eager_loop_over_documents_alone(family: s
         "bits per byte: code": pytest.approx(nats["c"] / math.log(2) / sizes["c"], abs=1e-5),
         "bits per byte": pytest.approx((nats["w"] + nats["c"]) / math.log(2) / (sizes["w"] + sizes["c"]), abs=1e-5),
     }
+    of_one = measured(network, tokens, held_out={"web": WEB}, context=24)
+    assert of_one == {"bits per byte": pytest.approx(found["bits per byte: web"], abs=1e-9)}
 
 
 def test_answers_are_measured_by_task_and_what_does_not_fit_is_named(caplog) -> None:
@@ -95,6 +97,7 @@ def test_probes_that_do_not_fit_are_named_and_the_others_are_measured(caplog) ->
     with caplog.at_level(logging.WARNING):
         found = measured(network, tokens, sentences=WEB, probes=2, context=13)
     assert "probe loss is not measured: " in caplog.text
+    assert "--" not in caplog.text  # options of another command
     assert "pair probe loss is not" not in caplog.text
     assert {name for name in found if "probe" in name} == {name for name in found if name.startswith("pair probe")}
     with caplog.at_level(logging.WARNING):

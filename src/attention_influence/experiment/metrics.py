@@ -94,7 +94,7 @@ def load_harness(tasks: Sequence[str]) -> "Harness":
 
 
 def _bits_per_byte(model: LanguageModel, held_out: Mapping[str, Sequence[str]], context: int) -> Iterator[Metric]:
-    """Of each domain, and of all domains together: −log2 p of all tokens over the UTF-8 bytes of the texts.
+    """Of all texts, and of each of several domains: −log2 p of all tokens over the UTF-8 bytes.
 
     Each document is read alone, one longer than the context in windows of equal length. Without a BOS the first token
     of a window costs nothing.
@@ -111,10 +111,10 @@ def _bits_per_byte(model: LanguageModel, held_out: Mapping[str, Sequence[str]], 
         tokens = [sum(len(reading.at) for reading in question.readings) for question in questions]
         bits[domain] = float(losses @ np.array(tokens)) / math.log(2)
         sizes[domain] = sum(len(text.encode("utf-8", "surrogatepass")) for text, _ in read)
-    for domain, of_domain in bits.items():
-        yield Metric(f"bits per byte: {domain}", of_domain / sizes[domain], "bits/byte", True)
     if bits:
         yield Metric("bits per byte", sum(bits.values()) / sum(sizes.values()), "bits/byte", True)
+    for domain, of_domain in bits.items() if len(held_out) > 1 else ():
+        yield Metric(f"bits per byte: {domain}", of_domain / sizes[domain], "bits/byte", True)
 
 
 def _answers(model: LanguageModel, items: Sequence[Item | Choices], context: int) -> Iterator[Metric]:
@@ -147,7 +147,8 @@ def _probes(model: LanguageModel, texts: Sequence[str], context: int, count: int
                 endless = make_pair_probes(frequent_words(texts, model.tokens), model.tokens.bos, context, _SEED)
             probes = list(itertools.islice(endless, count))
         except ProbeError as error:
-            _log.warning("%s loss is not measured: %s", kind, error)
+            # What comes after the semicolon is advice for `detect`.
+            _log.warning("%s loss is not measured: %s", kind, str(error).partition(";")[0])
         else:
             yield from _of_probes(model, kind, probes)
 
