@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import AutoModelForCausalLM, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from attention_influence.errors import AttentionInfluenceError, UsageError
 from attention_influence.experiment.configuration import Experiment
@@ -89,6 +89,9 @@ def train(
         "final_loss": record.last_loss,
     }
     tokenizer.save_pretrained(folder / "model")
+    if trainer.is_fsdp_enabled:  # this process has a part of the weights only
+        whole: Any = AutoModelForCausalLM.from_pretrained(folder / "model")
+        network = whole.to(arguments.device)
     result["metrics"] = list(measure(network.eval(), tokenizer))
     write_json(str(folder / RESULT), result)
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
