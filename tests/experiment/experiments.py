@@ -11,9 +11,10 @@ import pyarrow as pa
 from attention_influence.corpus import Columns, list_sources, read_rows
 from attention_influence.corpus.slices import Slice
 from attention_influence.corpus.sources import Source
-from attention_influence.experiment.configuration import Experiment, read_experiment
+from attention_influence.experiment.configuration import read_experiment
 from attention_influence.experiment.plan import Plan
 from attention_influence.experiment.prepare import prepare
+from attention_influence.experiment.settings import Experiment
 from attention_influence.store.plan import Unit
 from attention_influence.store.run import create
 from attention_influence.store.schema import SCORE_SCHEMA

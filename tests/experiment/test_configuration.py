@@ -3,7 +3,8 @@ from pathlib import Path
 import pytest
 
 from attention_influence.errors import UsageError
-from attention_influence.experiment.configuration import Arm, read_experiment
+from attention_influence.experiment.configuration import read_experiment
+from attention_influence.experiment.settings import Arm
 from experiment.experiments import ARMS, TINY, write_config
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from attention_influence.corpus.rows import Columns
 from attention_influence.corpus.sources import Source
-from attention_influence.experiment.configuration import EvaluationSettings, Experiment
 from attention_influence.experiment.decontaminate import Decontamination, item_text
 from attention_influence.experiment.metrics import Evaluation, evaluate, load_harness
 from attention_influence.experiment.near_duplicates import near_duplicates
 from attention_influence.experiment.plan import Plan
+from attention_influence.experiment.settings import EvaluationSettings, Experiment
 from attention_influence.experiment.token_file import Corpus, Key, read_held_out
 from attention_influence.progress import stage
 from attention_influence.tasks.benchmarks import benchmark_items, benchmark_names

@@ -6,8 +6,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from attention_influence.errors import UsageError
-from attention_influence.experiment.configuration import Experiment
 from attention_influence.experiment.presets import OTHER_LEARNING_RATE, PRESETS
+from attention_influence.experiment.settings import Experiment
 
 _AUTO: Any = AutoModelForCausalLM
 # Largest difference of two losses, nats/token, that are the same but for rounding.

@@ -11,7 +11,6 @@ from attention_influence.corpus.rows import Columns
 from attention_influence.corpus.sources import Source, is_unchanged, list_sources
 from attention_influence.errors import StoreError
 from attention_influence.experiment.arms import Rankings, added_by
-from attention_influence.experiment.configuration import Experiment
 from attention_influence.experiment.plan import (
     ArmPlan,
     Plan,
@@ -21,6 +20,7 @@ from attention_influence.experiment.plan import (
     read_added,
     write_added,
 )
+from attention_influence.experiment.settings import Experiment
 from attention_influence.experiment.token_file import (
     Corpus,
     Key,
