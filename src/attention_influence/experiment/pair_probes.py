@@ -18,8 +18,10 @@ _WORDS = 1000
 
 
 def frequent_words(texts: Sequence[str], tokens: Tokens) -> list[int]:
-    """The 1,000 tokens that stand most often in the texts and are letters only, a space apart; each is a word or a
-    part of one."""
+    """The 1,000 tokens that stand most often in the texts and are made of letters, but for white space at their ends.
+
+    Each is a word or a part of one. Equally frequent ones come by their id.
+    """
     counts: Counter[int] = Counter()
     spelled: dict[int, str] = {}
     for text in texts:
