@@ -1,4 +1,4 @@
-"""The corpus of the study of training: short texts of four domains, built the same way each time.
+"""The corpus of the study of training: short texts of four domains, built the same way each time, and sentences.
 
     .venv/bin/python studies/training.py --out study/training/corpus
 
@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from attention_influence.demo.assets import fetch
-from attention_influence.demo.corpus import Text, passages, worked_answers
+from attention_influence.demo.corpus import Text, build_sentences, passages, worked_answers
 from corpus import proofs, spread
 
 DOCUMENTS = {"web": 150, "encyclopedic": 250, "mathematics": 73, "proofs": 50}
@@ -30,6 +30,7 @@ def main() -> None:
         "proofs": iter(spread(proofs(), 400)),
     }
     options.out.mkdir(parents=True, exist_ok=True)
+    build_sentences(assets, options.out.parent)
     for domain, texts in short.items():
         chosen: list[Text] = list(islice((text for text in texts if len(text[1]) in _CHARS), DOCUMENTS[domain]))
         lines = [json.dumps({"id": name, "text": text, "domain": domain}) for name, text in chosen]
