@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# On the machine with the GPU, in the repository's root, without network:  bash benchmarks/gpu/on_gpu.sh 1   and then   … 2
+# On the machine with the GPU, in the repository's root, without network:  bash benchmarks/gpu/on_gpu.sh 1   and then   … 2, … 3
 # 1: versions, golden tests, single kernels, whole passes of two sizes with random weights, tokenizing (about 7 minutes).
 # 2: the real model against scores of a CPU, `score` from end to end (about 3 minutes); on the same machine, after 1.
+# 3: the study of training at 20 million parameters: a corpus scored, four arms and five seeds trained (eight minutes at most); after 2.
 # Every part has its time limit and runs whatever became of the others. Logs and profiles: $OUT. Exit code 1: a part failed.
 set -u
-STEP=${1:?1 or 2}
+STEP=${1:?1, 2 or 3}
 export OUT=${OUT:-/tmp/attention-influence-gpu}
 SITE=${SITE:-$OUT/site}
 mkdir -p "$OUT" "$SITE"
@@ -46,6 +47,11 @@ import torch, transformers, tokenizers; print(torch.__version__, transformers.__
   part score 120 python3 -m attention_influence score $demo/corpus --model "$OUT/model.gguf" --heads $demo/heads.json \
     --out "$OUT/store" --domain-column domain
   part resume 60 python3 -m attention_influence status "$OUT/store"
+  ;;
+3)
+  part training-scores 90 python3 -m attention_influence score .gpu-data/training/corpus --model "$OUT/model.gguf" \
+    --heads .gpu-data/demo/heads.json --out "$OUT/training-scores" --id-column id --domain-column domain
+  part training 390 bash -c "cd '$OUT' && python3 -m attention_influence experiment '$PWD/studies/training_gpu.yaml' --out training"
   ;;
 esac
 nvidia-smi --query-gpu=memory.used,clocks.sm,temperature.gpu --format=csv,noheader

@@ -73,3 +73,10 @@ def test_other_files_are_refused(tmp_path: Path, text: str) -> None:
         read_experiment(str(tmp_path / "a.yaml"))
     with pytest.raises(UsageError, match="No such file"):
         read_experiment(str(tmp_path / "b.yaml"))
+
+
+@pytest.mark.parametrize("name", ["training.yaml", "training_gpu.yaml"])
+def test_the_configurations_of_the_studies_are_read(name: str) -> None:
+    experiment = read_experiment(str(Path(__file__).parents[2] / "studies" / name))
+    assert list(experiment.arms) == ["corpus", "selected", "random", "controlled"]
+    assert len(experiment.seeds) == 5
