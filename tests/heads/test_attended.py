@@ -10,7 +10,8 @@ from scoring.tiny import tiny
 FAMILIES = ["llama", "gemma3_text", "gpt2"]
 TOKENS = [0, *range(40, 80)]
 AT = [0, 1, 20, 40]
-EXACT = 1e-6
+# Logits of these weights are about 10, which float32 rounds to 1e-6; in which order they are summed, processors decide.
+EXACT = 5e-6
 
 
 @pytest.mark.parametrize("family", FAMILIES)

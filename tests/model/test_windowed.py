@@ -121,4 +121,6 @@ def test_the_mean_over_a_long_window_does_not_drift(dtype: torch.dtype) -> None:
     at = torch.tensor([0, 1, 100, 5_000, 16_383])
     exact = torch.stack([value[0, 0, : t + 1].double().mean(0) for t in at.tolist()])
     ours = mean_of_visible(value, [16_384], None)[at, 0].double()
-    torch.testing.assert_close(ours, exact, rtol=2e-6 if dtype == torch.float32 else 2**-8, atol=0)
+    # Errors of a float32 sum that do not add up in one direction; how many are summed at once, each processor decides.
+    rounding = 16_384**0.5 * 2**-24
+    torch.testing.assert_close(ours, exact, rtol=rounding if dtype == torch.float32 else 2**-8, atol=0)

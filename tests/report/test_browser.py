@@ -12,8 +12,8 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from attention_influence import Scorer
-from attention_influence.report import Inputs, write_report
 from attention_influence.report.explanation import write_explanation
+from attention_influence.report.page import Inputs, write_report
 from attention_influence.scoring.explain import explain
 from scoring.tiny import HEADS, tiny
 

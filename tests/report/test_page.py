@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from attention_influence.errors import CorpusError, HeadsError
-from attention_influence.report import Inputs, write_report
+from attention_influence.report.page import Inputs, write_report
 
 from .stores import scored, unscored, write_store
 

@@ -11,7 +11,7 @@ from attention_influence.cli import COMMANDS, make_parser
 from attention_influence.config import ScoreConfig
 from attention_influence.config.options import from_arguments
 from attention_influence.errors import CorpusError
-from attention_influence.report import Inputs, write_report
+from attention_influence.report.page import Inputs, write_report
 from attention_influence.report.sample import draw_sample
 from attention_influence.report.sections.reading import choose_examples
 from attention_influence.report.store_statistics import read_store

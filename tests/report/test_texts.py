@@ -11,7 +11,7 @@ import pytest
 
 from attention_influence.corpus import list_sources, read_rows
 from attention_influence.corpus.rows import Columns
-from attention_influence.report import Inputs, write_report
+from attention_influence.report.page import Inputs, write_report
 from attention_influence.report.texts import texts_at
 from attention_influence.store.reader import ScoreStore, open_store
 

@@ -93,11 +93,12 @@ def test_only_the_worker_after_which_nothing_is_left_reads_the_whole_store(tmp_p
     store = begin(write_lines(tmp_path / "c.jsonl", texts(30)), tmp_path / "scores", scorer)
     worker = Worker(store, scorer, Reading(Columns()))
     assert worker._attempt(store.units[0], Leases(store.url, worker.name))
-    early = _result(ScoreConfig(corpus=("c",), model="m"), store, scorer, {"tokens": 0, "seconds": 1.0, "warnings": []})
+    counted = {"tokens": 0, "seconds": 1.0, "warnings": []}
+    early = _result(ScoreConfig(corpus=("c",), model="m"), store, scorer, counted, None)
     assert "domains" not in early.data
     assert (early.data["units_done"], early.exit_code) == (1, 0)
     assert f"{len(store.units) - 1} units are held by other workers" in early.text
     worker.work(store.units)
-    last = _result(ScoreConfig(corpus=("c",), model="m"), store, scorer, {"tokens": 0, "seconds": 1.0, "warnings": []})
+    last = _result(ScoreConfig(corpus=("c",), model="m"), store, scorer, counted, None)
     assert [domain["documents"] for domain in last.data["domains"]] == [30]
     assert "held" not in last.text

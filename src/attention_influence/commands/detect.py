@@ -16,7 +16,6 @@ from attention_influence.heads.greedy import Greedy
 from attention_influence.heads.head_set import HeadSet
 from attention_influence.heads.questions import RETRIEVAL, Questions, task_names
 from attention_influence.progress import progress
-from attention_influence.report.figures.plots import save_heatmap
 from attention_influence.storage.preflight import check_writable_file
 from attention_influence.tasks.items import Choices, Item, read_items
 
@@ -31,6 +30,8 @@ def detect(config: DetectConfig) -> Result:
         check_writable_file(file)
     found, notes = _by_retrieval(config) if config.method == "retrieval" else _by_ablation(config)
     assert found.scores is not None
+    from attention_influence.report.figures.plots import save_heatmap  # matplotlib takes a second
+
     save_heatmap(found.scores, found.heads, picture, found.score_name)
     lines = [describe_heads(found), *notes, f"written: {config.out}, {picture}"]
     return Result(

@@ -20,7 +20,6 @@ from attention_influence.heads.head_set import load_heads
 from attention_influence.heads.questions import IN_CONTEXT, RETRIEVAL, Questions
 from attention_influence.model.language_model import LanguageModel
 from attention_influence.progress import progress
-from attention_influence.report.figures.plots import save_changes
 from attention_influence.scoring.scorer import Scorer
 from attention_influence.storage.atomic_files import write_json
 from attention_influence.storage.preflight import check_writable_file
@@ -68,6 +67,8 @@ def validate(config: ValidateConfig) -> Result:
         "warnings": warnings,
     }
     write_json(config.out, data)
+    from attention_influence.report.figures.plots import save_changes  # matplotlib takes a second
+
     save_changes(
         [result.task for result in found],
         {

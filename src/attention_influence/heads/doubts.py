@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from scipy.stats import binom, norm
+from scipy.special import bdtrc, ndtri  # without scipy.stats, every command begins a second earlier
 
 if TYPE_CHECKING:
     from attention_influence.heads.head_set import HeadSet
@@ -53,7 +53,7 @@ def _of_tasks(found: "HeadSet") -> Iterator[str]:
         items, accuracy, chance = about["items"] or 0, about["accuracy"], about["chance"]
         if accuracy is None:
             yield f"no item of {task} was measured before the set had settled"
-        elif chance is not None and binom.sf(round(accuracy * items) - 1, items, chance) > _LEVEL:
+        elif chance is not None and bdtrc(round(accuracy * items) - 1, items, chance) > _LEVEL:
             yield (
                 f"{task}: the model picks the right choice of {accuracy:.0%} of {items:,.0f} items, no more than by "
                 f"guessing ({chance:.0%}); heads cannot be found with what the model cannot do"
@@ -75,7 +75,7 @@ def _of_noise(found: "HeadSet") -> Iterator[str]:
     measured = [(layer, head) for layer, head in found.parameters.get("measured", heads)]
 
     def significant(of: list[tuple[int, int]], level: float) -> list[tuple[int, int]]:
-        certain = norm.isf(level)
+        certain = -ndtri(level)
         return [(layer, h) for layer, h in of if _ratio(found, layer, h) > certain]
 
     # The largest of so many is large by chance as well: Bonferroni.

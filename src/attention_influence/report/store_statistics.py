@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-import duckdb
 import pyarrow as pa
 
 from attention_influence.errors import StoreError
@@ -96,6 +95,8 @@ def read_store(store: ScoreStore, cuts: Mapping[str, tuple[float, int]]) -> Stor
     `cuts` holds, for domains with a selection, the lowest chosen influence and the number of chosen documents.
     Raises StoreError when a unit is not readable as scores.
     """
+    import duckdb  # here: see disk_tables
+
     try:
         with disk_tables() as database:
             schema = pa.schema([SCORE_SCHEMA.field(name) for name in _COLUMNS])

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import beta, binom
+from scipy.special import bdtr, bdtrc, betaincinv
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ def places(n: int, promise: Promise) -> tuple[int, int] | None:
     lost, kept = (1 - promise.keep_recall) * promise.top, promise.keep_recall * (promise.top + 1 / n)
     best = None
     m = 1
-    while (left := allowed - binom.cdf(m - 1, n, lost)) > 0:
+    while (left := allowed - bdtr(m - 1, n, lost)) > 0:
         # The fewest with P(Bin ≥ k − m + 1) ≤ left.
-        k = int(binom.isf(left, n, min(kept, 1.0))) + m
+        k = int(np.argmax(bdtrc(np.arange(n + 1), n, min(kept, 1.0)) <= left)) + m
         if k <= n and (best is None or m * best[1] > best[0] * k):
             best = m, k
         m += 1
@@ -86,6 +86,6 @@ def choose_cut(by_influence: NDArray[np.float64], promise: Promise) -> float | N
 def interval(successes: int, of: int, confidence: float) -> tuple[float, float]:
     """The exact (Clopper-Pearson) interval of a share, two-sided."""
     tail = (1 - confidence) / 2
-    low = float(beta.ppf(tail, successes, of - successes + 1)) if successes else 0.0
-    high = float(beta.ppf(1 - tail, successes + 1, of - successes)) if successes < of else 1.0
+    low = float(betaincinv(successes, of - successes + 1, tail)) if successes else 0.0
+    high = float(betaincinv(successes + 1, of - successes, 1 - tail)) if successes < of else 1.0
     return low, high

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from attention_influence.errors import StoreError
 from attention_influence.screening.array_files import arrays_from_bytes, arrays_to_bytes
@@ -140,6 +139,8 @@ def plan_screening(promise: Promise, sample: Sample, calibrations: Mapping[str, 
 
 
 def _plan_domain(promise: Promise, documents: int, of: Calibration) -> tuple[DomainPlan, Predictor | None]:
+    from scipy.stats import spearmanr  # takes a second, and most runs plan nothing
+
     fitted, chose = np.flatnonzero(of.fits), np.flatnonzero(~of.fits)
     bare = DomainPlan(documents, len(fitted), len(chose))
     predictor = fit_predictor([of.contents[int(at)] for at in fitted], of.influence[fitted])

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from attention_influence.errors import StoreError, UsageError
 from attention_influence.screening.array_files import arrays_from_bytes, arrays_to_bytes
@@ -109,6 +108,8 @@ def fit_student(
 
 
 def _card(domain: str, predicted: NDArray[np.float64], influence: NDArray[np.float64]) -> DomainCard:
+    from scipy.stats import spearmanr  # takes a second
+
     top = count_in(_TOP, len(influence))
     by_prediction = np.argsort(-predicted, kind="stable")
     both = set(by_prediction[:top].tolist()) & set(np.argsort(-influence, kind="stable")[:top].tolist())

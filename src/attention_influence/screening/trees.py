@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.ensemble import GradientBoostingRegressor
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import GradientBoostingRegressor
 
 _TREES, _RATE, _DEPTH, _LEAF, _SUBSAMPLE, _COLUMNS = 300, 0.05, 4, 5, 0.5, 0.3
 # Of the features where a document is too short to have one: below all values that there are.
@@ -58,7 +60,7 @@ def fit_trees(features: NDArray[np.float64], target: NDArray[np.float64], seed: 
     return as_trees(_regressor(seed).fit(_filled(features), target))
 
 
-def as_trees(fitted: GradientBoostingRegressor) -> Trees:
+def as_trees(fitted: "GradientBoostingRegressor") -> Trees:
     """The arrays of a fitted regressor."""
     trees = [stage[0].tree_ for stage in fitted.estimators_]
     offsets = np.cumsum([0, *(tree.node_count for tree in trees)])
@@ -81,7 +83,9 @@ def as_trees(fitted: GradientBoostingRegressor) -> Trees:
     )
 
 
-def _regressor(seed: int) -> GradientBoostingRegressor:
+def _regressor(seed: int) -> "GradientBoostingRegressor":
+    from sklearn.ensemble import GradientBoostingRegressor  # takes a second, and most runs fit nothing
+
     return GradientBoostingRegressor(
         n_estimators=_TREES,
         learning_rate=_RATE,

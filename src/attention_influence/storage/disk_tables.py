@@ -2,19 +2,24 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-import duckdb
 import pyarrow as pa
 
 from attention_influence.storage.temporary_folders import no_room, temporary_folder
 
+if TYPE_CHECKING:
+    import duckdb
+
 
 @contextmanager
-def disk_tables() -> Iterator[duckdb.DuckDBPyConnection]:
+def disk_tables() -> Iterator["duckdb.DuckDBPyConnection"]:
     """The database; it lies in TMPDIR, spills there above 1 GB of memory, and is gone when the block ends.
 
     Ctrl-C within the block is KeyboardInterrupt, whatever DuckDB makes of it; too little room is StorageError.
     """
+    import duckdb  # here: `cli.py` freezes what a command imports, and DuckDB takes that for a leak
+
     with temporary_folder() as folder:
         spill = str(folder / "spill").replace("'", "''")
         try:
@@ -33,7 +38,7 @@ def disk_tables() -> Iterator[duckdb.DuckDBPyConnection]:
             raise
 
 
-def fill(database: duckdb.DuckDBPyConnection, table: str, schema: pa.Schema, batches: Iterable[pa.Table]) -> None:
+def fill(database: "duckdb.DuckDBPyConnection", table: str, schema: pa.Schema, batches: Iterable[pa.Table]) -> None:
     """Puts the batches into a table of that schema, which is made where there is none."""
     database.register("batch", schema.empty_table())
     database.execute(f"CREATE TABLE IF NOT EXISTS {table} AS FROM batch")
