@@ -1,5 +1,6 @@
 """One worker in this process, or several processes on this machine that share the weights."""
 
+import gc
 import logging
 import os
 import signal
@@ -153,6 +154,7 @@ def crash(store_url: str, worker: str, error: BaseException) -> WorkerCrash:
 
 def _child(job: Job, mine: Sequence[Unit], device: str | None, threads: int, messages: Any, parent: int) -> None:
     """A worker's process."""
+    gc.freeze()  # what was imported is never garbage, and would be looked through when the process ends
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     signal.signal(signal.SIGTERM, _raise_interrupt)
     threading.Thread(target=follow_parent, args=(parent,), daemon=True).start()
