@@ -1,19 +1,23 @@
 """`distill`: a student of a score store, which predicts influence from the text alone."""
 
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from attention_influence.commands.printing.result import Result, table
 from attention_influence.config import DistillConfig
 from attention_influence.corpus import Columns
 from attention_influence.errors import StoreError
 from attention_influence.progress import stage
-from attention_influence.screening.sample import read_texts, sample_hashes
-from attention_influence.screening.student import DomainCard, Student, fit_student
+from attention_influence.screening.sample import hashes_to_draw, read_texts
+from attention_influence.screening.student import Student, fit_student
+from attention_influence.selection.key_sample import KeySample
 from attention_influence.storage.preflight import check_writable_file
-from attention_influence.store.plan import Unit
 from attention_influence.store.reader import open_store
+from attention_influence.store.row_hashes import coded
 from attention_influence.store.run import open_run
 from attention_influence.store.screening_file import calibration_url
 
@@ -32,7 +36,8 @@ def distill(config: DistillConfig) -> Result:
             f"of its sample: {calibration_url(run.url)}"
         )
     drawn = _drawn(config.store, config.documents)
-    texts = _texts(run.units, Columns.from_json(run.run["columns"]), drawn)
+    columns = Columns.from_json(run.run["columns"])
+    texts = read_texts(run.units, columns, lambda source, rows: [(source, row.row) in drawn for row in rows])
     keys = [key for key in drawn if key in texts]
     with stage("fitting the student"):
         student = fit_student(
@@ -48,7 +53,7 @@ def distill(config: DistillConfig) -> Result:
         "bytes": size,
         "documents": len(keys),
         "missing": len(drawn) - len(keys),
-        "domains": [_record(card) for card in student.domains],
+        "domains": [asdict(card) for card in student.domains],
     }
     return Result(f"{_text(student)}\nwritten: {config.out} ({size:,} bytes)", data)
 
@@ -56,34 +61,18 @@ def distill(config: DistillConfig) -> Result:
 @stage("reading the scores")
 def _drawn(store: str, most: int) -> dict[tuple[str, int], tuple[str, float]]:
     """(source, row) → domain and influence, of at most so many documents a domain, drawn by their keys' hashes."""
-    by_domain: dict[str, list[tuple[int, str, int, float]]] = {}
+    by_domain: dict[str, KeySample] = {}
     for batch in open_store(store).batches(["source", "row", "domain", "influence"]):
-        for source, row, domain, influence in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-            if influence is not None and np.isfinite(influence):
-                found = by_domain.setdefault(domain, [])
-                found.append((int(sample_hashes(source, [row])[0]), source, row, influence))
-                if len(found) >= 2 * most:
-                    found[:] = sorted(found)[:most]
+        rows = pa.Table.from_batches([batch]).filter(pc.is_finite(batch.column("influence")))
+        hashes = hashes_to_draw(rows["source"], rows["row"].to_numpy())
+        names, codes = coded(rows["domain"])
+        for number, name in enumerate(names):
+            inside = codes == number
+            by_domain.setdefault(name, KeySample(most)).add(rows.filter(pa.array(inside)), hashes[inside])
     return {
-        (source, row): (domain, influence)
-        for domain, found in by_domain.items()
-        for _, source, row, influence in sorted(found)[:most]
-    }
-
-
-def _texts(
-    units: tuple[Unit, ...], columns: Columns, drawn: dict[tuple[str, int], tuple[str, float]]
-) -> dict[tuple[str, int], bytes]:
-    return read_texts(units, columns, lambda source, rows: [(source, row.row) in drawn for row in rows])
-
-
-def _record(card: DomainCard) -> dict[str, Any]:
-    return {
-        "domain": card.domain,
-        "documents": card.documents,
-        "spearman": card.spearman,
-        "recall": card.recall,
-        "calibration": [list(pair) for pair in card.calibration],
+        (row["source"], row["row"]): (name, row["influence"])
+        for name, sample in by_domain.items()
+        for row in sample.rows().to_pylist()
     }
 
 

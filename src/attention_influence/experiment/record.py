@@ -1,6 +1,7 @@
 """experiment.json: what the runs that are whole show, written again whenever one ends."""
 
 import csv
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,12 @@ def write_analysis(plan: Plan) -> dict[str, Any]:
     folders = {run: plan.folder(run) for run in plan.runs}
     results = [result for folder in folders.values() if (result := read_result(folder)) is not None]
     experiment = plan.experiment
-    planted = experiment.planted
     record = analyse(
         results,
         tuple(experiment.arms),
         experiment.seeds,
         baselines=experiment.baselines,
-        planted={"arm": planted.arm, "baseline": planted.baseline, "metric": planted.metric} if planted else None,
+        planted=asdict(experiment.planted) if experiment.planted else None,
         losses={(run.arm, run.seed): curve for run, folder in folders.items() if (curve := _curve(folder / LOSSES))},
     )
     record |= {"plan": plan.to_json(), "results": results}

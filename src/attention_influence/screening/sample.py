@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
 
 from attention_influence.corpus.formats import read_rows
 from attention_influence.corpus.rows import Columns, Row
 from attention_influence.errors import CorpusError
 from attention_influence.progress import stage
 from attention_influence.store.plan import Unit
-from attention_influence.store.row_hashes import Keys, hashes_of_rows, salted, source_seeds
+from attention_influence.store.row_hashes import Keys, hashes_of_rows, salted, source_seeds, tie_hashes
 
 _SALT = "screening sample"
 _HALVES = np.uint64(1)
@@ -50,6 +52,11 @@ class Sample:
 def sample_hashes(source: str, rows: Sequence[int]) -> Keys:
     """The hash of each row of a source that decides whether it is drawn."""
     return salted(hashes_of_rows(source_seeds([source]), np.array(rows, dtype=np.int64)), _SALT)
+
+
+def hashes_to_draw(sources: pa.ChunkedArray, rows: NDArray[np.int64]) -> Keys:
+    """The same hashes, of rows of many sources."""
+    return salted(tie_hashes(sources, rows), _SALT)
 
 
 def fits(source: str, row: int) -> bool:
