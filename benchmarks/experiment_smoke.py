@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/experiment_smoke.py
 
 A corpus is made of which a fifth of the documents can only be predicted by looking up what stood before
-(`experiment/planted.py`). Three networks are trained on those, three on as many random tokens. The exit code is 1
+(`experiment/data/planted.py`). Three networks are trained on those, three on as many random tokens. The exit code is 1
 unless the former look up better, with an interval that excludes 0.
 """
 
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from attention_influence.cli import main as command
-from attention_influence.experiment.planted import write_planted
+from attention_influence.experiment.data.planted import write_planted
 
 
 def main() -> int:

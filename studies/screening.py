@@ -106,6 +106,8 @@ def score(options: argparse.Namespace) -> None:
         for domain in wanted
         for start, block in _blocks(texts(domain)[: wanted[domain]])
     ]
+    part, parts = options.part
+    blocks = [block for block in blocks if block[2] // _BLOCK % parts == part]
     folder = options.out / "scored"
     folder.mkdir(parents=True, exist_ok=True)
     tokens, began = 0, time.monotonic()
@@ -336,6 +338,7 @@ def main() -> None:
     step = steps.add_parser("score")
     step.add_argument("--heads", default="demo-output/heads.json")
     step.add_argument("--dtype", default="bf16")
+    step.add_argument("--part", type=lambda text: tuple(map(int, text.split("/"))), default=(0, 1), help="such as 0/2")
     step.add_argument("--documents", nargs="+", default=["code=6000", "documentation=2000", "web=2000"])
     step.set_defaults(run=score)
     step = steps.add_parser("predictors")

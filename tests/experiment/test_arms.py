@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from attention_influence.errors import StoreError, UsageError
+from attention_influence.experiment.data.token_file import read_documents, read_held_out, read_record
 from attention_influence.experiment.plan import Run, freeze
-from attention_influence.experiment.token_file import read_documents, read_held_out, read_record
 from experiment.experiments import ARMS, TINY, plan_of, write_corpus, write_store
 
 

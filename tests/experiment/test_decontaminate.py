@@ -6,8 +6,8 @@ import random
 import pytest
 
 from attention_influence.errors import UsageError
-from attention_influence.experiment.decontaminate import Decontamination, item_text, words_of
-from attention_influence.experiment.near_duplicates import near_duplicates
+from attention_influence.experiment.data.decontaminate import Decontamination, item_text, words_of
+from attention_influence.experiment.data.near_duplicates import near_duplicates
 from attention_influence.tasks.items import Choices, Item
 
 QUESTION = "A train leaves the town at nine and reaches the coast, 120 miles away, at noon. How fast is it?"

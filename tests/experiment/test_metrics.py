@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from attention_influence.experiment.metrics import PAPER_TASKS, Evaluation, evaluate
+from attention_influence.experiment.measuring.metrics import PAPER_TASKS, EvaluationData, evaluate
 from attention_influence.tasks.items import Choices, Item
 from evidence.task_files import write_task
 from heads.copying_model import TEXT, copying_model
@@ -19,7 +19,7 @@ CODE = ["def tide(height):\n    return height + 9\n"]
 
 def measured(network, tokens, **evaluation) -> dict[str, float]:
     given = {"held_out": {}, "probes": 0} | evaluation
-    return {m.name: m.value for m in evaluate(copy.deepcopy(network), tokens, Evaluation(**given))}
+    return {m.name: m.value for m in evaluate(copy.deepcopy(network), tokens, EvaluationData(**given))}
 
 
 def eager_nats(network, tokens, text: str, context: int) -> float:
@@ -121,7 +121,7 @@ def test_tasks_of_the_harness_are_measured_on_the_network(tmp_path) -> None:
         metric_list=[{"metric": "perplexity", "higher_is_better": False}, {"metric": "acc", "higher_is_better": True}],
     )
     network, tokens = untouched("llama").eval(), tokenizer()
-    found = evaluate(network, tokens, Evaluation({}, probes=0, tasks=[str(tmp_path / "tides.yaml")]))
+    found = evaluate(network, tokens, EvaluationData({}, probes=0, tasks=[str(tmp_path / "tides.yaml")]))
     assert {(m.name, m.lower_is_better) for m in found} == {("tides: perplexity", True), ("tides: acc", False)}
 
 

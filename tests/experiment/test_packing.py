@@ -7,11 +7,11 @@ import torch
 from transformers import AutoConfig
 
 from attention_influence.errors import UsageError
-from attention_influence.experiment.network import check_packing, new_network
-from attention_influence.experiment.packing import IGNORED, Rows
+from attention_influence.experiment.data.token_file import open_tokens, read_documents
+from attention_influence.experiment.data.tokenizer import open_tokenizer
 from attention_influence.experiment.plan import Plan, Run
-from attention_influence.experiment.token_file import open_tokens, read_documents
-from attention_influence.experiment.tokenizer import open_tokenizer
+from attention_influence.experiment.training.network import check_packing, new_network
+from attention_influence.experiment.training.packing import IGNORED, Rows
 from experiment.experiments import plan_of
 
 

@@ -8,8 +8,8 @@ import yaml
 
 from attention_influence.cli import main
 from attention_influence.experiment.configuration import read_experiment
-from attention_influence.experiment.planted import COLUMN, METRIC, write_planted
-from attention_influence.experiment.tokenizer import open_tokenizer
+from attention_influence.experiment.data.planted import COLUMN, METRIC, write_planted
+from attention_influence.experiment.data.tokenizer import open_tokenizer
 
 
 def documents(folder: Path) -> list[dict]:

@@ -13,7 +13,7 @@ import yaml
 from attention_influence.cli import main
 from attention_influence.corpus import Columns, list_sources
 from attention_influence.experiment.configuration import read_experiment
-from attention_influence.experiment.network import configuration_of, parameters_of
+from attention_influence.experiment.training.network import configuration_of, parameters_of
 from tiny_models import tokenizer
 
 from .experiments import write_scores

@@ -17,7 +17,7 @@ from attention_influence.errors import AttentionInfluenceError, UsageError
 from attention_influence.experiment.plan import Plan, Run
 from attention_influence.experiment.results import read_result
 from attention_influence.experiment.spread import keep_first_gpu, run_all
-from attention_influence.experiment.train import train
+from attention_influence.experiment.training.train import train
 from experiment.experiments import TINY, experiment_of, plan_of, write_config
 from tiny_models import tokenizer
 
@@ -166,7 +166,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_not_the_others(tmp_path: Pa
     ],
 )
 def test_arguments_of_the_trainer_are_checked(tmp_path: Path, trainer: str, says: str) -> None:
-    from attention_influence.experiment.train import training_arguments
+    from attention_influence.experiment.training.train import training_arguments
 
     experiment = experiment_of(tmp_path, more=f"{TINY}trainer: {trainer}\n")
     with pytest.raises(UsageError, match=says):

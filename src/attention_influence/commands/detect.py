@@ -3,7 +3,7 @@
 import posixpath
 from collections.abc import Sequence
 
-from attention_influence.commands.loading import load
+from attention_influence.commands.preparing.loading import load
 from attention_influence.commands.printing.result import Result, table
 from attention_influence.config import DetectConfig
 from attention_influence.config.options import split_names

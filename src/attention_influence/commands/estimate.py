@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from attention_influence.commands.corpus_checks import listed
+from attention_influence.commands.preparing.corpus_checks import listed
 from attention_influence.commands.printing.result import Result, table
 from attention_influence.commands.score import make_scorer, window_text, workers_of
 from attention_influence.config import EstimateConfig

@@ -10,15 +10,15 @@ from attention_influence.commands.printing.result import Result
 from attention_influence.config import ExperimentConfig
 from attention_influence.errors import UsageError
 from attention_influence.experiment.configuration import read_experiment
-from attention_influence.experiment.evaluation import check_evaluation, leave_out
-from attention_influence.experiment.network import configuration_of, parameters_of
+from attention_influence.experiment.data.tokenizer import open_tokenizer
+from attention_influence.experiment.measuring.evaluation import check_evaluation, leave_out
 from attention_influence.experiment.plan import Plan, Run, freeze
 from attention_influence.experiment.prepare import prepare
 from attention_influence.experiment.record import write_analysis
-from attention_influence.experiment.speed import estimate
 from attention_influence.experiment.spread import alone, is_distributed, is_first, keep_first_gpu, run_all
-from attention_influence.experiment.tokenizer import open_tokenizer
-from attention_influence.experiment.train import training_arguments
+from attention_influence.experiment.training.network import configuration_of, parameters_of
+from attention_influence.experiment.training.speed import estimate
+from attention_influence.experiment.training.train import training_arguments
 from attention_influence.progress import note
 from attention_influence.runs.shard import own_units
 from attention_influence.storage.preflight import check_writable_folder

@@ -12,8 +12,8 @@ from attention_influence.heads.head_set import HeadSet, load_heads
 from attention_influence.progress import stage
 from attention_influence.report.explanation import write_explanation
 from attention_influence.report.texts import texts_at
-from attention_influence.storage.atomic_files import with_retries
-from attention_influence.storage.filesystems import open_filesystem, read_file
+from attention_influence.storage.atomic_files import read_if_there
+from attention_influence.storage.filesystems import open_filesystem
 from attention_influence.storage.preflight import check_writable_file
 from attention_influence.store.find import Key, find_row, keys_with_id
 from attention_influence.store.reader import ScoreStore, open_store
@@ -118,9 +118,9 @@ def _read(file: str) -> str:
         filesystem, path = open_filesystem(file)
         if filesystem.isdir(path):
             raise UsageError(f"--file {file} is a folder; give one file with the text")
-        if not filesystem.exists(path):
+        if (found := read_if_there(file)) is None:
             raise UsageError(f"--file {file}: no such file")
-        content = with_retries(lambda: read_file(file), f"read {file}")
+        content = found
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -128,7 +128,7 @@ def _read(file: str) -> str:
 
 
 def _scorer(config: ExplainConfig, store: ScoreStore | None) -> "Scorer":
-    from attention_influence.commands.loading import load
+    from attention_influence.commands.preparing.loading import load
     from attention_influence.scoring.scorer import Scorer
 
     scored_with = {} if store is None else store.run["fingerprint"]
@@ -155,7 +155,7 @@ def _scorer(config: ExplainConfig, store: ScoreStore | None) -> "Scorer":
 
 
 def _model_of(config: ExplainConfig, store: ScoreStore, options: LoadOptions) -> "LanguageModel":
-    from attention_influence.commands.loading import load
+    from attention_influence.commands.preparing.loading import load
 
     if config.model is not None:
         return load(config.model, options)

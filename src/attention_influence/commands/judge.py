@@ -117,7 +117,7 @@ def _judge(config: JudgeConfig) -> Judge:
             timeout=config.timeout,
             attempts=config.attempts,
         )
-    from attention_influence.commands.loading import load
+    from attention_influence.commands.preparing.loading import load
     from attention_influence.judging.local import LocalJudge
 
     return LocalJudge(load(config.model or "", config))

@@ -44,7 +44,7 @@ def _scorer(config: ReportConfig) -> "Scorer | None":
         return None
     if config.heads is None:
         raise UsageError("--model colours tokens by the heads that are masked: give --heads as well.")
-    from attention_influence.commands.loading import load
+    from attention_influence.commands.preparing.loading import load
     from attention_influence.scoring.scorer import Scorer
 
     model = load(config.model, config)

@@ -11,13 +11,13 @@ from typing import Any
 
 import torch
 
-from attention_influence.commands.corpus_checks import check_scored, listed
-from attention_influence.commands.expected_tokens import expected_tokens
-from attention_influence.commands.loading import load
+from attention_influence.commands.preparing.calibration import promise_of, screening_of, settings_of
+from attention_influence.commands.preparing.corpus_checks import check_scored, listed
+from attention_influence.commands.preparing.expected_tokens import expected_tokens
+from attention_influence.commands.preparing.loading import load
 from attention_influence.commands.printing.result import Result, some
 from attention_influence.commands.printing.screening_text import screening_result
 from attention_influence.commands.printing.store_text import domains_and_reasons, failed_files
-from attention_influence.commands.screening import promise_of, screening_of, settings_of
 from attention_influence.config import ScoreConfig, ScorerOptions
 from attention_influence.config.options import unescaped
 from attention_influence.corpus import Columns

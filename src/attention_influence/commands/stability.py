@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from attention_influence.commands.loading import load
+from attention_influence.commands.preparing.loading import load
 from attention_influence.commands.printing.result import Result, table
 from attention_influence.config import StabilityConfig
 from attention_influence.corpus import Columns

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from attention_influence.commands.loading import load
+from attention_influence.commands.preparing.loading import load
 from attention_influence.commands.printing.result import Result, range_text, table
 from attention_influence.commands.score import window_text
 from attention_influence.config import ValidateConfig

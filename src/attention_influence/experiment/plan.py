@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from attention_influence.errors import UsageError
-from attention_influence.experiment.arms import Added, Pool, pool_of
+from attention_influence.experiment.data.arms import Added, Pool, pool_of
+from attention_influence.experiment.data.token_file import Documents
 from attention_influence.experiment.settings import Arm, Experiment
-from attention_influence.experiment.token_file import Documents
 from attention_influence.storage.atomic_files import write_json, written_whole
 
 

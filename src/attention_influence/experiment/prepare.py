@@ -10,7 +10,15 @@ from typing import Any
 from attention_influence.corpus.rows import Columns
 from attention_influence.corpus.sources import Source, is_unchanged, list_sources
 from attention_influence.errors import StoreError
-from attention_influence.experiment.arms import Rankings, added_by
+from attention_influence.experiment.data.arms import Rankings, added_by
+from attention_influence.experiment.data.token_file import (
+    Corpus,
+    Key,
+    read_documents,
+    read_record,
+    write_tokens,
+)
+from attention_influence.experiment.data.tokenizer import DocumentEncoder, open_tokenizer, train_tokenizer
 from attention_influence.experiment.plan import (
     ArmPlan,
     Plan,
@@ -21,14 +29,6 @@ from attention_influence.experiment.plan import (
     write_added,
 )
 from attention_influence.experiment.settings import Experiment
-from attention_influence.experiment.token_file import (
-    Corpus,
-    Key,
-    read_documents,
-    read_record,
-    write_tokens,
-)
-from attention_influence.experiment.tokenizer import DocumentEncoder, open_tokenizer, train_tokenizer
 from attention_influence.progress import stage
 from attention_influence.store.reader import ScoreStore, open_store
 

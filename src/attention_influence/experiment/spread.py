@@ -67,8 +67,8 @@ def run_all(
 def _train(task: _Task) -> Outcome:
     if task.gpus:
         os.environ[_VISIBLE] = task.gpus[_own_number() % len(task.gpus)]
-    from attention_influence.experiment.evaluation import measure_of
-    from attention_influence.experiment.train import train
+    from attention_influence.experiment.measuring.evaluation import measure_of
+    from attention_influence.experiment.training.train import train
 
     if task.threads is not None and "OMP_NUM_THREADS" not in os.environ:
         import torch

@@ -12,8 +12,7 @@ from attention_influence.errors import StoreError, UsageError
 from attention_influence.screening.array_files import arrays_from_bytes, arrays_to_bytes
 from attention_influence.screening.predictor import Predictor, fit_predictor, predictor_from_arrays
 from attention_influence.shares import count_in
-from attention_influence.storage.atomic_files import with_retries, write_result
-from attention_influence.storage.filesystems import open_filesystem
+from attention_influence.storage.atomic_files import read_if_there, write_result
 
 _TOP = 0.2
 _FOLDS = 5
@@ -68,10 +67,10 @@ class Student:
 
 def load_student(url: str) -> Student:
     """The student that was saved there. Raises StoreError when it is missing, damaged or of another kind."""
-    filesystem, path = open_filesystem(url)
-    if not filesystem.exists(path):
+    content = read_if_there(url)
+    if content is None:
         raise StoreError(f"{url}: there is no student. Give the file that `distill` wrote")
-    arrays, record = arrays_from_bytes(with_retries(lambda: bytes(filesystem.cat_file(path)), f"read {url}"), url)
+    arrays, record = arrays_from_bytes(content, url)
     if record.get("kind") != _KIND:
         raise StoreError(f"{url} is no student. Give the file that `distill` wrote")
     cards = (

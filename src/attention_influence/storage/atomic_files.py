@@ -114,6 +114,13 @@ def with_retries(do: Callable[[], Answer], what: str) -> Answer:
             time.sleep(pause)
 
 
+def read_if_there(url: str) -> bytes | None:
+    """The content of a file as it is now, tried again as above; None where there is none. Raises StorageError."""
+    filesystem, path = open_filesystem(url)
+    filesystem.invalidate_cache()
+    return with_retries(lambda: bytes(filesystem.cat_file(path)) if filesystem.exists(path) else None, f"read {url}")
+
+
 def write_result(url: str, content: bytes) -> None:
     """What `write_atomically` does, tried again when a storage failure is transient. Raises StorageError."""
     with_retries(lambda: write_atomically(url, content), f"write {url}")

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 
 from attention_influence.errors import StoreError
-from attention_influence.storage.atomic_files import with_retries
+from attention_influence.storage.atomic_files import read_if_there, with_retries
 from attention_influence.storage.exclusive_files import create_exclusively
-from attention_influence.storage.filesystems import open_filesystem
 from attention_influence.store.unigrams import digest
 
 
@@ -22,10 +21,10 @@ def calibration_url(store: str) -> str:
 def first_plan(store: str, make: Callable[[], bytes]) -> bytes:
     """The plan that is there; where there is none, what `make` makes, or what another worker has written meanwhile."""
     url = screening_url(store)
-    if (content := _read(url)) is None:
+    if (content := read_if_there(url)) is None:
         made = make()
         with_retries(lambda: create_exclusively(url, made), f"write {url}")
-        content = _read(url)
+        content = read_if_there(url)
     assert content is not None
     return content
 
@@ -33,19 +32,9 @@ def first_plan(store: str, make: Callable[[], bytes]) -> bytes:
 def read_plan(store: str, expected: str) -> bytes:
     """The plan of that digest. Raises StoreError when it is gone, or another."""
     url = screening_url(store)
-    content = _read(url)
+    content = read_if_there(url)
     if content is None or digest(content) != expected:
         raise StoreError(
             f"{url} is {'gone' if content is None else 'not what the run began with'}; restore it, or use a new --out"
         )
     return content
-
-
-def _read(url: str) -> bytes | None:
-    filesystem, path = open_filesystem(url)
-    filesystem.invalidate_cache()
-
-    def read() -> bytes | None:
-        return bytes(filesystem.cat_file(path)) if filesystem.exists(path) else None
-
-    return with_retries(read, f"read {url}")

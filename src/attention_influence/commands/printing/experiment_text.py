@@ -5,7 +5,7 @@ from typing import Any
 
 from attention_influence.commands.printing.result import range_text, table
 from attention_influence.experiment.plan import Plan
-from attention_influence.experiment.speed import Estimate
+from attention_influence.experiment.training.speed import Estimate
 
 _MANY_EPOCHS = 4.0
 """Up to which repeated tokens are worth nearly as much as new ones (Muennighoff et al. 2023)."""

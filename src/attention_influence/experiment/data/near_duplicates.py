@@ -7,7 +7,7 @@ from collections.abc import Hashable, Iterable
 from typing import TypeVar
 
 from attention_influence.errors import UsageError
-from attention_influence.experiment.decontaminate import words_of
+from attention_influence.experiment.data.decontaminate import words_of
 
 Key = TypeVar("Key", bound=Hashable)
 

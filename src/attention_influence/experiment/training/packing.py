@@ -10,8 +10,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from attention_influence.experiment.arms import Pool
-from attention_influence.experiment.token_file import Documents, Integers
+from attention_influence.experiment.data.arms import Pool
+from attention_influence.experiment.data.token_file import Documents, Integers
 
 IGNORED = -100
 """The label of what has no loss: the first token of each document's part in a row."""

@@ -6,12 +6,12 @@ from typing import Any
 
 from attention_influence.corpus.rows import Columns
 from attention_influence.corpus.sources import Source
-from attention_influence.experiment.decontaminate import Decontamination, item_text
-from attention_influence.experiment.metrics import Evaluation, evaluate, load_harness
-from attention_influence.experiment.near_duplicates import near_duplicates
+from attention_influence.experiment.data.decontaminate import Decontamination, item_text
+from attention_influence.experiment.data.near_duplicates import near_duplicates
+from attention_influence.experiment.data.token_file import Corpus, Key, read_held_out
+from attention_influence.experiment.measuring.metrics import EvaluationData, evaluate, load_harness
 from attention_influence.experiment.plan import Plan
 from attention_influence.experiment.settings import EvaluationSettings, Experiment
-from attention_influence.experiment.token_file import Corpus, Key, read_held_out
 from attention_influence.progress import stage
 from attention_influence.tasks.benchmarks import benchmark_items, benchmark_names
 from attention_influence.tasks.items import Choices, Item, read_items
@@ -65,7 +65,7 @@ def leave_out(experiment: Experiment, sources: Sequence[Source], columns: Column
 def measure_of(plan: Plan) -> Callable[[Any, Any], list[dict[str, Any]]]:
     """From a trained network and its tokenizer to metrics of name, value, unit and lower_is_better."""
     settings = plan.experiment.evaluation
-    evaluation = Evaluation(
+    evaluation = EvaluationData(
         held_out=read_held_out(plan.data_folder),
         items=reference_items(settings),
         probes=settings.probes,

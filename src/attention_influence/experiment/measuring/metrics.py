@@ -12,7 +12,7 @@ import numpy as np
 from attention_influence.errors import ProbeError, UsageError
 from attention_influence.evidence.answers import answers
 from attention_influence.evidence.documents import of_document
-from attention_influence.experiment.pair_probes import frequent_words, make_pair_probes
+from attention_influence.experiment.measuring.pair_probes import frequent_words, make_pair_probes
 from attention_influence.heads.detect import find_sentences, make_probes, score_probe
 from attention_influence.heads.probes import Probe
 from attention_influence.model.language_model import LanguageModel
@@ -39,7 +39,7 @@ _SEED = 0  # the same probes for every network
 
 
 @dataclass(frozen=True)
-class Metric:
+class Measurement:
     """One number that a trained network comes to."""
 
     name: str
@@ -49,7 +49,7 @@ class Metric:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvaluationData:
     """What is measured."""
 
     held_out: Mapping[str, Sequence[str]]
@@ -65,7 +65,7 @@ class Evaluation:
     """Tokens that the network was trained on at once; by default all that it takes."""
 
 
-def evaluate(network: Any, tokenizer: Any, evaluation: Evaluation) -> list[Metric]:
+def evaluate(network: Any, tokenizer: Any, evaluation: EvaluationData) -> list[Measurement]:
     """All metrics of a network. Takes it over: its attention is replaced, so it is not to be trained any further.
 
     Every text begins as documents began in training: with the tokenizer's BOS, if it has one. What cannot be measured
@@ -93,7 +93,7 @@ def load_harness(tasks: Sequence[str]) -> "Harness":
     return Harness(list(dict.fromkeys(names)))
 
 
-def _bits_per_byte(model: LanguageModel, held_out: Mapping[str, Sequence[str]], context: int) -> Iterator[Metric]:
+def _bits_per_byte(model: LanguageModel, held_out: Mapping[str, Sequence[str]], context: int) -> Iterator[Measurement]:
     """Of all texts, and of each of several domains: −log2 p of all tokens over the UTF-8 bytes.
 
     Each document is read alone, one longer than the context in windows of equal length. Without a BOS the first token
@@ -112,12 +112,12 @@ def _bits_per_byte(model: LanguageModel, held_out: Mapping[str, Sequence[str]], 
         bits[domain] = float(losses @ np.array(tokens)) / math.log(2)
         sizes[domain] = sum(len(text.encode("utf-8", "surrogatepass")) for text, _ in read)
     if bits:
-        yield Metric("bits per byte", sum(bits.values()) / sum(sizes.values()), "bits/byte", True)
+        yield Measurement("bits per byte", sum(bits.values()) / sum(sizes.values()), "bits/byte", True)
     for domain, of_domain in bits.items() if len(held_out) > 1 else ():
-        yield Metric(f"bits per byte: {domain}", of_domain / sizes[domain], "bits/byte", True)
+        yield Measurement(f"bits per byte: {domain}", of_domain / sizes[domain], "bits/byte", True)
 
 
-def _answers(model: LanguageModel, items: Sequence[Item | Choices], context: int) -> Iterator[Metric]:
+def _answers(model: LanguageModel, items: Sequence[Item | Choices], context: int) -> Iterator[Measurement]:
     """Loss and accuracy of each task's items (see `outcomes`)."""
     by_task: dict[str, list[Question]] = {}
     left_out: dict[str, int] = {}
@@ -131,11 +131,11 @@ def _answers(model: LanguageModel, items: Sequence[Item | Choices], context: int
         _log.warning("%d items of %s do not fit into %d tokens: left out", count, task, context)
     for task, questions in by_task.items():
         losses, accuracies = answers(model, questions, [{}], _PACK_TOKENS)
-        yield Metric(f"answer loss: {task}", float(losses.mean()), "nats/token", True)
-        yield Metric(f"answer accuracy: {task}", float(accuracies.mean()), "share", False)
+        yield Measurement(f"answer loss: {task}", float(losses.mean()), "nats/token", True)
+        yield Measurement(f"answer accuracy: {task}", float(accuracies.mean()), "share", False)
 
 
-def _probes(model: LanguageModel, texts: Sequence[str], context: int, count: int) -> Iterator[Metric]:
+def _probes(model: LanguageModel, texts: Sequence[str], context: int, count: int) -> Iterator[Measurement]:
     """Of the paper's probes where the context holds them, and of pairs of words."""
     if not count:
         return
@@ -153,20 +153,20 @@ def _probes(model: LanguageModel, texts: Sequence[str], context: int, count: int
             yield from _of_probes(model, kind, probes)
 
 
-def _of_probes(model: LanguageModel, kind: str, probes: Sequence[Probe]) -> Iterator[Metric]:
+def _of_probes(model: LanguageModel, kind: str, probes: Sequence[Probe]) -> Iterator[Measurement]:
     losses, accuracies = answers(model, [probe.question() for probe in probes], [{}], _PACK_TOKENS)
     scores = np.mean([score_probe(model, probe)[0] for probe in probes], axis=0)
-    yield Metric(f"{kind} loss", float(losses.mean()), "nats/token", True)
-    yield Metric(f"{kind} accuracy", float(accuracies.mean()), "share", False)
-    yield Metric(f"{kind}: highest retrieval score", float(np.nanmax(scores)), "share", False)
-    yield Metric(f"{kind}: retrieval heads above {RETRIEVES}", float((scores > RETRIEVES).sum()), "heads", False)
+    yield Measurement(f"{kind} loss", float(losses.mean()), "nats/token", True)
+    yield Measurement(f"{kind} accuracy", float(accuracies.mean()), "share", False)
+    yield Measurement(f"{kind}: highest retrieval score", float(np.nanmax(scores)), "share", False)
+    yield Measurement(f"{kind}: retrieval heads above {RETRIEVES}", float((scores > RETRIEVES).sum()), "heads", False)
 
 
-def _tasks(model: LanguageModel, tasks: Sequence[str], context: int) -> Iterator[Metric]:
+def _tasks(model: LanguageModel, tasks: Sequence[str], context: int) -> Iterator[Measurement]:
     if not tasks:
         return
     harness = load_harness(tasks)
     with masked_network(model, ()) as network:
         found = harness.run(network, model.tokenizer, "measuring", batch_size=max(1, _HARNESS_TOKENS // context))
     for (task, name), metric in found.items():
-        yield Metric(f"{task}: {name}", metric.value, "", not metric.higher_is_better)
+        yield Measurement(f"{task}: {name}", metric.value, "", not metric.higher_is_better)

@@ -19,8 +19,8 @@ import pyarrow as pa
 from attention_influence.corpus.formats import format_of
 from attention_influence.corpus.sources import Source
 from attention_influence.errors import UsageError
+from attention_influence.experiment.data.token_file import Documents, Integers
 from attention_influence.experiment.settings import LENGTH_MATCHED, Arm
-from attention_influence.experiment.token_file import Documents, Integers
 from attention_influence.selection.cutting.chosen import choose_rows
 from attention_influence.selection.ranking.keys import is_ranked, order_keys
 from attention_influence.selection.ranking.ranking import open_ranking

@@ -5,10 +5,15 @@ from dataclasses import dataclass
 
 import torch
 
-from attention_influence.experiment.network import configuration_of, learning_rate_of, new_network, parameters_of
+from attention_influence.experiment.data.tokenizer import open_tokenizer
 from attention_influence.experiment.plan import Plan
-from attention_influence.experiment.tokenizer import open_tokenizer
-from attention_influence.experiment.train import device_batch, device_of
+from attention_influence.experiment.training.network import (
+    configuration_of,
+    learning_rate_of,
+    new_network,
+    parameters_of,
+)
+from attention_influence.experiment.training.train import device_batch, device_of
 
 # Parameters above which a batch is not tried on a CPU, and on a GPU.
 _MOST = {"cpu": 60_000_000, "cuda": 2_000_000_000}

@@ -18,13 +18,18 @@ import torch
 from transformers import AutoModelForCausalLM, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from attention_influence.errors import AttentionInfluenceError, UsageError
-from attention_influence.experiment.network import check_packing, configuration_of, learning_rate_of, new_network
-from attention_influence.experiment.packing import Rows
+from attention_influence.experiment.data.token_file import open_tokens, read_documents
+from attention_influence.experiment.data.tokenizer import open_tokenizer
 from attention_influence.experiment.plan import Plan, Run
 from attention_influence.experiment.results import LOSSES, RESULT, read_result
 from attention_influence.experiment.settings import Experiment
-from attention_influence.experiment.token_file import open_tokens, read_documents
-from attention_influence.experiment.tokenizer import open_tokenizer
+from attention_influence.experiment.training.network import (
+    check_packing,
+    configuration_of,
+    learning_rate_of,
+    new_network,
+)
+from attention_influence.experiment.training.packing import Rows
 from attention_influence.storage.atomic_files import flush, write_atomically, write_json
 
 _HEADINGS = ("step", "tokens", "loss", "learning_rate")

@@ -1,0 +1,1 @@
+"""What several commands do before their work: load the model, look at the corpus, calibrate."""

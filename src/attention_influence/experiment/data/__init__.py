@@ -1,0 +1,1 @@
+"""What an experiment trains on: its corpus as tokens, and which documents an arm adds."""
