@@ -8,7 +8,7 @@ VENV := .venv/.made
 INSTALL = $(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-full test test-slow test-kernel experiment-smoke chaos bench bench-full fidelity gpu-kit gpu-acceptance lowest docs check clean
+.PHONY: help setup demo demo-full test test-slow test-alone test-kernel experiment-smoke chaos bench bench-full fidelity gpu-kit gpu-acceptance lowest docs check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-17s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -24,8 +24,11 @@ demo-full: $(LIBRARY) ## the same with five times the texts and probes (20 minut
 test: setup ## run the tests that take seconds each, on two processes
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
-test-slow: setup ## run the tests that take minutes: the real model (fetched once), kills, clusters of Ray, a browser, memory
-	$(BIN)/python -m pytest -m slow
+test-slow: setup ## run the longer tests: the real model (fetched once), kills, clusters of Ray, a browser, memory
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not alone"
+
+test-alone: setup ## run the tests that count seconds, one after another
+	$(BIN)/python -m pytest -m alone
 
 test-kernel: setup ## install Triton into build/triton (1 GB) and run the kernel of the losses in its interpreter
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --upgrade --target build/triton triton==3.9.0

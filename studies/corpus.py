@@ -33,7 +33,11 @@ def debian(package: str, pattern: str) -> list[tuple[str, str]]:
             subprocess.run(["apt-get", "download", "-qq", package], cwd=folder, check=True)
             [archive] = Path(folder).glob("*.deb")
             subprocess.run(["dpkg-deb", "-x", str(archive), f"{folder}/unpacked"], check=True)
-            (Path(folder) / "unpacked").rename(kept)
+            try:
+                (Path(folder) / "unpacked").rename(kept)
+            except OSError:
+                if not kept.exists():  # otherwise another process was first
+                    raise
     files = sorted(path for path in kept.glob(pattern) if path.is_file() and not path.is_symlink())
     return [(str(path.relative_to(kept)), path.read_text(encoding="utf-8", errors="replace")) for path in files]
 

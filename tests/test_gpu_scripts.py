@@ -51,7 +51,9 @@ def test_scores_are_compared_with_those_of_a_store(tmp_path: Path) -> None:
     save_model(tmp_path / "model")
     heads = tmp_path / "heads.json"
     heads.write_text(json.dumps(HEADS))
-    corpus = write_lines(tmp_path / "c.jsonl", [{"text": text} for text in texts(20)])
+    # Each begins with a letter repeated, so that they differ by far more than bfloat16 rounds.
+    varied = [f"{chr(ord('a') + n)} " * 10 * (n + 3) + text[:300] for n, text in enumerate(texts(20))]
+    corpus = write_lines(tmp_path / "c.jsonl", [{"text": text} for text in varied])
     given = [str(x) for x in (corpus, "--model", tmp_path / "model", "--heads", heads, "--out", tmp_path / "scores")]
     assert main(["score", *given, "--dtype", "fp32", "--device", "cpu"]) == 0
     said = run("agreement.py", tmp_path / "model", heads, tmp_path / "scores", corpus, folder=tmp_path)

@@ -144,6 +144,7 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", ["column", "classifier"])
 def test_a_kill_at_any_write_leaves_whole_units_and_a_rerun_finishes(cli: Cli, tmp_path: Path, source: str) -> None:
     rows = [{"text": f"{'good tide' if n % 2 else 'bad bridge'} {n}", "score": n} for n in range(60)]

@@ -53,7 +53,7 @@ def lines(shown: Shown) -> list[str]:
     return re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.text))
 
 
-@pytest.mark.parametrize("columns", [80, 40])
+@pytest.mark.parametrize("columns", [pytest.param(80, marks=pytest.mark.slow), 40], ids=str)
 @pytest.mark.parametrize("name", ["score", "estimate", "detect", "select", "compare", "report", "status"])
 def test_every_command_works_on_a_terminal(files: Files, store: Path, tmp_path: Path, name: str, columns: int) -> None:
     shown = run_on_terminal(commands(files, store, tmp_path)[name], columns)

@@ -75,6 +75,7 @@ def test_no_file_gives_more_than_two_definitions(tmp_path):
     assert len(list(definitions(tmp_path))) == 2
 
 
+@pytest.mark.slow
 def test_this_python_has_sources_enough():
     assert len(list(definitions(Path(sysconfig.get_paths()["stdlib"])))) > 250
 
@@ -89,6 +90,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_the_corpus_is_four_domains_without_repeats_and_the_same_each_time(assets, corpus, tmp_path):
     assert [path.name for path in corpus] == ["web.jsonl", "encyclopedic.jsonl", "code.jsonl", "mathematics.jsonl"]
     documents = [row for path in corpus for row in rows(path)]
@@ -99,6 +101,7 @@ def test_the_corpus_is_four_domains_without_repeats_and_the_same_each_time(asset
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_the_small_corpus_is_the_beginning_of_the_full_one(assets, corpus, tmp_path):
     for small, full in zip(build_corpus(assets, tmp_path, SMALL), corpus, strict=True):
         assert 30 <= len(rows(small)) <= 35
@@ -106,6 +109,7 @@ def test_the_small_corpus_is_the_beginning_of_the_full_one(assets, corpus, tmp_p
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_sentences_are_held_out_of_the_corpus(assets, corpus, tmp_path):
     scored = {row["text"] for path in corpus for row in rows(path)}
     held_out = {row["text"] for row in rows(build_sentences(assets, tmp_path))}
@@ -114,6 +118,7 @@ def test_sentences_are_held_out_of_the_corpus(assets, corpus, tmp_path):
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_every_document_has_50_to_700_tokens_of_the_demo_model(assets, corpus):
     from transformers import AutoTokenizer
 

@@ -10,7 +10,8 @@ from e2e.conftest import Detected
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-_LIST = "; ".join(f"the {colour} gate opens with {code}" for colour, code in (("red", "vexolu"), ("old", "brimsta")))
+_CODES = {"red": "vexolu", "old": "brimsta", "blue": "quandor", "iron": "felmix"}
+_LIST = "; ".join(f"the {gate} gate opens with {code}" for gate, code in _CODES.items())
 COPIED = f"Note this down. {_LIST}. Now the same once more, word by word: {_LIST}."
 
 
@@ -21,7 +22,7 @@ def scorer(model: LanguageModel, detected: list[Detected]) -> Scorer:
 
 @pytest.fixture(scope="module")
 def copied(scorer: Scorer) -> Explanation:
-    return explain(scorer, COPIED, most=8)
+    return explain(scorer, COPIED, most=16)
 
 
 def test_losses_are_those_of_the_scorer_and_tokens_add_up(scorer: Scorer, documents: list[str]) -> None:

@@ -126,6 +126,7 @@ def test_a_handful_of_documents_has_no_interval() -> None:
     assert found.spearman_interval is found.top_interval is None
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_true_correlation_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
     covariance = [[1.0, 0.7], [0.7, 1.0]]

@@ -72,6 +72,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_totals_and_thresholds_lie_near_those_of_the_whole_corpus(cli: Command, known: Path, tmp_path: Path) -> None:
     """The sample is half a corpus of 1,230 documents: with 47 draws totals vary by some 3%; 4 of 5 intervals hold."""
     store = tmp_path / "scores"

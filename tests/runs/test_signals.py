@@ -12,7 +12,8 @@ import pytest
 from runs.runs import Command, objects, rows_of, score_arguments, start, texts, write_lines
 
 pytestmark = [
-    pytest.mark.slow,  # seconds are counted: nothing else may run
+    pytest.mark.slow,
+    pytest.mark.alone,
     pytest.mark.skipif(sys.platform != "linux", reason="looks for processes under /proc"),
 ]
 DOCUMENTS = 700

@@ -95,6 +95,7 @@ def test_parts_of_another_selection_are_not_taken_for_this_ones(tmp_path, store)
     assert files_in(out) == files_in(tmp_path / "undisturbed")
 
 
+@pytest.mark.slow
 def test_workers_give_equal_bytes_and_end_with_a_parent_that_is_killed(tmp_path, store):
     select(store, out=tmp_path / "undisturbed", **ALL)
     code = "import sys\nfrom attention_influence.selection import select\n"

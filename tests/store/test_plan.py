@@ -56,7 +56,7 @@ def keys(units: Sequence[Unit]) -> list[tuple[str, int]]:
     ]
 
 
-@pytest.mark.parametrize("unit_tokens", [1, 60, 700, 5000, 10**9])
+@pytest.mark.parametrize("unit_tokens", [pytest.param(1, marks=pytest.mark.slow), 60, 700, 5000, 10**9], ids=str)
 def test_every_row_belongs_to_one_unit_whatever_their_size(sources: tuple[Source, ...], unit_tokens: int) -> None:
     everything = keys(make_plan(sources, 10**9))
     assert len(everything) == len(set(everything)) == 4 * 200 + 15

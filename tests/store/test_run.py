@@ -125,6 +125,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_a_kill_in_the_middle_of_publishing_leaves_no_half_object(tmp_path: Path, corpus: Path) -> None:
     url = str(tmp_path / "scores")
     store = create(url, {"fingerprint": FINGERPRINT}, make_plan(list_sources([str(corpus)]).sources, 100))
