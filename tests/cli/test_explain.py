@@ -207,7 +207,7 @@ def lines(shown: Shown) -> list[str]:
     return re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.text))
 
 
-@pytest.mark.parametrize("columns", [*(pytest.param(width, marks=pytest.mark.slow) for width in (120, 80)), 40], ids=str)
+@pytest.mark.parametrize("columns", [40, *(pytest.param(width, marks=pytest.mark.slow) for width in (80, 120))])
 def test_on_a_terminal_tokens_are_coloured_and_lines_fit(files: Files, columns: int) -> None:
     text = "the old röad. 海の道。\x1b[31mred " * 12
     arguments = ["explain", "--text", text, "--model", str(files.model), "--heads", str(files.heads), "--dtype", "fp32"]
