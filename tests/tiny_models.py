@@ -58,8 +58,11 @@ _FAMILY: dict[str, dict[str, Any]] = {
     "glm": {"head_dim": 8},
     "glm4": {"head_dim": 8},
     "falcon_h1": {
-        **{"mamba_d_ssm": 64, "mamba_n_heads": 4, "mamba_d_head": 16},
-        **{"mamba_d_state": 8, "mamba_chunk_size": 16},
+        "mamba_d_ssm": 64,
+        "mamba_n_heads": 4,
+        "mamba_d_head": 16,
+        "mamba_d_state": 8,
+        "mamba_chunk_size": 16,
     },
     "gpt2": {"n_embd": 32, "n_layer": LAYERS, "n_head": HEADS, "n_positions": CONTEXT},
     "glm4_moe_lite": {"num_key_value_heads": HEADS},
