@@ -66,7 +66,7 @@ class Run:
         self.simulation = Simulation()
         size = round(given.tokens * BYTES_PER_TOKEN / given.files)
         sources = [Source(f"{i}.jsonl", f"file:///{i}.jsonl", "jsonl", None, size, "") for i in range(given.files)]
-        planned = given.unit_tokens or default_unit_tokens("cuda", 0)
+        planned = given.unit_tokens or default_unit_tokens("cuda", given.parameters)
         self.units = make_plan(sources, planned, may_grow=given.unit_tokens is None)
         self.store = PlayedStore("timed://store", {}, tuple(self.units))
         speeds = _speeds(given.rates)
@@ -223,6 +223,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--tokens", type=float, default=1e13)
     parser.add_argument("--files", type=int, help="of the corpus (default: a gigabyte each)")
     parser.add_argument("--unit-tokens", type=int, help="default: as `score` chooses on a GPU")
+    parser.add_argument("--parameters", type=int, default=135_000_000, help="of the model, which decide that")
     parser.add_argument("--tokens-per-second", type=float, default=100_000, help="of one worker, when it scores")
     parser.add_argument("--rates", help="score store whose units' measured speeds are drawn from")
     parser.add_argument("--preempt-hours", type=float, default=4.0, help="mean life of a node; 0: for ever")

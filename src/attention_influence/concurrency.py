@@ -4,8 +4,8 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import repeat
-from typing import TypeVar
+from itertools import chain, repeat
+from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -45,3 +45,17 @@ def ahead(items: Iterable[Item]) -> Iterator[Item]:
         if item is _END:
             return
         yield item  # type: ignore[misc]
+
+
+class Begun(Generic[Item]):
+    """Items as `ahead` gives them, the first of which a thread makes already; an error comes in its item's place."""
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self._items = iter(items)
+        pool = ThreadPoolExecutor(1)
+        self._first = pool.submit(next, self._items, _END)
+        pool.shutdown(wait=False)
+
+    def __iter__(self) -> Iterator[Item]:
+        first = self._first.result()
+        return iter(()) if first is _END else ahead(chain([first], self._items))  # type: ignore[list-item]

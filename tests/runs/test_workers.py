@@ -3,6 +3,8 @@
 import os
 import signal
 import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,12 +12,16 @@ from typing import Any
 import pytest
 import torch
 
+from attention_influence import Scorer
 from attention_influence.commands.score import workers_of
+from attention_influence.corpus import Source
 from attention_influence.errors import Interrupted, ModelError, UsageError
 from attention_influence.model.device import find_device
 from attention_influence.runs import local, ray_actors
 from attention_influence.runs.local import place
 from attention_influence.runs.ray_actors import Actors
+from attention_influence.scoring import score_unit
+from attention_influence.scoring.scorer import Prepared
 from runs.runs import Command, rows_of, score_arguments, start, texts, write_lines
 from runs.test_signals import children_of, leased, wait_for
 
@@ -115,6 +121,35 @@ def test_the_model_leaves_its_gpu_before_workers_take_it_and_stays_where_it_is_o
     local.leave_device(here)
     local.leave_device(there)
     assert (here.moved, there.moved) == ([], ["cpu"])
+
+
+def test_a_unit_is_read_while_the_one_before_is_scored(
+    cli: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        write_lines(tmp_path / "corpus" / f"{number}.jsonl", texts(20, number))
+    read, scored, grown = [], [], threading.Condition()
+    read_rows, score_prepared = score_unit.read_rows, Scorer.score_prepared
+
+    def reading(source: Source, *more: Any) -> Any:
+        with grown:
+            read.append(source.name)
+            grown.notify_all()
+        return read_rows(source, *more)
+
+    def scoring(scorer: Scorer, prepared: Sequence[Prepared], *more: Any, **named: Any) -> Any:
+        if len(prepared) < 20:  # a fixed text, to try the device
+            return score_prepared(scorer, prepared, *more, **named)
+        scored.append(len(prepared))
+        with grown:
+            assert grown.wait_for(lambda: len(read) > len(scored) or len(read) == 4, 20)
+        return score_prepared(scorer, prepared, *more, **named)
+
+    monkeypatch.setattr(score_unit, "read_rows", reading)
+    monkeypatch.setattr(Scorer, "score_prepared", scoring)
+    assert cli.score(tmp_path / "corpus", tmp_path / "scores", "--unit-tokens", 1000).code == 0
+    assert scored == [20] * 4, "a unit for each file"
+    assert len(read) == 4, "each is read once"
 
 
 def test_an_error_that_nothing_expects_is_one_line_and_its_traceback_lies_in_the_store(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from attention_influence import Scorer
 from attention_influence.corpus import Columns, list_sources, read_rows
 from attention_influence.errors import TooManyBadRows
 from attention_influence.scoring.count_unigrams import count_unigrams
-from attention_influence.scoring.score_unit import Reading, score_unit
+from attention_influence.scoring.score_unit import Reading, UnitScores, UnitTexts, score_unit
 from attention_influence.store.plan import Unit, make_plan
 from attention_influence.store.schema import SCORE_SCHEMA
 from scoring.tiny import HEADS, tiny
@@ -30,6 +30,10 @@ def scorer() -> Scorer:
 def texts(n: int, seed: int) -> list[str]:
     rng = random.Random(seed)
     return ["".join(rng.choices("abcdef ghij,k.\n", k=rng.randint(2, 300))) for _ in range(n)]
+
+
+def unit_scores(scorer: Scorer, unit: Unit, reading: Reading, *progress: Any) -> UnitScores:
+    return score_unit(scorer, UnitTexts(scorer, unit, reading), *progress)
 
 
 def lines(records: list[Any]) -> bytes:
@@ -89,7 +93,7 @@ def rows_by_key(tables: list[pa.Table]) -> dict[tuple[str, int], dict[str, Any]]
 
 def test_every_input_row_comes_once_in_source_order_bad_rows_included(scorer: Scorer, corpus: Path) -> None:
     [unit] = units_of(corpus, 10**6)
-    scored = score_unit(scorer, unit, Reading(Columns()))
+    scored = unit_scores(scorer, unit, Reading(Columns()))
     assert scored.table.schema.equals(SCORE_SCHEMA)
     expected = [
         (part.source.name, row.row)
@@ -116,7 +120,7 @@ def test_rows_and_scores_are_the_same_however_the_units_are_cut(scorer: Scorer, 
     reading = Reading(Columns(), unigrams=count_unigrams(scorer, sources, Columns()))
 
     def scores(tokens: int) -> list[pa.Table]:
-        return [score_unit(scorer, unit, reading).table for unit in units_of(corpus, tokens)]
+        return [unit_scores(scorer, unit, reading).table for unit in units_of(corpus, tokens)]
 
     whole, cut = scores(10**6), scores(unit_tokens)
     assert len(cut) > len(whole) == 1
@@ -132,14 +136,16 @@ def test_rows_and_scores_are_the_same_however_the_units_are_cut(scorer: Scorer, 
 
 def test_the_same_unit_scored_again_gives_equal_bits(scorer: Scorer, corpus: Path) -> None:
     [unit] = units_of(corpus, 10**6)
-    assert score_unit(scorer, unit, Reading(Columns())).table.equals(score_unit(scorer, unit, Reading(Columns())).table)
+    assert unit_scores(scorer, unit, Reading(Columns())).table.equals(
+        unit_scores(scorer, unit, Reading(Columns())).table
+    )
 
 
 def test_ids_and_domains_are_carried_along(scorer: Scorer, tmp_path: Path) -> None:
     records = [{"text": "one text here", "name": 7, "kind": "prose"}, {"text": "and another", "name": 7, "kind": None}]
     (tmp_path / "a.jsonl").write_bytes(lines(records))
     [unit] = units_of(tmp_path, 1000)
-    scored = score_unit(scorer, unit, Reading(Columns(id="name", domain="kind")))
+    scored = unit_scores(scorer, unit, Reading(Columns(id="name", domain="kind")))
     assert scored.table["id"].to_pylist() == ["7", "7"]
     assert scored.table["domain"].to_pylist() == ["prose", "unknown"]
     assert scored.duplicate_ids == 1
@@ -148,7 +154,7 @@ def test_ids_and_domains_are_carried_along(scorer: Scorer, tmp_path: Path) -> No
 def test_progress_counts_every_row_bad_row_and_token(scorer: Scorer, corpus: Path) -> None:
     [unit] = units_of(corpus, 10**6)
     seen: list[tuple[int, int, int]] = []
-    scored = score_unit(scorer, unit, Reading(Columns()), lambda *more: seen.append(more))
+    scored = unit_scores(scorer, unit, Reading(Columns()), lambda *more: seen.append(more))
     assert tuple(map(sum, zip(*seen, strict=True))) == (scored.rows, 11, scored.tokens)
 
 
@@ -159,7 +165,7 @@ def test_a_damaged_file_costs_its_own_rows_and_no_others(scorer: Scorer, corpus:
     for name, content in whole.items():
         (tmp_path / f"cut-{name}").write_bytes(content[: len(content) // 2])
     [unit] = units_of(tmp_path, 10**6)
-    scored = score_unit(scorer, unit, Reading(Columns()))
+    scored = unit_scores(scorer, unit, Reading(Columns()))
     assert {name.rpartition("/")[2] for name in scored.failed_files} == {f"cut-{name}" for name in whole}
     for name, error in scored.failed_files.items():
         assert name.rpartition("/")[2] in error
@@ -184,7 +190,7 @@ def test_a_file_that_changes_after_the_plan_is_not_scored_as_if_it_had_not(
     else:
         changed.write_bytes(lines([{"text": text} for text in texts(39, 9)]))
         os.utime(changed, (1, 1))
-    scored = score_unit(scorer, unit, Reading(Columns()))
+    scored = unit_scores(scorer, unit, Reading(Columns()))
     [(name, error)] = scored.failed_files.items()
     assert name.endswith("plain.jsonl")
     assert "gone or has changed" in error
@@ -196,11 +202,11 @@ def test_a_bad_row_can_be_made_an_error_that_names_it(scorer: Scorer, tmp_path: 
     (tmp_path / "a.jsonl").write_bytes(first + lines([{"text": None}]))
     [unit] = units_of(tmp_path, 1000)
     with pytest.raises(TooManyBadRows, match=rf"a\.jsonl, row {len(first)}: null_text"):
-        score_unit(scorer, unit, Reading(Columns(), on_bad_row="error"))
+        unit_scores(scorer, unit, Reading(Columns(), on_bad_row="error"))
 
 
 def test_a_unit_without_rows_gives_an_empty_table(scorer: Scorer, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_bytes(b"\n\n")
     [unit] = units_of(tmp_path, 1000)
-    scored = score_unit(scorer, unit, Reading(Columns()))
+    scored = unit_scores(scorer, unit, Reading(Columns()))
     assert (scored.table.num_rows, scored.table.schema) == (0, SCORE_SCHEMA)

@@ -127,7 +127,10 @@ def test_too_many_units_are_refused_with_the_option_to_change(
 
 
 def test_the_default_unit_is_little_work_on_a_cpu_whatever_the_model() -> None:
-    assert default_unit_tokens("cuda", 7_000_000_000) == 20_000_000
+    assert default_unit_tokens("cuda", 135_000_000) == 60_000_000
+    assert default_unit_tokens("cuda", 1_350_000_000) == 6_000_000
+    assert default_unit_tokens("cuda", 70_000_000_000) == 1_000_000
+    assert default_unit_tokens("cuda", 1_000) == 60_000_000
     assert default_unit_tokens("cpu", 135_000_000) == 50_000
     assert default_unit_tokens("cpu", 1_350_000_000) == 5_000
     assert default_unit_tokens("cpu", 70_000_000_000) == 2_000

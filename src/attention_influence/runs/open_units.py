@@ -63,6 +63,10 @@ class OpenUnits:
             self._waiting, self._others = deque(self._others), []
         return self._waiting.popleft() if self._waiting else None
 
+    def upcoming(self) -> Unit | None:
+        """What `next` gives unless the store is listed before; None where that is not known yet."""
+        return self._waiting[0] if self._waiting else None
+
     def missed(self, unit: Unit) -> None:
         """The unit was another worker's."""
         self._missed = True

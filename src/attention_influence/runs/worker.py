@@ -12,7 +12,7 @@ import torch
 from attention_influence.errors import StoreError, TooManyBadRows
 from attention_influence.runs.canary import BrokenDevice, check_canaries
 from attention_influence.runs.open_units import OpenUnits
-from attention_influence.scoring.score_unit import Progress, Reading, UnitScores, score_unit
+from attention_influence.scoring.score_unit import Progress, Reading, UnitScores, UnitTexts, score_unit
 from attention_influence.scoring.scorer import Scorer
 from attention_influence.storage.atomic_files import with_retries
 from attention_influence.storage.errors import is_transient
@@ -41,6 +41,9 @@ class Worker:
     name: str = field(default_factory=worker_name)
     _rows: int = 0
     _bad: int = 0
+    _upcoming: Unit | None = None
+    _begun: UnitTexts | None = None
+    """Of the unit that was upcoming: its first texts are read while the one before is scored and published."""
 
     def work(self, mine: Iterable[Unit]) -> None:
         """Publishes the units of `mine` that are not done, then steals what nobody else works on.
@@ -54,6 +57,7 @@ class Worker:
         while True:
             worked = False
             while unit := units.next():
+                self._upcoming = units.upcoming()
                 try:
                     is_mine = self._attempt(unit, leases)
                 except BaseException:  # Ctrl-C may come between any two steps of taking and giving back
@@ -114,15 +118,20 @@ class Worker:
     def _score(self, unit: Unit) -> UnitScores:
         """The unit's scores, tried again when storage fails."""
         waits = iter(_BACKOFF)
+        begun, self._begun = self._begun, None
+        if self._upcoming:
+            self._begun = UnitTexts(self.scorer, self._upcoming, self.reading)
         while True:
             counted = [0, 0, 0]
+            texts = begun if begun and begun.unit.name == unit.name else UnitTexts(self.scorer, unit, self.reading)
+            begun = None
 
             def count(*more: int, counted: list[int] = counted) -> None:
                 counted[:] = map(add, counted, more)
                 self._count(*more)
 
             try:
-                return score_unit(self.scorer, unit, self.reading, count)
+                return score_unit(self.scorer, texts, count)
             except Exception as error:
                 self._count(*(-number for number in counted))  # the unit is done again, now or later
                 if is_transient(error) and (pause := next(waits, None)):

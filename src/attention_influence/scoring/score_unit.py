@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from attention_influence.concurrency import ahead
+from attention_influence.concurrency import Begun
 from attention_influence.corpus.formats import read_rows
 from attention_influence.corpus.rows import Columns, Row
 from attention_influence.corpus.slices import Slice
@@ -30,6 +30,8 @@ _OF_SCORE = [name for name in SCORE_SCHEMA.names if name not in ("source", *_OF_
 _OF_STEPS = {"step_ends": "end", "step_n_scored": "n_scored", "step_rise": "rise"}
 
 _Item = tuple[Slice, Row]
+_Lot = tuple[list[_Item], list[Prepared], dict[str, Sequence[float | None]]]
+"""Rows, what the model is to see of them, and the columns that need no model."""
 
 Progress = Callable[[int, int, int], None]
 """Called with how many more rows, bad rows and tokens are done: tokens pack by pack, rows when all of a lot are."""
@@ -89,9 +91,26 @@ class UnitScores:
         }
 
 
-def score_unit(
-    scorer: Scorer, unit: Unit, reading: Reading, progress: Progress = lambda rows, bad, tokens: None
-) -> UnitScores:
+class UnitTexts:
+    """A unit's rows in lots: a thread makes the first at once, and each other while the one before is scored."""
+
+    def __init__(self, scorer: Scorer, unit: Unit, reading: Reading) -> None:
+        self.unit = unit
+        self.reading = reading
+        self.failed_files: dict[str, str] = {}
+        """Source → why its rows are missing; as far as the lots have been read."""
+        self.lots = Begun(self._lots(scorer))
+
+    def _lots(self, scorer: Scorer) -> Iterator[_Lot]:
+        reading = self.reading
+        known = reading.screened.known(self.unit) if reading.screened else {}
+        rows = _rows(self.unit, reading, self.failed_files)
+        # Lots go beyond files, so that packs of many small ones are full.
+        for items in in_lots(rows, lambda item: item[1].text, scorer.pack_tokens):
+            yield _prepare(scorer, items, reading, known)
+
+
+def score_unit(scorer: Scorer, texts: UnitTexts, progress: Progress = lambda rows, bad, tokens: None) -> UnitScores:
     """The scores of a unit: `reading.schema`, one row per input row in source order, bad rows included.
 
     A file that is damaged, gone, changed or of another schema costs its own rows in this unit, and is recorded.
@@ -99,12 +118,9 @@ def score_unit(
     """
     shortages = (scorer.shortage, scorer.model.output.shortage)
     shortages_before = sum(shortage.times for shortage in shortages)
-    known = reading.screened.known(unit) if reading.screened else {}
-    failed_files: dict[str, str] = {}
-    # Lots go beyond files, so that packs of many small ones are full, and are made while the model runs.
-    lots = in_lots(_rows(unit, reading, failed_files), lambda item: item[1].text, scorer.pack_tokens)
+    reading, failed_files = texts.reading, texts.failed_files
     tables: list[tuple[Slice, pa.Table]] = []
-    for items, documents, beside in ahead(_prepare(scorer, items, reading, known) for items in lots):
+    for items, documents, beside in texts.lots:
         table = _score_lot(scorer, items, documents, beside, reading, progress)
         start = 0
         for part, of_part in groupby(part for part, _ in items):
@@ -142,10 +158,7 @@ def _rows(unit: Unit, reading: Reading, failed_files: dict[str, str]) -> Iterato
             failed_files[part.source.name] = str(error)
 
 
-def _prepare(
-    scorer: Scorer, items: list[_Item], reading: Reading, known: Known
-) -> tuple[list[_Item], list[Prepared], dict[str, Sequence[float | None]]]:
-    """The rows, ready for the model where it must see them, and the columns that need no model."""
+def _prepare(scorer: Scorer, items: list[_Item], reading: Reading, known: Known) -> _Lot:
     documents = scorer.prepare([row.text for _, row in items], reading.steps)
     beside: dict[str, Sequence[float | None]] = {"unigram_surprisal": [None] * len(items)}
     if (unigrams := reading.unigrams) is not None:

@@ -18,8 +18,9 @@ from attention_influence.corpus.sources import Source, is_unchanged
 from attention_influence.errors import CorpusError, CorruptFile, UsageError
 
 MOST_UNITS = 200_000
-# Tokens × parameters: 50,000 tokens of a model of 135 million.
-_CPU_UNIT_WORK = 50_000 * 135_000_000
+# Tokens × parameters of a unit, and the bounds of its tokens: 50,000 tokens of a model of 135 million on a CPU.
+_CPU_UNIT_WORK, _CPU_UNIT_TOKENS = 50_000 * 135_000_000, (2_000, 100_000)
+_GPU_UNIT_WORK, _GPU_UNIT_TOKENS = 60_000_000 * 135_000_000, (1_000_000, 60_000_000)
 _NO_ENDS: Mapping[str, int] = MappingProxyType({})
 
 _log = logging.getLogger(__name__)
@@ -58,11 +59,11 @@ class _Piece:
 def default_unit_tokens(device: str, parameters: int) -> int:
     """Tokens of one unit where nothing else is asked for; depends on the kind of device and the model's size only.
 
-    On a CPU some two minutes of work for two cores: what an interrupt costs.
+    On a CPU some two minutes of work for two cores: what an interrupt costs. On a GPU, by its arithmetic, a minute or
+    two of a fast one and ten of a slow one: what taking and publishing a unit costs is little beside it.
     """
-    if device != "cpu":
-        return 20_000_000
-    return min(max(_CPU_UNIT_WORK // max(parameters, 1), 2_000), 100_000)
+    work, (least, most) = (_CPU_UNIT_WORK, _CPU_UNIT_TOKENS) if device == "cpu" else (_GPU_UNIT_WORK, _GPU_UNIT_TOKENS)
+    return min(max(work // max(parameters, 1), least), most)
 
 
 def make_plan(
