@@ -1,9 +1,9 @@
-"""Hours of a card for scoring 100 billion tokens, by size of the scorer: computed from the cost model, not measured.
+"""Hours of a GPU for scoring 100 billion tokens, by size of the scorer: computed from the cost model, not measured.
 
     .venv/bin/python benchmarks/price_list.py
 
 The operations are those of `limit.scoring_operations` for documents of `--length` tokens, forked at `--fork` of the
-depth (SmolLM2-135M's heads begin in layer 17 of 30); the card does `--share` of `--peak`.
+depth (SmolLM2-135M's heads begin in layer 17 of 30); the GPU does `--share` of `--peak`.
 """
 
 import argparse

@@ -113,3 +113,19 @@ def test_an_estimate_tells_hours_and_memory_and_writes_nothing(
     assert "peak memory" in said.out
     assert "threshold of the top 20%" in said.out
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_estimate_tells_what_screening_would_spare(cli: Command, tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    write_lines(corpus / "c.jsonl", texts(300))
+    heads = ("--model", cli.model, "--heads", cli.model / "heads.json", "--dtype", "fp32")
+    screen = ("--screen", "--calibration", 140, "--keep-recall", 0.8, "--confidence", 0.8)
+    said = cli.run("estimate", corpus, *heads, *screen, "--json")
+    assert said.code == 0, said.err
+    screening = said.data["screening"]
+    [domain] = screening["domains"].values()
+    assert -1 <= domain["spearman"] <= 1
+    assert screening["spared_tokens"] == pytest.approx(domain["spared_tokens"])
+    assert screening["hours"] == pytest.approx(said.data["hours"] * (1 - screening["spared_tokens"]))
+    assert "with --screen" in cli.run("estimate", corpus, *heads, *screen).out
+    assert cli.run("estimate", corpus, *heads, "--screen", "--top", 1).err.startswith("error: --top 1: give a share")

@@ -5,12 +5,14 @@ import resource
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import torch
 
+from attention_influence.commands.preparing.calibration import promise_of
 from attention_influence.commands.preparing.corpus_checks import listed
 from attention_influence.commands.printing.result import Result, table
 from attention_influence.commands.score import make_scorer, window_text, workers_of
@@ -21,6 +23,8 @@ from attention_influence.errors import CorpusError
 from attention_influence.evidence.statistics import middle
 from attention_influence.progress import progress
 from attention_influence.scoring.lots import in_lots
+from attention_influence.screening.forecast import Forecast, forecast
+from attention_influence.screening.guarantee import Promise
 from attention_influence.shares import count_in
 
 _RESAMPLES = 1000
@@ -38,17 +42,23 @@ def estimate(config: EstimateConfig) -> Result:
     draws: dict[str, list[_Draw]] = defaultdict(lambda: [[] for _ in drawn])
     tokens = rows = bad = 0
     seconds = 0.0
+    promise = promise_of(config, "top", config.top) if config.screen else None
+    scored: dict[str, list[tuple[bytes, float, int]]] = defaultdict(list)
     with progress("scoring a sample", config.sample_tokens, "tokens") as advance:
         for lot in in_lots(drawn_rows(drawn, columns), lambda item: item[1].text, scorer.pack_tokens):
             began = time.monotonic()
-            scores = scorer.score_prepared(scorer.prepare([row.text for _, row in lot]), progress=advance)
+            prepared = scorer.prepare([row.text for _, row in lot])
+            scores = scorer.score_prepared(prepared, progress=advance)
             seconds += time.monotonic() - began
-            for (number, row), score in zip(lot, scores, strict=True):
+            for (number, row), document, score in zip(lot, prepared, scores, strict=True):
                 rows += 1
                 bad += score.reason is not None
                 tokens += score.n_tokens or 0
                 if score.influence is not None:
                     draws[row.domain][number].append((score.influence, score.n_tokens or 0))
+                    if promise is not None:
+                        content = document.text.encode(errors="replace")
+                        scored[row.domain].append((content, score.influence, score.n_tokens or 0))
     if not tokens:
         raise CorpusError("the sample holds no text to score; raise --sample-tokens, or check --text-column")
     devices = workers_of(config.workers, config.device, scorer) if scorer.model.device.type == "cuda" else 1
@@ -66,6 +76,8 @@ def estimate(config: EstimateConfig) -> Result:
         "top": config.top,
         "domains": [_domain(name, draws[name], share, config) for name in sorted(draws)],
     }
+    if promise is not None:
+        data["screening"] = _screening(promise, config.calibration, data, scored)
     return Result(f"{_text(data)}\n{window_text(scorer)}", data)
 
 
@@ -88,6 +100,28 @@ def _domain(name: str, draws: Sequence[_Draw], share: float, config: EstimateCon
     }
 
 
+def _screening(
+    promise: Promise,
+    calibration: int,
+    data: Mapping[str, Any],
+    scored: Mapping[str, Sequence[tuple[bytes, float, int]]],
+) -> dict[str, Any]:
+    domains: dict[str, Forecast] = {}
+    for domain in data["domains"]:
+        contents, influence, tokens = zip(*scored[domain["domain"]], strict=True)
+        domains[domain["domain"]] = forecast(
+            promise, calibration, domain["documents"], contents, np.array(influence), np.array(tokens)
+        )
+    spared = sum(domain["tokens"] * (domains[domain["domain"]].spared_tokens or 0) for domain in data["domains"])
+    return {
+        "promise": asdict(promise),
+        "calibration": calibration,
+        "domains": {name: asdict(of_domain) for name, of_domain in domains.items()},
+        "spared_tokens": spared / data["tokens"],
+        "hours": data["hours"] * (1 - spared / data["tokens"]),
+    }
+
+
 def _cut(draws: Sequence[_Draw], top: float) -> tuple[float, int]:
     """The threshold of the top share of the documents, and the tokens that it selects."""
     ranked = sorted((document for draw in draws for document in draw), reverse=True)
@@ -99,6 +133,26 @@ def _peak_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def _screening_text(screening: Mapping[str, Any] | None) -> list[str]:
+    if screening is None:
+        return ["estimate --screen tells what score --screen would spare the model"]
+    rows = [
+        (
+            name,
+            "–" if domain["spearman"] is None else f"{domain['spearman']:.2f}",
+            "not known" if domain["spared_tokens"] is None else f"{domain['spared_tokens']:.0%}",
+            domain["why"] or "",
+        )
+        for name, domain in screening["domains"].items()
+    ]
+    return [
+        table(("with --screen", "Spearman", "tokens spared", ""), rows),
+        f"score --screen: {screening['hours']:,.2f} hours, {screening['spared_tokens']:.0%} of the tokens spared, its "
+        f"sample of {screening['calibration']:,} documents a domain included; by predictions for documents that they "
+        "were not fitted to",
+    ]
 
 
 def _text(data: dict[str, Any]) -> str:
@@ -121,6 +175,6 @@ def _text(data: dict[str, Any]) -> str:
             f"{data['tokens_per_second']:,.0f} tokens/s; peak memory {data['peak_memory_bytes'] / 2**30:.1f} GiB",
             f"sampled: {data['sampled_documents']:,} documents, {data['sampled_tokens']:,} tokens, "
             f"{data['share_without_score']:.1%} of the documents without a score",
-            "score --screen may spare part of the documents: how many is known when it has scored its sample",
+            *_screening_text(data.get("screening")),
         ]
     )

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from attention_influence.commands.preparing.calibration import promise_of, screening_of, settings_of
+from attention_influence.commands.preparing.calibration import check_screening, screening_of, settings_of
 from attention_influence.commands.preparing.corpus_checks import check_scored, listed
 from attention_influence.commands.preparing.expected_tokens import expected_tokens
 from attention_influence.commands.preparing.loading import load
@@ -49,7 +49,7 @@ _log = logging.getLogger(__name__)
 
 def score(config: ScoreConfig) -> Result:
     rule = _step_rule(config)
-    promise_of(config)
+    check_screening(config)
     _check_out(config, rule)
     columns = Columns(config.text_column, config.id_column, config.domain_column)
     listing = listed(config.corpus, config.domain, columns, config.out)

@@ -7,7 +7,14 @@ from attention_influence.config.heads import DetectConfig, StabilityConfig, Vali
 from attention_influence.config.judging import JudgeConfig
 from attention_influence.config.model import LoadOptions, ModelOptions, Precision
 from attention_influence.config.pages import DemoConfig, ReportConfig
-from attention_influence.config.scoring import DistillConfig, EstimateConfig, ScoreConfig, ScorerOptions, StatusConfig
+from attention_influence.config.scoring import (
+    DistillConfig,
+    EstimateConfig,
+    ScoreConfig,
+    ScorerOptions,
+    ScreenOptions,
+    StatusConfig,
+)
 from attention_influence.config.selection import AnnotateConfig, CompareConfig, SelectConfig, StepWeightsConfig
 
 __all__ = [
@@ -27,6 +34,7 @@ __all__ = [
     "ReportConfig",
     "ScoreConfig",
     "ScorerOptions",
+    "ScreenOptions",
     "SelectConfig",
     "StabilityConfig",
     "StatusConfig",

@@ -33,7 +33,7 @@ EXAMPLES = {
   attention-influence estimate corpus/ {_MODEL} \\
       --heads heads.json
   attention-influence estimate corpus/ --model ./my-model \\
-      --sample-tokens 200000 --top 0.1""",
+      --sample-tokens 200000 --top 0.1 --screen""",
     "status": """\
   attention-influence status scores
   attention-influence status s3://bucket/scores --json""",

@@ -32,7 +32,21 @@ class ScorerOptions(ModelOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScoreConfig(ScorerOptions):
+class ScreenOptions:
+    """Whether documents are spared the model, and what must be kept."""
+
+    screen: bool = False
+    """spare documents the model whose text alone says that they are not in the top, where that pays"""
+    keep_recall: float = 0.95
+    """with --screen: the share of the top that must be scored …"""
+    confidence: float = 0.9
+    """with --screen: … with at least this probability, in each domain"""
+    calibration: int = 600
+    """with --screen: documents of each domain that are scored first, to fit a prediction and choose its cut"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreConfig(ScorerOptions, ScreenOptions):
     """Score every document of a corpus by the influence of the heads."""
 
     out: str = "scores"
@@ -44,20 +58,12 @@ class ScoreConfig(ScorerOptions):
     steps: tuple[str, ...] = ()
     """what ends a step: sentence, line, or a text of your own in which \\n is a line break; may be given several times
     (default: sentence)"""
-    screen: bool = False
-    """spare documents the model whose text alone says that they are not in the top, where that pays"""
     keep_top: float = 0.2
     """with --screen: the share of each domain's documents that will be selected"""
-    keep_recall: float = 0.95
-    """with --screen: the share of these that must be scored …"""
-    confidence: float = 0.9
-    """with --screen: … with at least this probability, in each domain"""
-    calibration: int = 600
-    """with --screen: documents of each domain that are scored first, to fit a prediction and choose its cut"""
     limit: int | None = None
     """score so many documents only, the first ones of each file: a trial"""
     unit_tokens: int | None = None
-    """tokens of one unit of work (default: 20M on a GPU; on a CPU two minutes of work, 50k with 135M parameters)"""
+    """tokens of one unit of work (default: some minutes of work; with 135M parameters 60M on a GPU, 50k on a CPU)"""
     workers: int | None = None
     """processes (default: one for each CUDA device, one on a CPU; with Ray, as many as the cluster has room for)"""
     engine: Literal["local", "ray"] = "local"
@@ -91,7 +97,7 @@ class StatusConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EstimateConfig(ScorerOptions):
+class EstimateConfig(ScorerOptions, ScreenOptions):
     """Score a random sample, and estimate the cost and the result of scoring and selecting the whole corpus."""
 
     sample_tokens: int = 50_000

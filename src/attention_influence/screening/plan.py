@@ -21,7 +21,7 @@ from attention_influence.shares import count_in
 SCREENED_OUT = "screened_out"
 """The reason of rows that the model did not see."""
 
-_LEAST_SAVED = 0.1
+LEAST_SAVED = 0.1
 """Share of the tokens; below it a domain is scored in full."""
 
 
@@ -167,7 +167,7 @@ def _plan_domain(promise: Promise, documents: int, of: Calibration) -> tuple[Dom
         saved_documents=float(saved.mean()),
         saved_tokens=saved_tokens,
     )
-    if saved_tokens < _LEAST_SAVED:
+    if saved_tokens < LEAST_SAVED:
         why = f"it would save only {saved_tokens:.0%} of the tokens that are left"
         return replace(plan, cut=None, refused=why), None
     return plan, predictor

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 
 from attention_influence.errors import StoreError, UsageError
 from attention_influence.screening.array_files import arrays_from_bytes, arrays_to_bytes
-from attention_influence.screening.predictor import Predictor, fit_predictor, predictor_from_arrays
+from attention_influence.screening.predictor import Predictor, fit_predictor, out_of_fold, predictor_from_arrays
 from attention_influence.shares import count_in
 from attention_influence.storage.atomic_files import read_if_there, write_result
 
 _TOP = 0.2
-_FOLDS = 5
 _FIFTHS = 5
 _FEWEST = 50
 _KIND = "attention-influence student"
@@ -92,13 +91,7 @@ def fit_student(
     """
     if len(contents) < _FEWEST:
         raise UsageError(f"{len(contents):,} scored documents are too few for a student; {_FEWEST} are the least")
-    fold = np.random.default_rng(seed).permutation(len(contents)) % _FOLDS
-    predicted = np.empty(len(contents))
-    for number in range(_FOLDS):
-        inside, outside = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
-        predictor = fit_predictor([contents[int(at)] for at in inside], influence[inside], seed)
-        assert predictor is not None
-        predicted[outside] = predictor.predict([contents[int(at)] for at in outside])
+    predicted = out_of_fold(contents, influence, seed)
     whole = fit_predictor(contents, influence, seed)
     assert whole is not None
     names = np.array(domains)

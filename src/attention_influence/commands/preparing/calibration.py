@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from attention_influence.config import ScoreConfig
+from attention_influence.config import ScoreConfig, ScreenOptions
 from attention_influence.corpus import Columns, Listing
 from attention_influence.errors import StoreError, UsageError
 from attention_influence.progress import stage
@@ -32,15 +32,17 @@ _log = logging.getLogger(__name__)
 _POLL_SECONDS = 5.0
 
 
-def promise_of(config: ScoreConfig) -> Promise:
-    """What --screen must keep. Raises UsageError for what cannot be, or is not what a screened run does."""
-    for option, value in (
-        ("keep-top", config.keep_top),
-        ("keep-recall", config.keep_recall),
-        ("confidence", config.confidence),
-    ):
+def promise_of(options: ScreenOptions, option: str, top: float) -> Promise:
+    """What --screen must keep of the top share, which that option gives. Raises UsageError for what cannot be."""
+    shares = {option: top, "keep-recall": options.keep_recall, "confidence": options.confidence}
+    for name, value in shares.items():
         if not 0 < value < 1:
-            raise UsageError(f"--{option} {value:g}: give a share above 0 and below 1")
+            raise UsageError(f"--{name} {value:g}: give a share above 0 and below 1")
+    return Promise(top, options.keep_recall, options.confidence)
+
+
+def check_screening(config: ScoreConfig) -> Promise:
+    """What a screened run must keep. Raises UsageError for what cannot be, or is not what such a run does."""
     if config.screen and config.granularity == "step":
         raise UsageError("--screen scores some documents only, and --granularity step is for all of them: omit one")
     if config.screen and (config.extend or config.rescore_changed):
@@ -48,14 +50,14 @@ def promise_of(config: ScoreConfig) -> Promise:
             "--extend and --rescore-changed change the corpus that the sample was drawn from: with --screen, use a "
             "new --out"
         )
-    return Promise(config.keep_top, config.keep_recall, config.confidence)
+    return promise_of(config, "keep-top", config.keep_top)
 
 
 def settings_of(config: ScoreConfig) -> dict[str, Any] | None:
     """What a screened run's fingerprint holds of its options; None without --screen."""
     if not config.screen:
         return None
-    promise = promise_of(config)
+    promise = check_screening(config)
     return {
         "keep_top": promise.top,
         "keep_recall": promise.keep_recall,
@@ -121,7 +123,7 @@ def _plan(config: ScoreConfig, store: RunStore, sample: Sample, columns: Columns
     calibrations = {
         domain: _calibration(texts, scores, ties, places) for domain, places in _ranked_by_domain(scores).items()
     }
-    return plan_screening(promise_of(config), sample, calibrations)
+    return plan_screening(check_screening(config), sample, calibrations)
 
 
 def _ranked_by_domain(scores: pa.Table) -> dict[str, list[int]]:
