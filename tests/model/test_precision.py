@@ -1,5 +1,7 @@
 """What matmuls are computed in, by device."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -36,14 +38,16 @@ def test_a_gpu_older_than_ampere_computes_bf16_weights_in_float32(
     ("has", "weights", "computed"),
     [
         ({"amx_bf16": True}, BRAIN, BRAIN),
-        ({"avx512_bf16": True}, BRAIN, BRAIN),
+        ({"avx512_bf16": True, "cpu_name": "AMD Zen 4"}, BRAIN, BRAIN),
+        ({"avx512_bf16": True, "cpu_name": "Intel Xeon"}, BRAIN, SINGLE),
+        ({"avx512_bf16": True, "amx_bf16": True, "cpu_name": "Intel Xeon"}, BRAIN, BRAIN),
         ({"avx2": True, "amx_bf16": False}, BRAIN, SINGLE),
         ({"amx_bf16": True}, HALF, SINGLE),
         ({}, SINGLE, SINGLE),
     ],
 )
-def test_a_cpu_without_16_bit_matmuls_computes_in_float32(
-    monkeypatch: pytest.MonkeyPatch, has: dict[str, bool], weights: torch.dtype, computed: torch.dtype
+def test_a_cpu_without_fast_16_bit_matmuls_computes_in_float32(
+    monkeypatch: pytest.MonkeyPatch, has: dict[str, Any], weights: torch.dtype, computed: torch.dtype
 ) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
     assert matmul_dtype(weights, torch.device("cpu")) == computed
