@@ -167,7 +167,7 @@ def test_estimate_takes_only_what_changes_what_it_says() -> None:
             "worker_gpus",
             "shard",
         ),
-        *("screen", "keep_top", "keep_recall", "confidence", "calibration"),
+        "keep_top",
         *("extend", "rescore_changed", "retry_failed", "on_bad_row", "max_bad_rate"),
     }
 

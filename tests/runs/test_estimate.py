@@ -128,4 +128,6 @@ def test_an_estimate_tells_what_screening_would_spare(cli: Command, tmp_path: Pa
     assert screening["spared_tokens"] == pytest.approx(domain["spared_tokens"])
     assert screening["hours"] == pytest.approx(said.data["hours"] * (1 - screening["spared_tokens"]))
     assert "with --screen" in cli.run("estimate", corpus, *heads, *screen).out
-    assert cli.run("estimate", corpus, *heads, "--screen", "--top", 1).err.startswith("error: --top 1: give a share")
+    assert cli.run("estimate", corpus, *heads, "--screen", "--top", 1).err.startswith(
+        "attention-influence: error: --top 1: give a share"
+    )

@@ -35,6 +35,7 @@ _Draw = list[tuple[float, int]]
 
 
 def estimate(config: EstimateConfig) -> Result:
+    promise = promise_of(config, "top", config.top) if config.screen else None
     columns = Columns(config.text_column, domain=config.domain_column)
     listing = listed(config.corpus, config.domain, columns)
     scorer = make_scorer(config)
@@ -42,7 +43,6 @@ def estimate(config: EstimateConfig) -> Result:
     draws: dict[str, list[_Draw]] = defaultdict(lambda: [[] for _ in drawn])
     tokens = rows = bad = 0
     seconds = 0.0
-    promise = promise_of(config, "top", config.top) if config.screen else None
     scored: dict[str, list[tuple[bytes, float, int]]] = defaultdict(list)
     with progress("scoring a sample", config.sample_tokens, "tokens") as advance:
         for lot in in_lots(drawn_rows(drawn, columns), lambda item: item[1].text, scorer.pack_tokens):

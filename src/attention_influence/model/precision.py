@@ -6,8 +6,8 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 # Of a GPU, from NVIDIA: the compute capability from which on it has bfloat16 matmuls.
 _BFLOAT16_CAPABILITY = (8, 0)
-# Of a CPU: what it must have for bfloat16 matmuls to be faster than float32 ones. AVX-512's products are not on Intel's,
-# where they run at half the rate (docs/lab-notes.md, 2026-11-30).
+# Of a CPU: what it must have for bfloat16 matmuls to be faster than float32 ones. With AVX-512 alone, those of Intel's
+# run at half the rate (docs/lab-notes.md, 2026-11-30).
 _BFLOAT16_PRODUCTS = ("amx_bf16", "bf16")
 _BFLOAT16_VECTORS, _SLOW_VECTORS = "avx512_bf16", "Intel"
 
