@@ -72,6 +72,7 @@ def main() -> None:
     parser.add_argument("--heads", required=True, help="heads.json, as `make demo-full` leaves it")
     parser.add_argument("--tokens", type=int, default=15_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--dtypes", nargs="+", default=["bf16", "fp32"])
     options = parser.parse_args()
     model = fetch().model
     tokenizer = Tokens(AutoTokenizer.from_pretrained(dense_copy(model)[0]))
@@ -85,7 +86,7 @@ def main() -> None:
             ["git", "archive", options.commit, "src"], cwd=_REPOSITORY, capture_output=True, check=True
         )
         subprocess.run(["tar", "-x", "-C", folder], input=archive.stdout, check=True)
-        for dtype in ("bf16", "fp32"):
+        for dtype in options.dtypes:
             codes = {
                 name: Code(source, str(model), options.heads, str(listed), dtype)
                 for name, source in {options.commit: then, "this code": _REPOSITORY}.items()
