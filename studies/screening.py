@@ -1,11 +1,14 @@
 """Screening on real documents: texts, exact scores (resumable), and every figure of docs/studies/screening.md.
 
     .venv/bin/python studies/screening.py score --heads heads.json --out study/screening --documents code=6000 web=2000
+    .venv/bin/python studies/screening.py keep --out study/screening
     .venv/bin/python studies/screening.py predictors --out study/screening
     .venv/bin/python studies/screening.py repeats --out study/screening --domain code --sample 1200
     .venv/bin/python studies/screening.py speed --out study/screening
 
 `score` resumes: blocks of documents that are in --out already are not scored again; a larger --documents adds to them.
+`keep` adds the losses of documents to studies/screening-losses.parquet, so that no machine scores them again; `repeats`
+takes them from there.
 """
 
 import argparse
@@ -46,6 +49,7 @@ from attention_influence.shares import count_in
 from corpus import debian
 
 _BLOCK = 20
+KEPT = Path(__file__).parent / "screening-losses.parquet"
 # Characters of a long document: 350 to 1,000 tokens.
 _LONG_CHARS = (1100, 2500)
 _DOCUMENTATION = "usr/share/doc/python3.11/html/_sources/**/*.rst.txt"
@@ -111,12 +115,14 @@ def score(options: argparse.Namespace) -> None:
     folder = options.out / "scored"
     folder.mkdir(parents=True, exist_ok=True)
     tokens, began = 0, time.monotonic()
+    known = kept()
     for _, domain, start, block in sorted(blocks, key=lambda item: item[:3]):
         path = folder / f"{domain}-{start:05d}.parquet"
-        if path.exists():
+        unknown = [item for item in block if _digest(item[1]) not in known]
+        if path.exists() or not unknown:
             continue
         rows = []
-        for name, text in block:
+        for name, text in unknown:
             states.clear()
             [scored] = scorer.score([text], per_token=True)
             assert scored.token_losses is not None
@@ -159,6 +165,38 @@ def _blocks(items: list[Text]) -> Iterator[tuple[int, list[Text]]]:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def kept() -> dict[str, dict[str, Any]]:
+    """Digest of a text → what is kept of its scores."""
+    return {row["digest"]: row for row in pq.read_table(KEPT).to_pylist()} if KEPT.exists() else {}
+
+
+def keep(options: argparse.Namespace) -> None:
+    """Adds to what is kept."""
+    known = kept()
+    columns = ["domain", "text", "tokens", "loss_base", "loss_ref"]
+    for file in sorted((options.out / "scored").glob("*.parquet")):
+        for row in pq.read_table(file, columns=columns).to_pylist():
+            digest, tokens = _digest(row.pop("text")), row.pop("tokens")
+            known.setdefault(digest, {"digest": digest, "n_tokens": len(tokens), **row})
+    pq.write_table(
+        pa.Table.from_pylist(sorted(known.values(), key=lambda row: row["digest"])), KEPT, compression="zstd"
+    )
+    print(f"{len(known):,} documents, {sum(row['n_tokens'] for row in known.values()):,} tokens in {KEPT}")
+
+
+class Kept:
+    """The documents of one domain whose losses are kept, in the domain's order."""
+
+    def __init__(self, domain: str) -> None:
+        known = kept()
+        found = [(name, text, known[digest]) for name, text in texts(domain) if (digest := _digest(text)) in known]
+        self.ids = [name for name, _, _ in found]
+        self.contents = [text.encode() for _, text, _ in found]
+        self.n_tokens = np.array([row["n_tokens"] for _, _, row in found])
+        base, ref = (np.array([row[side] for _, _, row in found]) for side in ("loss_base", "loss_ref"))
+        self.influence = (ref - base) / base
 
 
 class Scored:
@@ -269,8 +307,8 @@ def boosted(of: Scored, target: np.ndarray, inside: np.ndarray, outside: np.ndar
 
 
 def repeats(options: argparse.Namespace) -> None:
-    """The whole procedure on the scored documents with other samples: how often the promise is kept, and the cost."""
-    of = Scored(options.out, options.domain)
+    """The whole procedure on documents whose losses are kept: how often the promise holds, and the cost, by sample."""
+    of = Kept(options.domain)
     n, promise = len(of.ids), Promise(options.top, options.keep_recall, options.confidence)
     ties = np.arange(n, dtype=np.uint64)
     order = np.lexsort((ties, -of.influence))
@@ -288,11 +326,11 @@ def repeats(options: argparse.Namespace) -> None:
         if (why := plan.domains[options.domain].refused) is not None:
             refused[why.split("%")[0].rstrip("0123456789")] += 1
         predicted = plan.predict([options.domain] * n, of.contents)
-        kept = np.array([plan.is_kept(options.domain, value) for value in predicted])
-        kept[drawn] = True
-        recalls.append(kept[is_top].mean())
-        costs.append(of.n_tokens[kept].sum() / of.n_tokens.sum())
-        lost.update(np.flatnonzero(is_top & ~kept).tolist())
+        sent = np.array([plan.is_kept(options.domain, value) for value in predicted])
+        sent[drawn] = True
+        recalls.append(sent[is_top].mean())
+        costs.append(of.n_tokens[sent].sum() / of.n_tokens.sum())
+        lost.update(np.flatnonzero(is_top & ~sent).tolist())
     recall, cost = np.array(recalls), np.array(costs)
     print(
         f"{options.domain}: {n:,} documents, {of.n_tokens.sum():,} tokens; samples of {options.sample:,}; {promise}\n"
@@ -341,6 +379,8 @@ def main() -> None:
     step.add_argument("--part", type=lambda text: tuple(map(int, text.split("/"))), default=(0, 1), help="such as 0/2")
     step.add_argument("--documents", nargs="+", default=["code=6000", "documentation=2000", "web=2000"])
     step.set_defaults(run=score)
+    step = steps.add_parser("keep")
+    step.set_defaults(run=keep)
     step = steps.add_parser("predictors")
     step.set_defaults(run=predictors)
     step = steps.add_parser("repeats")
