@@ -21,7 +21,7 @@ class Forecast:
     spared_tokens: float | None
     """Share of all its tokens that the model would not see; None where that cannot be told."""
     spearman: float | None = None
-    """Of influence and its prediction by what was fitted to other documents."""
+    """Of influence and its prediction by what was fitted to other documents; None where one side is constant."""
     why: str | None = None
     """It is not told, or zero."""
 
@@ -50,7 +50,8 @@ def forecast(
     from scipy.stats import spearmanr  # takes a second
 
     predicted = out_of_fold(contents, influence)
-    spearman = float(spearmanr(predicted, influence).statistic)
+    varied = np.ptp(predicted) > 0 and np.ptp(influence) > 0
+    spearman = float(spearmanr(predicted, influence).statistic) if varied else None
     lowest, first = (place * len(contents) / (calibration // 2) for place in of_sample)
     of_top = np.sort(predicted[np.argsort(-influence, kind="stable")[: math.ceil(first)]])
     spared = float(tokens[predicted < of_top[max(math.floor(lowest) - 1, 0)]].sum() / tokens.sum())
