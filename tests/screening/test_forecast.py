@@ -11,7 +11,7 @@ from attention_influence.screening.plan import Calibration, plan_screening
 from attention_influence.screening.sample import Sample
 
 PROMISE = Promise(0.2, 0.8, 0.8)
-DOCUMENTS = 3000
+DOCUMENTS = 2000
 
 
 def corpus(seed: int, copied: bool) -> tuple[list[bytes], np.ndarray, np.ndarray]:
@@ -33,7 +33,7 @@ def test_what_is_forecast_from_few_documents_is_about_what_a_sample_saves() -> N
     few = slice(200)
     said = forecast(PROMISE, 600, DOCUMENTS, contents[few], influence[few], tokens[few])
     saved = []
-    for seed in range(5):
+    for seed in range(3):
         drawn = np.random.default_rng(seed).permutation(DOCUMENTS)[:600]
         calibration = Calibration(
             [contents[i] for i in drawn],
@@ -45,7 +45,7 @@ def test_what_is_forecast_from_few_documents_is_about_what_a_sample_saves() -> N
         plan = plan_screening(PROMISE, Sample({"d": DOCUMENTS}, {"d": 1}, 600), {"d": calibration})
         spared = plan.domains["d"].saved_tokens
         assert spared is not None
-        saved.append(0.8 * spared)
+        saved.append((1 - 600 / DOCUMENTS) * spared)
     assert said.spearman is not None
     assert said.spearman > 0.8
     assert said.spared_tokens == pytest.approx(np.mean(saved), abs=0.1)
