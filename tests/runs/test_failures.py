@@ -13,9 +13,8 @@ from attention_influence.corpus import Columns
 from attention_influence.errors import StoreError
 from attention_influence.runs import worker as work_module
 from attention_influence.runs.worker import Worker
-from attention_influence.scoring.score_unit import Reading
+from attention_influence.scoring.score_unit import Reading, UnitTexts
 from attention_influence.store.failures import Failure, forget_failures, quarantined, read_failures, record_failure
-from attention_influence.store.plan import Unit
 from attention_influence.store.run import open_run
 from runs.runs import Command, begin, count_by_file, objects, rows_of, texts, work, write_lines
 
@@ -222,10 +221,10 @@ def test_rows_of_a_unit_that_is_tried_again_are_counted_once(
     worker = Worker(store, scorer, Reading(Columns()))
     whole_unit, failed = work_module.score_unit, []
 
-    def fails_at_its_end_once(scorer: Scorer, unit: Unit, reading: Reading, progress: Any) -> Any:
-        scores = whole_unit(scorer, unit, reading, progress)
-        if unit.name not in failed:
-            failed.append(unit.name)
+    def fails_at_its_end_once(scorer: Scorer, texts: UnitTexts, progress: Any) -> Any:
+        scores = whole_unit(scorer, texts, progress)
+        if texts.unit.name not in failed:
+            failed.append(texts.unit.name)
             raise TimeoutError("the network")
         return scores
 
