@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -125,12 +126,18 @@ def test_two_that_begin_at_once_have_one_plan_also_after_a_kill(
 ) -> None:
     """Two processes begin one store; one is killed in the sample, and another takes its place."""
     program = [sys.executable, "-m", "attention_influence", *command(files, corpus, tmp_path / "scores", *SCREEN)]
-    first, second = (subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2))
+    # One thread, as in this process: the plan follows from scores to the last bit, and bits from the number of threads.
+    piped: dict[str, Any] = {
+        "stdout": subprocess.PIPE,
+        "stderr": subprocess.PIPE,
+        "env": {**os.environ, "OMP_NUM_THREADS": "1"},
+    }
+    first, second = (subprocess.Popen(program, **piped) for _ in range(2))
     while not list((tmp_path / "scores" / "calibration" / "scores").glob("*.parquet")):
         assert first.poll() is None
         time.sleep(0.005)
     first.kill()
-    third = subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    third = subprocess.Popen(program, **piped)
     for worker in (first, second, third):
         _, error = worker.communicate()
         assert worker is first or worker.returncode == 0, error
