@@ -67,7 +67,11 @@ def test_documents_that_hold_an_item_are_left_out(tmp_path: Path, capsys: pytest
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", [["--workers", "2"], ["--engine", "ray", "--workers", "2"]], ids=["processes", "ray"])
+@pytest.mark.parametrize(
+    "how",
+    [["--workers", "2"], ["--engine", "ray", "--address", "local", "--workers", "2"]],
+    ids=["processes", "ray"],
+)
 def test_several_at_once_train_the_same(tmp_path: Path, how: list[str]) -> None:
     config = config_in(tmp_path)
     run(config, "--out", str(tmp_path / "one"))

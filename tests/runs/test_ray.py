@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +16,15 @@ import pytest
 from runs.runs import ENVIRONMENT, Command, count_by_file, objects, rows_of, score_arguments, start, texts, write_lines
 
 pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(autouse=True)
+def folder_of_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A folder for Ray's files, such as that which names the current cluster; sockets there need short paths."""
+    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
+        monkeypatch.setitem(ENVIRONMENT, "RAY_TMPDIR", folder)
+        yield
+
 
 CUT = ("--unit-tokens", 100)
 
@@ -69,6 +79,20 @@ def test_a_run_that_processes_began_is_finished_by_ray_with_the_same_rows(
     assert 0 < missing < 80
     done_again = [row["n_tokens"] for key, row in rows_of(whole).items()]
     assert 0 < said.data["tokens"] < sum(done_again)
+
+
+def test_a_cluster_that_was_killed_is_not_waited_for(cli: Command, corpus: Path, tmp_path: Path) -> None:
+    current = Path(ENVIRONMENT["RAY_TMPDIR"]) / "ray" / "ray_current_cluster"
+    with node("--head", "--port", str(free_port()), "--include-dashboard", "false"):
+        until = time.monotonic() + 60
+        while not current.exists() and time.monotonic() < until:
+            time.sleep(0.1)
+    assert current.exists(), "killed, Ray leaves it"
+    began = time.monotonic()
+    said = cli.score(corpus, tmp_path / "scores", "--engine", "ray", "--workers", "1")
+    assert said.code == 0, said.err
+    assert time.monotonic() - began < 120
+    assert sum(count_by_file(tmp_path / "scores").values()) == 80
 
 
 def test_a_node_that_is_killed_costs_no_row(
