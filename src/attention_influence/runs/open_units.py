@@ -13,6 +13,8 @@ from attention_influence.store.run import RunStore
 
 # Of a worker's time, that listings may take.
 _LISTING_SHARE = 0.05
+# Names that an object store lists with one request.
+_LISTED_AT_ONCE = 1000
 # Leases that a worker without work reads at a time: a thousand workers that read each other's would read a million.
 _WATCHED = 32
 
@@ -36,11 +38,13 @@ class OpenUnits:
         self._last = 0.0
         self._cost = 0.0
         self._watched: list[str] = []
+        self._few: list[Unit] | None = None
+        """All that was not published when the store was listed last, if that is little."""
         self.held: dict[str, Unit] = {}
         """What was still to do, and had a lease, when the store was listed last."""
-        self.list()
+        self.refresh()
 
-    def list(self) -> bool:
+    def refresh(self) -> bool:
         """Lists the store again; whether any unit is free."""
         began = time.monotonic()
         free, leased = with_retries(self._listed, f"read {self._store.url}")
@@ -57,7 +61,7 @@ class OpenUnits:
     def next(self) -> Unit | None:
         """The next unit to attempt; None when all were handed out since the store was listed last."""
         if self._missed and time.monotonic() - self._last > self.pause(0):
-            self.list()
+            self.refresh()
         if not self._waiting:
             random.shuffle(self._others)
             self._waiting, self._others = deque(self._others), []
@@ -97,5 +101,17 @@ class OpenUnits:
 
     def _listed(self) -> tuple[dict[str, Unit], set[str]]:
         held = self._leases.names()  # before the units: a lease ends after its unit was published
-        done = self._store.published() | quarantined_units(self._store.url)
-        return {unit.name: unit for unit in self._store.units if unit.name not in done}, held
+        unpublished = self._unpublished()
+        quarantined = quarantined_units(self._store.url)
+        return {unit.name: unit for unit in unpublished if unit.name not in quarantined}, held
+
+    def _unpublished(self) -> list[Unit]:
+        """By a listing, or each asked for where that takes fewer requests: near a run's end, many without work do."""
+        if self._few is not None:
+            left = [unit for unit in self._few if not self._store.is_published(unit)]
+        else:
+            done = self._store.published()
+            left = [unit for unit in self._store.units if unit.name not in done]
+        is_few = len(left) * _LISTED_AT_ONCE < len(self._store.units) - len(left)
+        self._few = left if is_few else None
+        return left

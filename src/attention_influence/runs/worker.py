@@ -72,7 +72,7 @@ class Worker:
             elif units.held:
                 time.sleep(units.pause(poll * random.uniform(0.5, 1)))
                 poll = min(2 * poll, _LONGEST_POLL_SECONDS)
-            if units.list():
+            if units.refresh():
                 continue
             watched = units.watched()
             # A lease that changes is alive, whatever clocks say.

@@ -74,8 +74,8 @@ def names_in(folder_url: str, ending: str) -> list[str]:
         paths = filesystem.ls(path, detail=False)
     except FileNotFoundError:
         return []
-    names = (path.rpartition("/")[2] for path in paths if path.endswith(ending))
-    return [name.removesuffix(ending) for name in names if not name.startswith(".")]
+    names = [path[path.rfind("/") + 1 : -len(ending)] for path in paths if path.endswith(ending)]
+    return [name for name in names if not name.startswith(".")]
 
 
 def size_and_version(
