@@ -1,21 +1,17 @@
 """Screening on real documents: texts, exact scores (resumable), and every figure of docs/studies/screening.md.
 
     .venv/bin/python studies/screening.py score --heads heads.json --out study/screening --documents code=6000 web=2000
-    .venv/bin/python studies/screening.py keep --out study/screening
+    .venv/bin/python studies/screening.py keep --out study/screening --stores study/training/scores
     .venv/bin/python studies/screening.py predictors --out study/screening
     .venv/bin/python studies/screening.py repeats --out study/screening --domain code --sample 1200
     .venv/bin/python studies/screening.py speed --out study/screening
 
 `score` resumes: blocks of documents that are in --out already are not scored again; a larger --documents adds to them.
 `keep` adds the losses of documents to studies/screening-losses.parquet, so that no machine scores them again; `repeats`
-takes them from there.
+takes them from there. Stores of `attention-influence score` serve as well, for `repeats` needs no losses of tokens.
 """
 
 import argparse
-import hashlib
-import re
-import sys
-import sysconfig
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -35,9 +31,10 @@ from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from attention_influence import Scorer, load_heads, load_model
+from attention_influence import Scorer, load_heads, load_model, read_scores
 from attention_influence.demo.assets import fetch
-from attention_influence.demo.corpus import Text, passages
+from attention_influence.demo.corpus import Text
+from attention_influence.evidence.embedding import load_embedder
 from attention_influence.scoring.repetition import compression_ratio, copy_share, repeat_share
 from attention_influence.screening.features import count_words, features_of, words_of
 from attention_influence.screening.guarantee import Promise
@@ -46,51 +43,10 @@ from attention_influence.screening.predictor import fit_predictor
 from attention_influence.screening.sample import Sample
 from attention_influence.screening.trees import fit_trees
 from attention_influence.shares import count_in
-from corpus import debian
+from texts import digest_of, texts
 
 _BLOCK = 20
 KEPT = Path(__file__).parent / "screening-losses.parquet"
-# Characters of a long document: 350 to 1,000 tokens.
-_LONG_CHARS = (1100, 2500)
-_DOCUMENTATION = "usr/share/doc/python3.11/html/_sources/**/*.rst.txt"
-
-
-def pieces(files: Iterator[Text]) -> list[Text]:
-    """Files cut between paragraphs, at lengths that are even over `_LONG_CHARS`; shuffled, in an order that the texts
-    decide; no text twice."""
-    low, high = _LONG_CHARS
-    found: dict[str, str] = {}
-    for name, source in files:
-        held, size, number = [], 0, 0
-        target = low + int(_digest(name), 16) % (high - low)
-        for paragraph in re.split(r"(?<=\n)\n+", source):
-            held.append(paragraph)
-            size += len(paragraph)
-            if size >= target:
-                text = "\n".join(held).strip()
-                if len(text) <= 1.3 * high:
-                    found.setdefault(text, f"{name}#{number}")
-                held, size, number = [], 0, number + 1
-                target = low + int(_digest(f"{name}#{number}"), 16) % (high - low)
-    return sorted(((name, text) for text, name in found.items()), key=lambda item: _digest(item[1]))
-
-
-def modules() -> Iterator[Text]:
-    """Python's standard library, its tests included."""
-    root = Path(sysconfig.get_paths()["stdlib"])
-    for path in sorted(root.rglob("*.py")):
-        name = path.relative_to(root).as_posix()
-        if name.split("/")[0].removesuffix(".py") in {*sys.stdlib_module_names, "test"} and "data" not in name:
-            yield name, path.read_text(encoding="utf-8", errors="ignore")
-
-
-def texts(domain: str) -> list[Text]:
-    if domain == "code":
-        return pieces(modules())
-    if domain == "documentation":
-        return pieces(iter(debian("python3.11-doc", _DOCUMENTATION)))
-    assets = fetch()
-    return list(passages({"web": assets.web, "encyclopedic": assets.encyclopedic}[domain], domain))
 
 
 def score(options: argparse.Namespace) -> None:
@@ -118,7 +74,7 @@ def score(options: argparse.Namespace) -> None:
     known = kept()
     for _, domain, start, block in sorted(blocks, key=lambda item: item[:3]):
         path = folder / f"{domain}-{start:05d}.parquet"
-        unknown = [item for item in block if _digest(item[1]) not in known]
+        unknown = [item for item in block if digest_of(item[1]) not in known]
         if path.exists() or not unknown:
             continue
         rows = []
@@ -163,27 +119,34 @@ def _blocks(items: list[Text]) -> Iterator[tuple[int, list[Text]]]:
         yield start, list(islice(items, start, start + _BLOCK))
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def kept() -> dict[str, dict[str, Any]]:
     """Digest of a text → what is kept of its scores."""
     return {row["digest"]: row for row in pq.read_table(KEPT).to_pylist()} if KEPT.exists() else {}
 
 
 def keep(options: argparse.Namespace) -> None:
-    """Adds to what is kept."""
-    known = kept()
-    columns = ["domain", "text", "tokens", "loss_base", "loss_ref"]
-    for file in sorted((options.out / "scored").glob("*.parquet")):
-        for row in pq.read_table(file, columns=columns).to_pylist():
-            digest, tokens = _digest(row.pop("text")), row.pop("tokens")
-            known.setdefault(digest, {"digest": digest, "n_tokens": len(tokens), **row})
+    """Adds to what is kept: the blocks in --out, and the rows of --stores whose ids are those of `texts`."""
+    known, columns = kept(), ["domain", "text", "tokens", "loss_base", "loss_ref"]
+    rows = [
+        row
+        for file in sorted((options.out / "scored").glob("*.parquet"))
+        for row in pq.read_table(file, columns=columns).to_pylist()
+    ]
+    for row in rows:
+        row["n_tokens"] = len(row.pop("tokens"))
+    contents = {(domain, name): text for domain in options.domains for name, text in texts(domain)}
+    for store in options.stores:
+        for row in read_scores(store, ["id", "domain", "n_tokens", "loss_base", "loss_ref"]).to_pylist():
+            if row["loss_ref"] is not None:
+                rows.append({"text": contents[row["domain"], row.pop("id")], **row})
+    for row in rows:
+        digest = digest_of(row.pop("text"))
+        known.setdefault(digest, {"digest": digest, **row})
     pq.write_table(
         pa.Table.from_pylist(sorted(known.values(), key=lambda row: row["digest"])), KEPT, compression="zstd"
     )
-    print(f"{len(known):,} documents, {sum(row['n_tokens'] for row in known.values()):,} tokens in {KEPT}")
+    counted = Counter(row["domain"] for row in known.values())
+    print(f"{dict(counted)} documents, {sum(row['n_tokens'] for row in known.values()):,} tokens in {KEPT}")
 
 
 class Kept:
@@ -191,7 +154,7 @@ class Kept:
 
     def __init__(self, domain: str) -> None:
         known = kept()
-        found = [(name, text, known[digest]) for name, text in texts(domain) if (digest := _digest(text)) in known]
+        found = [(name, text, known[digest]) for name, text in texts(domain) if (digest := digest_of(text)) in known]
         self.ids = [name for name, _, _ in found]
         self.contents = [text.encode() for _, text, _ in found]
         self.n_tokens = np.array([row["n_tokens"] for _, _, row in found])
@@ -244,6 +207,7 @@ def out_of_fold(fit: Callable[[np.ndarray, np.ndarray], np.ndarray], n: int) -> 
 
 def predictors(options: argparse.Namespace) -> None:
     """How well each predictor, fitted to four fifths of the documents, finds the top 20%."""
+    embed = load_embedder()
     for domain in options.domains:
         of = Scored(options.out, domain)
         n = len(of.ids)
@@ -256,6 +220,7 @@ def predictors(options: argparse.Namespace) -> None:
         forest = RandomForestRegressor(500, min_samples_leaf=2, max_features=0.4, random_state=0, n_jobs=1)
         controls = StandardScaler().fit_transform(of.controls())
         residual = target - fitted(RidgeCV(), controls, target)
+        embedded = embed(of.texts)
         found = {
             "base loss alone": -of.loss_base,
             "copy_share alone": of.controls()[:, 2],
@@ -264,6 +229,8 @@ def predictors(options: argparse.Namespace) -> None:
             "hashed words and pairs, ridge": fitted(RidgeCV(np.logspace(-2, 3, 6)), hashed, target),
             "features, forest": fitted(forest, columns, target),
             "features, boosted (what screening uses)": out_of_fold(trees, n),
+            "sentence embeddings (MiniLM), ridge": fitted(ridge(), embedded, target),
+            "sentence embeddings and features, ridge": fitted(ridge(), np.hstack([embedded, columns]), target),
             "trunk exit: mean state at the fork, ridge": fitted(ridge(), of.trunk, target),
             "trunk exit and features, ridge": fitted(ridge(), np.hstack([of.trunk, columns]), target),
         }
@@ -380,6 +347,7 @@ def main() -> None:
     step.add_argument("--documents", nargs="+", default=["code=6000", "documentation=2000", "web=2000"])
     step.set_defaults(run=score)
     step = steps.add_parser("keep")
+    step.add_argument("--stores", nargs="+", default=[], help="score stores of corpora that training.py made")
     step.set_defaults(run=keep)
     step = steps.add_parser("predictors")
     step.set_defaults(run=predictors)

@@ -9,6 +9,8 @@ from hypothesis import settings
 
 if not Path("/dev/nvidiactl").exists():  # Triton is imported by torch, and looks once
     os.environ.setdefault("TRITON_INTERPRET", "1")
+if "PYTEST_XDIST_WORKER" in os.environ:  # more threads than cores wait for each other
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import torch
 
@@ -18,7 +20,7 @@ settings.load_profile("steady")
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Tiny products are slower on several threads than on one; real models keep them all."""
+    """Tiny products are slower on several threads than on one; real models keep what there are."""
     before = torch.get_num_threads()
     if "e2e" not in request.path.parts:
         torch.set_num_threads(1)

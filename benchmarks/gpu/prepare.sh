@@ -14,7 +14,8 @@ pinned() { grep -ix "$1==.*" constraints.txt; }
   --platform manylinux_2_28_x86_64 --platform manylinux_2_27_x86_64 --platform manylinux_2_17_x86_64 \
   --platform manylinux2014_x86_64 -d .gpu-wheels $(for name in ${WHEELS:-transformers accelerate gguf zstandard}; do pinned "$name"; done)
 cp -r "$DEMO"/corpus "$DEMO"/heads.json "$DEMO"/scores .gpu-data/demo/
-"$PYTHON" "$(dirname "$0")/../../studies/training.py" --out .gpu-data/training/corpus --all
+"$PYTHON" "$(dirname "$0")/../../studies/training.py" --out .gpu-data/training/corpus \
+  --documents code=1500 documentation=1000 web=1500 encyclopedic=1500
 "$PYTHON" - <<'END'
 import shutil
 from pathlib import Path

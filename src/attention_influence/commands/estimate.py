@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,8 +30,18 @@ from attention_influence.shares import count_in
 _RESAMPLES = 1000
 _MIDDLE = 0.9
 
-# One draw's documents of one domain: (influence, tokens) of each.
-_Draw = list[tuple[float, int]]
+
+class _Document(NamedTuple):
+    """A sampled document that has a score."""
+
+    influence: float
+    tokens: int
+    content: bytes | None
+    """Only where a forecast of screening is asked for."""
+
+
+# One draw's documents of one domain.
+_Draw = list[_Document]
 
 
 def estimate(config: EstimateConfig) -> Result:
@@ -43,7 +53,6 @@ def estimate(config: EstimateConfig) -> Result:
     draws: dict[str, list[_Draw]] = defaultdict(lambda: [[] for _ in drawn])
     tokens = rows = bad = 0
     seconds = 0.0
-    scored: dict[str, list[tuple[bytes, float, int]]] = defaultdict(list)
     with progress("scoring a sample", config.sample_tokens, "tokens") as advance:
         for lot in in_lots(drawn_rows(drawn, columns), lambda item: item[1].text, scorer.pack_tokens):
             began = time.monotonic()
@@ -55,10 +64,8 @@ def estimate(config: EstimateConfig) -> Result:
                 bad += score.reason is not None
                 tokens += score.n_tokens or 0
                 if score.influence is not None:
-                    draws[row.domain][number].append((score.influence, score.n_tokens or 0))
-                    if promise is not None:
-                        content = document.text.encode(errors="replace")
-                        scored[row.domain].append((content, score.influence, score.n_tokens or 0))
+                    content = document.text.encode(errors="replace") if config.screen else None
+                    draws[row.domain][number].append(_Document(score.influence, score.n_tokens or 0, content))
     if not tokens:
         raise CorpusError("the sample holds no text to score; raise --sample-tokens, or check --text-column")
     devices = workers_of(config.workers, config.device, scorer) if scorer.model.device.type == "cuda" else 1
@@ -77,7 +84,7 @@ def estimate(config: EstimateConfig) -> Result:
         "domains": [_domain(name, draws[name], share, config) for name in sorted(draws)],
     }
     if promise is not None:
-        data["screening"] = _screening(promise, config.calibration, data, scored)
+        data["screening"] = _screening(promise, config.calibration, data, draws)
     return Result(f"{_text(data)}\n{window_text(scorer)}", data)
 
 
@@ -92,7 +99,7 @@ def _domain(name: str, draws: Sequence[_Draw], share: float, config: EstimateCon
     return {
         "domain": name,
         "documents": round(documents / share),
-        "tokens": round(sum(tokens for draw in draws for _, tokens in draw) / share),
+        "tokens": round(sum(document.tokens for draw in draws for document in draw) / share),
         "threshold": threshold,
         "threshold_interval": list(interval),
         "selected_tokens": round(selected / share),
@@ -104,11 +111,11 @@ def _screening(
     promise: Promise,
     calibration: int,
     data: Mapping[str, Any],
-    scored: Mapping[str, Sequence[tuple[bytes, float, int]]],
+    draws: Mapping[str, Sequence[_Draw]],
 ) -> dict[str, Any]:
     domains: dict[str, Forecast] = {}
     for domain in data["domains"]:
-        contents, influence, tokens = zip(*scored[domain["domain"]], strict=True)
+        influence, tokens, contents = zip(*(one for draw in draws[domain["domain"]] for one in draw), strict=True)
         domains[domain["domain"]] = forecast(
             promise, calibration, domain["documents"], contents, np.array(influence), np.array(tokens)
         )
@@ -124,9 +131,9 @@ def _screening(
 
 def _cut(draws: Sequence[_Draw], top: float) -> tuple[float, int]:
     """The threshold of the top share of the documents, and the tokens that it selects."""
-    ranked = sorted((document for draw in draws for document in draw), reverse=True)
+    ranked = sorted((document for draw in draws for document in draw), key=lambda one: -one.influence)
     chosen = ranked[: count_in(top, len(ranked))]
-    return (chosen[-1][0] if chosen else math.nan), sum(tokens for _, tokens in chosen)
+    return (chosen[-1].influence if chosen else math.nan), sum(document.tokens for document in chosen)
 
 
 def _peak_memory(device: torch.device) -> int:

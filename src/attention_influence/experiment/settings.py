@@ -57,7 +57,7 @@ class Recipe:
     beta2: float = 0.95
     clip: float = 1.0
     device_rows: int | None = None
-    """Rows of `context` tokens on a device at once; None: as many as make about 16,384 tokens."""
+    """Rows of `context` tokens on a device at once; None: as many as suit the device."""
     checkpoint_steps: int | None = None
     """None: twenty checkpoints a run."""
 
