@@ -13,7 +13,7 @@ from attention_influence.demo.assets import fetch
 from attention_influence.demo.corpus import build_sentences
 from texts import texts
 
-DOCUMENTS = ["code=700", "documentation=350", "web=900", "encyclopedic=900"]
+DOCUMENTS = ["code=720", "documentation=150", "web=450", "encyclopedic=450"]
 
 
 def main() -> None:

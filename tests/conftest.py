@@ -9,6 +9,7 @@ from hypothesis import settings
 
 if not Path("/dev/nvidiactl").exists():  # Triton is imported by torch, and looks once
     os.environ.setdefault("TRITON_INTERPRET", "1")
+os.environ.setdefault("RAY_worker_niceness", "0")  # by default, Ray's workers let all other tests go first
 if "PYTEST_XDIST_WORKER" in os.environ:  # more threads than cores wait for each other
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
