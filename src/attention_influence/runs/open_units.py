@@ -3,7 +3,7 @@
 import random
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from attention_influence.storage.atomic_files import with_retries
 from attention_influence.store.failures import quarantined_units
@@ -38,8 +38,8 @@ class OpenUnits:
         self._last = 0.0
         self._cost = 0.0
         self._watched: list[str] = []
-        self._few: list[Unit] | None = None
-        """All that was not published when the store was listed last, if that is little."""
+        self._left: Sequence[Unit] = store.units
+        """What was not published when it was looked at last."""
         self.held: dict[str, Unit] = {}
         """What was still to do, and had a lease, when the store was listed last."""
         self.refresh()
@@ -101,17 +101,19 @@ class OpenUnits:
 
     def _listed(self) -> tuple[dict[str, Unit], set[str]]:
         held = self._leases.names()  # before the units: a lease ends after its unit was published
-        unpublished = self._unpublished()
+        self._left = self._unpublished(held)
         quarantined = quarantined_units(self._store.url)
-        return {unit.name: unit for unit in unpublished if unit.name not in quarantined}, held
+        return {unit.name: unit for unit in self._left if unit.name not in quarantined}, held
 
-    def _unpublished(self) -> list[Unit]:
-        """By a listing, or each asked for where that takes fewer requests: near a run's end, many without work do."""
-        if self._few is not None:
-            left = [unit for unit in self._few if not self._store.is_published(unit)]
+    def _unpublished(self, held: set[str]) -> list[Unit]:
+        """Those of `_left` that still are; one whose lease stands is taken to be.
+
+        Near a run's end many workers without work look often, and nearly all that is left is held: then each of the
+        others is asked for, which takes fewer requests than to list what is done.
+        """
+        unknown = [unit for unit in self._left if unit.name not in held]
+        if len(unknown) * _LISTED_AT_ONCE < len(self._store.units) - len(self._left):
+            done = {unit.name for unit in unknown if self._store.is_published(unit)}
         else:
             done = self._store.published()
-            left = [unit for unit in self._store.units if unit.name not in done]
-        is_few = len(left) * _LISTED_AT_ONCE < len(self._store.units) - len(left)
-        self._few = left if is_few else None
-        return left
+        return [unit for unit in self._left if unit.name not in done]
