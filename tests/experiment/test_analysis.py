@@ -51,6 +51,16 @@ def test_a_mean_has_the_t_interval_over_its_seeds() -> None:
     assert "there is no arm 'random', so nothing is compared with it" in found["notes"]
 
 
+def test_two_baselines_are_compared_with_each_other_once_unless_the_planted_effect_is_the_other_way_round() -> None:
+    given = results(corpus=CORPUS, random=RANDOM, selected=SELECTED)
+    pairs = [("random", "corpus"), ("selected", "corpus"), ("selected", "random")]
+    assert [(d["arm"], d["baseline"]) for d in analyse(given, ARMS, range(5))["differences"]] == pairs
+    planted = {"arm": "corpus", "baseline": "random", "metric": "probe loss"}
+    found = analyse(given, ARMS, range(5), planted=planted)
+    assert [(d["arm"], d["baseline"]) for d in found["differences"]] == [*pairs[:2], ("corpus", "random"), pairs[2]]
+    assert found["planted"]["interval"] is not None
+
+
 def test_verdicts_go_by_what_is_better_and_are_reversed_where_more_is_better() -> None:
     found = analyse(results(corpus=SELECTED, random=RANDOM, selected=CORPUS), ARMS, range(5))
     assert difference(found, "selected", "corpus")["verdict"] == "worse"

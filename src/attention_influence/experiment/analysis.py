@@ -100,9 +100,10 @@ def analyse(
         if (arm, name) in values
     ]
     differences: list[Difference] = []
-    for baseline in (name for name in baselines if name in arms):
-        for arm in (name for name in arms if name != baseline):
-            differences += _compare(arm, baseline, kinds, values, seed)
+    pairs = [(arm, baseline) for baseline in baselines if baseline in arms for arm in arms if arm != baseline]
+    for number, pair in enumerate(pairs):
+        if pair[::-1] not in pairs[:number] or (planted and pair == (planted["arm"], planted["baseline"])):
+            differences += _compare(*pair, kinds, values, seed)
     missing = [[arm, number] for arm in arms for number in seeds if (arm, number) not in whole]
     notes += [
         f"there is no arm {name!r}, so nothing is compared with it" for name in baselines if name not in arms
