@@ -23,6 +23,7 @@ def folder_of_ray(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A folder for Ray's files, such as that which names the current cluster; sockets there need short paths."""
     with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as folder:
         monkeypatch.setitem(ENVIRONMENT, "RAY_TMPDIR", folder)
+        monkeypatch.setenv("RAY_TMPDIR", folder)  # commands that wait run in this process
         yield
 
 
