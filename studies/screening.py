@@ -3,7 +3,7 @@
     .venv/bin/python studies/screening.py score --heads heads.json --out study/screening --documents code=6000 web=2000
     .venv/bin/python studies/screening.py keep --out study/screening --stores study/training/scores
     .venv/bin/python studies/screening.py predictors --out study/screening
-    .venv/bin/python studies/screening.py repeats --out study/screening --domain code --sample 1200
+    .venv/bin/python studies/screening.py repeats --out study/screening --domain code
     .venv/bin/python studies/screening.py speed --out study/screening
 
 `score` resumes: blocks of documents that are in --out already are not scored again; a larger --documents adds to them.
@@ -12,9 +12,10 @@ takes them from there. Stores of `attention-influence score` serve as well, for 
 """
 
 import argparse
+import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -33,14 +34,15 @@ from sklearn.preprocessing import StandardScaler
 
 from attention_influence import Scorer, load_heads, load_model, read_scores
 from attention_influence.demo.assets import fetch
-from attention_influence.demo.corpus import Text
+from attention_influence.demo.corpus import Text as Named
 from attention_influence.evidence.embedding import load_embedder
 from attention_influence.scoring.repetition import compression_ratio, copy_share, repeat_share
-from attention_influence.screening.features import count_words, features_of, words_of
+from attention_influence.screening.features import Text, count_words, features_of, in_tokens, in_words
 from attention_influence.screening.guarantee import Promise
-from attention_influence.screening.plan import Calibration, plan_screening
+from attention_influence.screening.line import fit_line
+from attention_influence.screening.plan import Calibration, ScreeningPlan, final_plan, provisional_plan
 from attention_influence.screening.predictor import fit_predictor
-from attention_influence.screening.sample import Sample
+from attention_influence.screening.sample import Sample, fitted_of
 from attention_influence.screening.trees import fit_trees
 from attention_influence.shares import count_in
 from texts import digest_of, texts
@@ -114,7 +116,7 @@ _SCHEMA = pa.schema(
 )
 
 
-def _blocks(items: list[Text]) -> Iterator[tuple[int, list[Text]]]:
+def _blocks(items: list[Named]) -> Iterator[tuple[int, list[Named]]]:
     for start in range(0, len(items), _BLOCK):
         yield start, list(islice(items, start, start + _BLOCK))
 
@@ -156,7 +158,8 @@ class Kept:
         known = kept()
         found = [(name, text, known[digest]) for name, text in texts(domain) if (digest := digest_of(text)) in known]
         self.ids = [name for name, _, _ in found]
-        self.contents = [text.encode() for _, text, _ in found]
+        tokens = load_model(str(fetch().model), dtype="bf16").tokens.encode([text for _, text, _ in found])
+        self.texts = [in_tokens(text.encode(), its) for (_, text, _), its in zip(found, tokens, strict=True)]
         self.n_tokens = np.array([row["n_tokens"] for _, _, row in found])
         base, ref = (np.array([row[side] for _, _, row in found]) for side in ("loss_base", "loss_ref"))
         self.influence = (ref - base) / base
@@ -169,9 +172,11 @@ class Scored:
         files = sorted((folder / "scored").glob(f"{domain}-*.parquet"))
         rows = [row for file in files for row in pq.read_table(file).to_pylist()]
         self.ids = [row["id"] for row in rows]
-        self.contents = [row["text"].encode() for row in rows]
         self.texts = [row["text"] for row in rows]
+        self.contents = [text.encode() for text in self.texts]
         self.tokens = [row["tokens"] for row in rows]
+        self.in_words = [in_words(content) for content in self.contents]
+        self.in_tokens = [in_tokens(content, its) for content, its in zip(self.contents, self.tokens, strict=True)]
         self.n_tokens = np.array([len(tokens) for tokens in self.tokens])
         self.base, self.ref = ([np.array(row[side]) for row in rows] for side in ("base", "ref"))
         self.loss_base = np.array([row["loss_base"] for row in rows])
@@ -214,8 +219,7 @@ def predictors(options: argparse.Namespace) -> None:
         if n < 50:
             continue
         target = np.log1p(of.influence)
-        trees = lambda inside, outside, target=target, of=of: boosted(of, target, inside, outside)  # noqa: E731
-        columns = np.nan_to_num(features_in(of, range(n), range(n), counted=True), nan=-1.0)
+        columns = np.nan_to_num(features_in(of.in_tokens, range(n), range(n), counted=True), nan=-1.0)
         hashed = HashingVectorizer(ngram_range=(1, 2), n_features=2**16, alternate_sign=False).transform(of.texts)
         forest = RandomForestRegressor(500, min_samples_leaf=2, max_features=0.4, random_state=0, n_jobs=1)
         controls = StandardScaler().fit_transform(of.controls())
@@ -227,8 +231,10 @@ def predictors(options: argparse.Namespace) -> None:
             "first quarter of the tokens": of.prefix(0.25),
             "first half of the tokens": of.prefix(0.5),
             "hashed words and pairs, ridge": fitted(RidgeCV(np.logspace(-2, 3, 6)), hashed, target),
-            "features, forest": fitted(forest, columns, target),
-            "features, boosted (what screening uses)": out_of_fold(trees, n),
+            "features of tokens, forest": fitted(forest, columns, target),
+            "features of tokens, boosted": out_of_fold(by_features(of.in_tokens, target, line=False), n),
+            "features of tokens, boosted and a line (screening)": out_of_fold(by_features(of.in_tokens, target), n),
+            "features of words, boosted and a line (a student)": out_of_fold(by_features(of.in_words, target), n),
             "sentence embeddings (MiniLM), ridge": fitted(ridge(), embedded, target),
             "sentence embeddings and features, ridge": fitted(ridge(), np.hstack([embedded, columns]), target),
             "trunk exit: mean state at the fork, ridge": fitted(ridge(), of.trunk, target),
@@ -239,8 +245,8 @@ def predictors(options: argparse.Namespace) -> None:
         print("|---|---|---|---|")
         for name, predicted in found.items():
             print(row_of(name, predicted, of.influence))
-        of_residual = lambda inside, outside, of=of, residual=residual: boosted(of, residual, inside, outside)  # noqa: E731
-        print(row_of("*controlled* influence by the same features, boosted", out_of_fold(of_residual, n), residual))
+        controlled = out_of_fold(by_features(of.in_tokens, residual), n)
+        print(row_of("*controlled* influence by the same features, boosted and a line", controlled, residual))
 
 
 def row_of(name: str, predicted: np.ndarray, exact: np.ndarray) -> str:
@@ -263,48 +269,68 @@ def fitted(model: Any, columns: Any, target: np.ndarray) -> np.ndarray:
     )
 
 
-def features_in(of: Scored, counted_in: Iterable[int], wanted: Iterable[int], *, counted: bool) -> np.ndarray:
-    counts = count_words(words_of(of.contents[i]) for i in counted_in)
-    return np.array([features_of(of.contents[i], words_of(of.contents[i]), counts, counted=counted) for i in wanted])
+def features_in(
+    texts: Sequence[Text], counted_in: Iterable[int], wanted: Iterable[int], *, counted: bool
+) -> np.ndarray:
+    counts = count_words(texts[i].words for i in counted_in)
+    return np.array([features_of(texts[i], counts, counted=counted) for i in wanted])
 
 
-def boosted(of: Scored, target: np.ndarray, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
-    trees = fit_trees(features_in(of, inside, inside, counted=True), target[inside], 0)
-    return trees.predict(features_in(of, inside, outside, counted=False))
+def by_features(
+    texts: Sequence[Text], target: np.ndarray, *, line: bool = True
+) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    """As `fit_predictor` does it, for any target."""
+
+    def fit(inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
+        known = features_in(texts, inside, inside, counted=True)
+        asked = features_in(texts, inside, outside, counted=False)
+        fits = [fit_trees(known, target[inside], 0), *([fit_line(known, target[inside])] if line else [])]
+        return np.mean([fit.predict(asked) for fit in fits], axis=0)
+
+    return fit
 
 
 def repeats(options: argparse.Namespace) -> None:
     """The whole procedure on documents whose losses are kept: how often the promise holds, and the cost, by sample."""
-    of = Kept(options.domain)
+    of, domain = Kept(options.domain), options.domain
     n, promise = len(of.ids), Promise(options.top, options.keep_recall, options.confidence)
-    ties = np.arange(n, dtype=np.uint64)
-    order = np.lexsort((ties, -of.influence))
+    order = np.argsort(-of.influence, kind="stable")
     is_top = np.zeros(n, dtype=bool)
     is_top[order[: count_in(promise.top, n)]] = True
-    recalls, costs, refused, lost = [], [], Counter[str](), Counter[int]()
-    for seed in range(options.repeats):
+    recalls, costs, lowered, refused, lost = [], [], 0, Counter[str](), Counter[int]()
+    for seed in range(options.first, options.first + options.repeats):
         drawn = np.random.default_rng(seed).permutation(n)[: options.sample]
-        fits = np.arange(len(drawn)) % 2 == 0
-        sample = Sample({options.domain: n}, {options.domain: 1}, len(drawn))
         calibration = Calibration(
-            [of.contents[i] for i in drawn], of.influence[drawn], of.n_tokens[drawn], ties[drawn], fits
+            [of.texts[i] for i in drawn],
+            of.influence[drawn],
+            of.n_tokens[drawn],
+            np.arange(len(drawn)) < fitted_of(len(drawn)),
         )
-        plan = plan_screening(promise, sample, {options.domain: calibration})
-        if (why := plan.domains[options.domain].refused) is not None:
+        sample = Sample({domain: n}, {domain: 2}, {domain: 1}, len(drawn))
+        plan = provisional_plan(promise, sample, {domain: calibration})
+        predicted = plan.predict([domain] * n, of.texts)
+
+        def sent(plan: ScreeningPlan, predicted: np.ndarray = predicted, drawn: np.ndarray = drawn) -> np.ndarray:
+            seen = np.array([plan.is_kept(domain, value) for value in predicted])
+            seen[drawn] = True
+            return seen
+
+        final = final_plan(plan, {domain: calibration}, [(domain, of.influence[sent(plan)])])
+        seen = sent(plan) | sent(final)
+        lowered += sent(final).sum() > sent(plan).sum()
+        if (why := final.domains[domain].refused) is not None:
             refused[why.split("%")[0].rstrip("0123456789")] += 1
-        predicted = plan.predict([options.domain] * n, of.contents)
-        sent = np.array([plan.is_kept(options.domain, value) for value in predicted])
-        sent[drawn] = True
-        recalls.append(sent[is_top].mean())
-        costs.append(of.n_tokens[sent].sum() / of.n_tokens.sum())
-        lost.update(np.flatnonzero(is_top & ~sent).tolist())
+        recalls.append(seen[is_top].mean())
+        costs.append(of.n_tokens[seen].sum() / of.n_tokens.sum())
+        lost.update(np.flatnonzero(is_top & ~seen).tolist())
+        print(f"{seed}: recall {recalls[-1]:.4f}, tokens {costs[-1]:.3f}", file=sys.stderr, flush=True)
     recall, cost = np.array(recalls), np.array(costs)
     print(
-        f"{options.domain}: {n:,} documents, {of.n_tokens.sum():,} tokens; samples of {options.sample:,}; {promise}\n"
+        f"{domain}: {n:,} documents, {of.n_tokens.sum():,} tokens; samples of {options.sample:,}; {promise}\n"
         f"promise kept in {(recall >= promise.keep_recall).sum()} of {len(recall)} repeats; recall {recall.mean():.3f} "
         f"in the mean, {recall.min():.3f} at least\n"
         f"tokens that the model sees: {cost.mean():.1%} in the mean ({cost.min():.1%} to {cost.max():.1%}); "
-        f"refused in {refused.total()} ({dict(refused)})"
+        f"cut lowered in {lowered}; refused in {refused.total()} ({dict(refused)})"
     )
     rank = np.argsort(order)
     for i, times in lost.most_common(8):
@@ -319,11 +345,18 @@ def speed(options: argparse.Namespace) -> None:
         of = Scored(options.out, domain)
         if len(of.ids) < 20:
             continue
-        predictor = fit_predictor(of.contents, of.influence)
+        predictor, student = (fit_predictor(texts, of.influence) for texts in (of.in_tokens, of.in_words))
         assert predictor is not None
+        assert student is not None
         few = of.texts[:5]
         rates = {
-            "prediction": rate(lambda predictor=predictor, of=of: predictor.predict(of.contents), of.n_tokens),
+            "prediction by tokens": rate(
+                lambda predictor=predictor, of=of: predictor.predict(of.in_tokens), of.n_tokens
+            ),
+            "student": rate(
+                lambda student=student, of=of: student.predict([in_words(content) for content in of.contents]),
+                of.n_tokens,
+            ),
             "tokenizer": rate(lambda of=of: model.tokens.encode(of.texts), of.n_tokens),
             "exact scorer": rate(lambda few=few: scorer.score(few), of.n_tokens[:5]),
         }
@@ -353,11 +386,12 @@ def main() -> None:
     step.set_defaults(run=predictors)
     step = steps.add_parser("repeats")
     step.add_argument("--domain", default="code")
-    step.add_argument("--sample", type=int, default=600)
+    step.add_argument("--sample", type=int, default=720)
     step.add_argument("--top", type=float, default=0.2)
     step.add_argument("--keep-recall", type=float, default=0.95)
     step.add_argument("--confidence", type=float, default=0.9)
     step.add_argument("--repeats", type=int, default=100)
+    step.add_argument("--first", type=int, default=0, help="seed of the first")
     step.set_defaults(run=repeats)
     step = steps.add_parser("speed")
     step.add_argument("--heads", default="demo-output/heads.json")

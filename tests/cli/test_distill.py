@@ -90,7 +90,7 @@ step = pickle.loads(pickle.dumps(StudentFilter({str(student)!r}, 1.0)))
 documents = [Document(text="one two " * n, id=str(n)) for n in (2, 25)]
 kept = [document.id for document in step.run(documents)]
 assert kept == ["25"], kept
-assert 0.05 < documents[0].metadata["predicted_influence"] < 0.5 < documents[1].metadata["predicted_influence"]
+assert documents[0].metadata["predicted_influence"] < 0.5 < documents[1].metadata["predicted_influence"]
 assert before or "torch" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", program], check=True)

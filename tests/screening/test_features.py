@@ -1,13 +1,14 @@
+import math
+
 import numpy as np
 import pytest
 
-from attention_influence.screening.features import NAMES, count_words, features_of, words_of
+from attention_influence.screening.features import NAMES, count_words, features_of, in_tokens, in_words, words_of
 
 
 def features(text: str, elsewhere: tuple[str, ...] = (), counted: bool = False) -> dict[str, float]:
-    content = text.encode()
     counts = count_words(words_of(other.encode()) for other in elsewhere)
-    values = features_of(content, words_of(content), counts, counted=counted)
+    values = features_of(in_words(text.encode()), counts, counted=counted)
     return dict(zip(NAMES, values.tolist(), strict=True))
 
 
@@ -52,6 +53,44 @@ def test_repetition_is_what_looking_at_each_word_gives(context: int) -> None:
     found = features(" ".join(words))
     expected = by_hand(words, context)
     assert [found[f"{what}_{context}"] for what in ("seen", "hit", "any")] == pytest.approx(expected)
+
+
+def test_guesses_are_what_looking_at_each_word_gives() -> None:
+    rng = np.random.default_rng(0)
+    words = rng.choice(list("abcdefgh"), 150).tolist()
+    found = features(" ".join(words), ("a b c d e f g h",))
+    text = in_words(" ".join(words).encode())
+    rarity = count_words([words_of(b"a b c d e f g h")]).rarity(text.words, counted=False)
+    gains = []
+    for at, word in enumerate(words):
+        gain = 0.0
+        for context, trust in ((5, 0.8), (3, 0.65), (2, 0.5), (1, 0.25)):
+            before = words[max(at - context, 0) : at]
+            places = [i for i in range(context, at) if len(before) == context and words[i - context : i] == before]
+            if places:
+                right = words[places[-1]] == word
+                gain = math.log(1 - trust + trust * right * math.exp(rarity[at]))
+                break
+        gains.append(gain)
+    unexplained = float(np.mean(rarity - gains))
+    assert found["gain"] == pytest.approx(np.mean(gains))
+    assert found["unexplained"] == pytest.approx(unexplained)
+    assert found["gain_ratio"] == pytest.approx(np.mean(gains) / unexplained)
+    assert found["losses"] == pytest.approx(np.minimum(gains, 0).mean())
+    first = [word in words[:at] for at, word in enumerate(words)]
+    assert found["known"] == pytest.approx(rarity[first].sum() / rarity.sum())
+
+
+def test_tokens_are_told_apart_as_words_are() -> None:
+    content = b"one two one two one two three"
+    numbers = [7, 49_151, 7, 49_151, 7, 49_151, 0]
+    words, tokens = in_words(content), in_tokens(content, numbers)
+    assert [words.words.tolist().index(word) for word in words.words.tolist()] == [
+        tokens.words.tolist().index(word) for word in tokens.words.tolist()
+    ]
+    counts = count_words([])
+    by_words, by_tokens = (features_of(text, counts) for text in (words, tokens))
+    assert np.array_equal(by_words, by_tokens, equal_nan=True)
 
 
 def test_rare_words_weigh_more() -> None:

@@ -5,45 +5,47 @@ import random
 import numpy as np
 import pytest
 
+from attention_influence.screening.features import Text, in_words
 from attention_influence.screening.forecast import Forecast, forecast
 from attention_influence.screening.guarantee import Promise
-from attention_influence.screening.plan import Calibration, plan_screening
-from attention_influence.screening.sample import Sample
+from attention_influence.screening.plan import Calibration, final_plan, provisional_plan
+from attention_influence.screening.sample import Sample, fitted_of
 
 PROMISE = Promise(0.2, 0.8, 0.8)
 DOCUMENTS = 2000
 
 
-def corpus(seed: int, copied: bool) -> tuple[list[bytes], np.ndarray, np.ndarray]:
+def corpus(seed: int, copied: bool) -> tuple[list[Text], np.ndarray, np.ndarray]:
     """Texts, and an influence that follows from how much of each is a copy, or from nothing."""
     rng = random.Random(seed)
-    contents, influence, tokens = [], [], []
+    texts, influence, tokens = [], [], []
     for _ in range(DOCUMENTS):
         share = rng.random()
         words = [f"w{rng.randrange(5000)}" for _ in range(40)]
         words += [words[rng.randrange(40)] if rng.random() < share else f"w{rng.randrange(5000)}" for _ in range(80)]
-        contents.append(" ".join(words).encode())
+        texts.append(in_words(" ".join(words).encode()))
         influence.append(share + rng.gauss(0, 0.05) if copied else rng.random())
         tokens.append(rng.randrange(50, 200))
-    return contents, np.array(influence), np.array(tokens)
+    return texts, np.array(influence), np.array(tokens)
 
 
 def test_what_is_forecast_from_few_documents_is_about_what_a_sample_saves() -> None:
-    contents, influence, tokens = corpus(0, copied=True)
+    texts, influence, tokens = corpus(0, copied=True)
     few = slice(200)
-    said = forecast(PROMISE, 600, DOCUMENTS, contents[few], influence[few], tokens[few])
+    said = forecast(PROMISE, 600, DOCUMENTS, texts[few], influence[few], tokens[few])
     saved = []
     for seed in range(3):
         drawn = np.random.default_rng(seed).permutation(DOCUMENTS)[:600]
         calibration = Calibration(
-            [contents[i] for i in drawn],
-            influence[drawn],
-            tokens[drawn],
-            drawn.astype(np.uint64),
-            np.arange(600) % 2 == 0,
+            [texts[i] for i in drawn], influence[drawn], tokens[drawn], np.arange(600) < fitted_of(600)
         )
-        plan = plan_screening(PROMISE, Sample({"d": DOCUMENTS}, {"d": 1}, 600), {"d": calibration})
-        spared = plan.domains["d"].saved_tokens
+        domains: dict[str, int] = {"d": DOCUMENTS}
+        plan = provisional_plan(PROMISE, Sample(domains, {"d": 1}, {"d": 1}, 600), {"d": calibration})
+        cut = plan.domains["d"].cut
+        assert cut is not None
+        above = plan.predict(["d"] * DOCUMENTS, texts) >= cut
+        above[drawn] = True
+        spared = final_plan(plan, {"d": calibration}, [("d", influence[above])]).domains["d"].saved_tokens
         assert spared is not None
         saved.append((1 - 600 / DOCUMENTS) * spared)
     assert said.spearman is not None
@@ -52,9 +54,9 @@ def test_what_is_forecast_from_few_documents_is_about_what_a_sample_saves() -> N
 
 
 def test_where_the_text_says_nothing_nothing_is_saved() -> None:
-    contents, influence, tokens = corpus(1, copied=False)
+    texts, influence, tokens = corpus(1, copied=False)
     few = slice(200)
-    said = forecast(Promise(), 600, DOCUMENTS, contents[few], influence[few], tokens[few])
+    said = forecast(Promise(), 600, DOCUMENTS, texts[few], influence[few], tokens[few])
     assert said.spared_tokens == 0
     assert said.why is not None
     assert "would save only" in said.why
@@ -71,8 +73,8 @@ def test_where_the_text_says_nothing_nothing_is_saved() -> None:
 def test_what_cannot_be_is_named(
     documents: int, sampled: int, calibration: int, spared: float | None, why: str
 ) -> None:
-    contents, influence, tokens = (part[:sampled] for part in corpus(2, copied=True))
-    said = forecast(Promise(), calibration, documents, contents, influence, tokens)
+    texts, influence, tokens = (part[:sampled] for part in corpus(2, copied=True))
+    said = forecast(Promise(), calibration, documents, texts, influence, tokens)
     assert isinstance(said, Forecast)
     assert said.spared_tokens == spared
     assert said.why is not None

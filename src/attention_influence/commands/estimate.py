@@ -23,6 +23,7 @@ from attention_influence.errors import CorpusError
 from attention_influence.evidence.statistics import middle
 from attention_influence.progress import progress
 from attention_influence.scoring.lots import in_lots
+from attention_influence.screening.features import Text, in_tokens
 from attention_influence.screening.forecast import Forecast, forecast
 from attention_influence.screening.guarantee import Promise
 from attention_influence.shares import count_in
@@ -36,7 +37,7 @@ class _Document(NamedTuple):
 
     influence: float
     tokens: int
-    content: bytes | None
+    text: Text | None
     """Only where a forecast of screening is asked for."""
 
 
@@ -64,8 +65,8 @@ def estimate(config: EstimateConfig) -> Result:
                 bad += score.reason is not None
                 tokens += score.n_tokens or 0
                 if score.influence is not None:
-                    content = document.text.encode(errors="replace") if config.screen else None
-                    draws[row.domain][number].append(_Document(score.influence, score.n_tokens or 0, content))
+                    text = in_tokens(document.text.encode(), document.tokens) if config.screen else None
+                    draws[row.domain][number].append(_Document(score.influence, score.n_tokens or 0, text))
     if not tokens:
         raise CorpusError("the sample holds no text to score; raise --sample-tokens, or check --text-column")
     devices = workers_of(config.workers, config.device, scorer) if scorer.model.device.type == "cuda" else 1
@@ -115,9 +116,9 @@ def _screening(
 ) -> dict[str, Any]:
     domains: dict[str, Forecast] = {}
     for domain in data["domains"]:
-        influence, tokens, contents = zip(*(one for draw in draws[domain["domain"]] for one in draw), strict=True)
+        influence, tokens, texts = zip(*(one for draw in draws[domain["domain"]] for one in draw), strict=True)
         domains[domain["domain"]] = forecast(
-            promise, calibration, domain["documents"], contents, np.array(influence), np.array(tokens)
+            promise, calibration, domain["documents"], texts, np.array(influence), np.array(tokens)
         )
     spared = sum(domain["tokens"] * (domains[domain["domain"]].spared_tokens or 0) for domain in data["domains"])
     return {

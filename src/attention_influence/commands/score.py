@@ -76,13 +76,21 @@ def score(config: ScoreConfig) -> Result:
     screened = None
     if config.screen:
 
-        def score_sample(store: RunStore, sample: Sample) -> None:
-            total = expected_tokens(store, listing, scorer, columns, share * sample.share)
-            reading = Reading(columns, config.on_bad_row, store.unigrams(), sample=sample)
-            _score_units(config, store, reading, scorer, "scoring the sample", total)
+        def score_part(store: RunStore, which: Sample | Screened) -> None:
+            sample, above = (which, None) if isinstance(which, Sample) else (None, which)
+            total = expected_tokens(store, listing, scorer, columns, share * (sample.share if sample else 1.0))
+            reading = Reading(columns, config.on_bad_row, store.unigrams(), sample=sample, screened=above)
+            _score_units(config, store, reading, scorer, "scoring the sample" if sample else "scoring", total)
 
         screened, plan_digest, calibration = screening_of(
-            config, listing, columns, lambda: plan(listing.sources, unit_tokens), record, count, score_sample
+            config,
+            listing,
+            columns,
+            lambda: plan(listing.sources, unit_tokens),
+            record,
+            count,
+            score_part,
+            lambda texts: [document.tokens for document in scorer.prepare(texts)],
         )
         record["fingerprint"]["screening"] = {**(settings_of(config) or {}), "plan": plan_digest}
         unigrams = calibration.unigrams()
@@ -94,7 +102,7 @@ def score(config: ScoreConfig) -> Result:
             forget_failures(store.url, unit)
     total = expected_tokens(store, listing, scorer, columns, share)
     reading = Reading(columns, config.on_bad_row, store.unigrams(), rule, screened=screened)
-    counted = _score_units(config, store, reading, scorer, "scoring", total)
+    counted = _score_units(config, store, reading, scorer, "completing" if screened else "scoring", total)
     seconds = round(time.monotonic() - began, 3)
     of_run = {"left_out": listing.left_out, "tokens": counted["tokens"], "seconds": seconds, "warnings": warnings}
     return _result(config, store, scorer, of_run, screened)

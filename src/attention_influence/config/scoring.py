@@ -41,7 +41,7 @@ class ScreenOptions:
     """with --screen: the share of the top that must be scored …"""
     confidence: float = 0.9
     """with --screen: … with at least this probability, in each domain"""
-    calibration: int = 600
+    calibration: int = 720
     """with --screen: documents of each domain that are scored first, to fit a prediction and choose its cut"""
 
 

@@ -129,6 +129,9 @@ def score_unit(scorer: Scorer, texts: UnitTexts, progress: Progress = lambda row
             start += rows
     whole = [table for part, table in tables if part.source.name not in failed_files]
     scores = UnitScores(pa.concat_tables([reading.schema.empty_table(), *whole]), failed_files)
+    if reading.screened and reading.screened.provisional:
+        seen = pc.fill_null(pc.not_equal(scores.table["reason"], SCREENED_OUT), True)
+        scores.table = scores.table.filter(seen)
     scores.memory_ran_out = sum(shortage.times for shortage in shortages) - shortages_before
     scores.rows = scores.table.num_rows
     scores.tokens = sum(n or 0 for n in scores.table["n_tokens"].to_pylist())

@@ -6,6 +6,7 @@ from typing import Any
 
 from attention_influence.corpus.rows import Row
 from attention_influence.scoring.scorer import Prepared
+from attention_influence.screening.features import in_tokens
 from attention_influence.screening.plan import SCREENED_OUT, ScreeningPlan
 from attention_influence.store.plan import Unit
 from attention_influence.store.unit_files import UnitFiles
@@ -21,12 +22,14 @@ class Screened:
     """A plan, and the exact scores that it follows from."""
 
     plan: ScreeningPlan
-    calibration: UnitFiles
-    """Of the same units, holding the rows of the sample."""
+    scored: UnitFiles
+    """Of the same units, holding the rows that are scored already."""
+    provisional: bool = False
+    """Rows that the model does not see are not written: a later plan decides on them."""
 
     def known(self, unit: Unit) -> Known:
         """The rows of a unit that are scored already. Raises StoreError where they cannot be read."""
-        with self.calibration.open(unit.name) as file:
+        with self.scored.open(unit.name) as file:
             rows = file.read().to_pylist()
         return {(row["source"], row["row"]): row for row in rows}
 
@@ -37,7 +40,8 @@ class Screened:
         not see, the tokens are removed and the score is filled in."""
         readable = [at for at, document in enumerate(documents) if document.tokens]
         values = self.plan.predict(
-            [rows[at][1].domain for at in readable], [documents[at].text.encode() for at in readable]
+            [rows[at][1].domain for at in readable],
+            [in_tokens(documents[at].text.encode(), documents[at].tokens) for at in readable],
         )
         predicted: list[float | None] = [None] * len(rows)
         for at, value in zip(readable, values.tolist(), strict=True):

@@ -1,11 +1,12 @@
 """What can be known of a document's influence without the model: how it repeats itself, and what kind of text it is.
 
-Words stand for tokens: runs of letters, of digits and of two or more spaces, and single other bytes, each known by a
-64-bit hash. So no tokenizer is needed, and all of it is array arithmetic and sorts in NumPy, without a loop over words.
+A text is a list of 64-bit hashes: of its tokens where a tokenizer is at hand, for influence is a mean over tokens; else
+of its words, which are runs of letters, of digits and of two or more spaces, and single other bytes. Both are called
+words below. All of it is array arithmetic and sorts in NumPy, without a loop over words.
 """
 
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +23,10 @@ _LONGEST_WORD = 64
 
 _CONTEXTS = (1, 2, 3, 5)
 """Words of a context whose earlier continuation a word may repeat."""
+_TRUST = {1: 0.25, 2: 0.5, 3: 0.65, 5: 0.8}
+"""Context → the probability that a guess gives to what followed it last time."""
+_RARE = 5.0
+"""Nats, from which on a word is called rare."""
 
 _LETTER, _DIGIT, _SPACE, _LINE, _OTHER = range(5)
 _SHARES = ("letters", "digits", "spaces", "lines", "signs", "capitals", "brackets", "beyond_ascii")
@@ -30,12 +35,16 @@ _BUCKET_BITS = 16
 
 NAMES: tuple[str, ...] = (
     *(f"{what}_{n}" for n in _CONTEXTS for what in ("seen", "hit", "hit_rare", "any", "any_rare")),
-    *("near", "repeated_lines", "distinct", "log_words", "bytes_per_word", "compression", "compression_halves"),
-    *("rarity", "rarity_spread"),
+    *("near", "gain", "unexplained", "gain_ratio", "losses", "known", "rare", "rare_known", "rare_hit"),
+    *("repeated_lines", "distinct", "log_words", "bytes_per_word", "compression", "compression_halves"),
+    *("rarity", "rarity_spread", "rarity_median"),
     *_SHARES,
 )
 """Of the features, in their order. seen_n: share of words whose n words before stood earlier; hit_n: that repeat what
-followed these last time; any_n: at any earlier time; the _rare ones weigh words by their rarity."""
+followed these last time; any_n: at any earlier time; the _rare ones weigh words by their rarity. A guess expects what
+followed the longest context last time: gain is what it takes from the mean rarity, unexplained what it leaves, losses
+what it costs where it is wrong. known: share of rarity in words that stood earlier; rare_known, rare_hit: shares of the
+rare words that did, and that are guessed."""
 
 
 def _byte_classes() -> NDArray[np.uint8]:
@@ -53,6 +62,25 @@ _SINGLE_SPACE = np.uint64(ord(" ") + 1)
 _POWERS = _WORD ** np.arange(_LONGEST_WORD, dtype=np.uint64)
 
 
+@dataclass(frozen=True)
+class Text:
+    """A document as predictions see it."""
+
+    content: bytes
+    """UTF-8."""
+    words: Hashes
+
+
+def in_words(content: bytes) -> Text:
+    """A UTF-8 text without a tokenizer."""
+    return Text(content, words_of(content))
+
+
+def in_tokens(content: bytes, tokens: Sequence[int]) -> Text:
+    """A UTF-8 text by its token ids."""
+    return Text(content, _spread((np.asarray(tokens, dtype=np.uint64) + np.uint64(1)) * _WORD))
+
+
 def words_of(content: bytes) -> Hashes:
     """The hash of each word of a UTF-8 text, in order."""
     values = np.frombuffer(content, dtype=np.uint8)
@@ -67,6 +95,10 @@ def words_of(content: bytes) -> Hashes:
     weighted = (values.astype(np.uint64) + np.uint64(1)) * _POWERS[within % _LONGEST_WORD]
     sums = np.add.reduceat(weighted, starts)
     sums = sums[(sums != _SINGLE_SPACE) | (np.diff(starts, append=len(values)) > 1)]
+    return _spread(sums)
+
+
+def _spread(sums: Hashes) -> Hashes:
     return np.asarray((sums ^ (sums >> np.uint64(31))) * _GRAM, dtype=np.uint64)
 
 
@@ -100,11 +132,12 @@ def _buckets(words: Hashes) -> NDArray[np.int64]:
     return (words >> np.uint64(64 - _BUCKET_BITS)).astype(np.int64)
 
 
-def features_of(content: bytes, words: Hashes, elsewhere: WordCounts, *, counted: bool = False) -> Numbers:
-    """The features of a UTF-8 text, [len(NAMES)]; NaN where it is too short to have one.
+def features_of(text: Text, elsewhere: WordCounts, *, counted: bool = False) -> Numbers:
+    """The features of a text, [len(NAMES)]; NaN where it is too short to have one.
 
     `elsewhere` says how rare its words are; where the document itself was `counted` there, it is left out.
     """
+    content, words = text.content, text.words
     n = len(words)
     rarity = elsewhere.rarity(words, counted)
     lines = [line for line in content.split(b"\n") if line.strip()]
@@ -117,6 +150,7 @@ def features_of(content: bytes, words: Hashes, elsewhere: WordCounts, *, counted
         *_compression(content),
         float(rarity.mean()) if n else np.nan,
         float(rarity.std()) if n else np.nan,
+        float(np.median(rarity)) if n else np.nan,
         *_shares(content),
     ]
     return np.array(values, dtype=np.float64)
@@ -138,7 +172,32 @@ def _repetition(words: Hashes, rarity: Numbers) -> list[float]:
         values += [seen.mean(), hit.mean(), weights[hit].sum() / whole, again.mean(), weights[again].sum() / whole]
     (pairs,) = np.nonzero(earlier[2] >= 0)
     near = (1 / np.log2(2 + pairs - earlier[2][pairs])).sum() / len(earlier[2]) if len(earlier[2]) else np.nan
-    return [*values, near]
+    return [*values, near, *_guesses(words, rarity, earlier)]
+
+
+def _guesses(words: Hashes, rarity: Numbers, earlier: Mapping[int, NDArray[np.int64]]) -> list[float]:
+    """What expecting the continuation of the longest earlier context explains, in the order of NAMES."""
+    if not len(words):
+        return [np.nan] * 8
+    trust, hit = np.zeros(len(words)), np.zeros(len(words), dtype=np.bool_)
+    for context in _CONTEXTS:
+        last = earlier[context][:-1]
+        (seen,) = np.nonzero(last >= 0)
+        trust[seen + context] = _TRUST[context]
+        hit[seen + context] = words[last[seen] + context] == words[seen + context]
+    gain = np.log(1 - trust + trust * hit * np.exp(rarity))
+    known, rare = earlier[1] >= 0, rarity > _RARE
+    left, many = float((rarity - gain).mean()), max(int(rare.sum()), 1)
+    return [
+        float(gain.mean()),
+        left,
+        float(gain.mean()) / max(left, 1e-3),
+        float(np.minimum(gain, 0).mean()),
+        float(rarity[known].sum() / rarity.sum()),
+        float(rare.mean()),
+        float((known & rare).sum()) / many,
+        float((hit & rare).sum()) / many,
+    ]
 
 
 def _grams(words: Hashes) -> Iterator[tuple[int, Hashes]]:

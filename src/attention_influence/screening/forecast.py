@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_influence.screening.guarantee import Promise, places
+from attention_influence.screening.features import Text
+from attention_influence.screening.guarantee import Promise, Sizes
 from attention_influence.screening.plan import LEAST_SAVED
 from attention_influence.screening.predictor import out_of_fold
+from attention_influence.screening.sample import fitted_of
 
 _FEWEST = 50
 
@@ -30,31 +32,33 @@ def forecast(
     promise: Promise,
     calibration: int,
     documents: float,
-    contents: Sequence[bytes],
+    texts: Sequence[Text],
     influence: NDArray[np.float64],
     tokens: NDArray[np.int64],
 ) -> Forecast:
-    """Of a domain of `documents` documents, of which those of `contents` were scored and `calibration` would be first.
+    """Of a domain of `documents` documents, of which those of `texts` were scored and `calibration` would be first.
 
     The cut lies where that of `calibration` documents is expected: at the same quantile of the predictions of the same
     top share. Predictions are of documents that they were not fitted to.
     """
     if documents < 2 * calibration:
         return Forecast(0.0, why=f"{documents:,.0f} documents are too few for a sample of {calibration:,}")
-    of_sample = places(calibration // 2, promise)
-    if of_sample is None:
+    fitted = fitted_of(calibration)
+    misses = Sizes(round(documents), fitted, calibration - fitted).misses(promise)
+    if misses is None:
         return Forecast(0.0, why=f"a sample of {calibration:,} is too small for any cut; raise --calibration")
-    if len(contents) < _FEWEST:
-        why = f"{len(contents):,} sampled documents are too few to tell ({_FEWEST} are needed); raise --sample-tokens"
+    if len(texts) < _FEWEST:
+        why = f"{len(texts):,} sampled documents are too few to tell ({_FEWEST} are needed); raise --sample-tokens"
         return Forecast(None, why=why)
     from scipy.stats import spearmanr  # takes a second
 
-    predicted = out_of_fold(contents, influence)
+    predicted = out_of_fold(texts, influence)
     varied = np.ptp(predicted) > 0 and np.ptp(influence) > 0
     spearman = float(spearmanr(predicted, influence).statistic) if varied else None
-    lowest, first = (place * len(contents) / (calibration // 2) for place in of_sample)
-    of_top = np.sort(predicted[np.argsort(-influence, kind="stable")[: math.ceil(first)]])
-    spared = float(tokens[predicted < of_top[max(math.floor(lowest) - 1, 0)]].sum() / tokens.sum())
+    first = math.ceil(promise.keep_recall * promise.top * len(texts))
+    of_top = np.sort(predicted[np.argsort(-influence, kind="stable")[:first]])
+    lowest = (misses + 1) * len(texts) / (calibration - fitted)
+    spared = float(tokens[predicted < of_top[min(max(math.floor(lowest) - 1, 0), first - 1)]].sum() / tokens.sum())
     if spared < LEAST_SAVED:
         return Forecast(0.0, spearman, f"it would save only {spared:.0%} of the tokens that are left")
     return Forecast((1 - calibration / documents) * spared, spearman)

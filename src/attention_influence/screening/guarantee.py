@@ -1,35 +1,37 @@
 """The cut: how low a prediction may be before its document is left out, so that few of the top documents are lost.
 
-**What is promised.** Of N documents the top are the count_in(top, N) of highest influence, ties broken by one order. A
-sample is drawn uniformly without replacement and split at random. One part, F, fits a prediction; the other, S, of n
-documents, chooses the cut. With probability ≥ `confidence` over the draw, at least the share `keep_recall` of the top
-lies in F or has a prediction at or above the cut.
+**What is promised.** Of N documents the top, T, are the count_in(top, N) of highest influence, ties broken by any one
+order. A sample is drawn uniformly without replacement. One part of it, F, fits a prediction; the other, S, of n
+documents, says where to cut. F, S and all documents with a prediction at or above the cut are scored. With probability
+≥ `confidence` over the draw of S, at least the share `keep_recall` of T is scored; b more than that may be lost.
 
-**How.** The cut is the m-th lowest prediction among the first k by influence of S. Both numbers follow from n and the
-promise alone (`places`), never from the data.
+**How.** c, the `misses` that S may have, follows from sizes and promise alone: the largest number with
+P(hypergeometric(N − |F|, b + 1 + c, n) ≤ c) ≤ 1 − confidence. A cut holds when, of the documents of S with a prediction
+below it, at most c have an influence as high as the (|T| − b)-th of all that are scored. A provisional cut is guessed
+from S alone, and all above it scored. The final cut is the (c + 1)-th lowest prediction among the documents of S that
+are as influential as the (|T| − b)-th of those; or the provisional one, if that is lower. To score what lies between
+can only raise the (|T| − b)-th, so the final cut holds.
 
-**Why it holds.** Write t = top, r = keep_recall, T for the top documents. The promise is broken if the cut loses more
-than (1 − r)|T| of T. Then the b = ⌊(1 − r)|T|⌋ + 1 documents of T outside F with the lowest predictions lie below it;
-call them B, a set that F alone decides. Below the cut are at most m − 1 of the first k of S. So of B, at most m − 1 are
-among the first k of S: either S holds at most m − 1 of B at all; or at least k − m + 1 of T that are not in B, for T
-comes first in S by influence, whatever its threshold is.
-
-Given F, and that S holds K of T, the number in B is hypergeometric: K draws from the documents of T outside F, b of
-which are in B. The more of T there are to draw from, the smaller it is, and the smaller it is, the likelier are both
-events. So they are no likelier than if b documents of T were fixed and S drawn from all N. Then the number in B is
-hypergeometric with the share b / N > (1 − r)t, that of the others of T with (|T| − b) / N < r(t + 1/n). Both tails lie
-so far from the mean that the binomial's are larger (Uhlmann 1966, Metrika 10). `places` makes the two binomial tails
-add up to 1 − confidence or less.
+**Why it holds.** Suppose that more than b of T are not scored. Then fewer than |T| − b are, and the (|T| − b)-th of all
+scored documents is none of T, so every document of S and T below the cut is as influential. Let j ≤ c be their number.
+Below the cut are then at least b + 1 + j of T outside F. Let B be the b + 1 + c documents of T outside F with the
+lowest predictions (if T has fewer, with any others). The first b + 1 + j of them lie below the cut, so of these at most
+j are in S, and of B at most c. F alone decides B, and S is drawn uniformly from all but F: that so few of B are in S
+has at most the probability above. It does not matter how the cut was found.
 
 Nothing is assumed of the model or of how well the prediction does: a poor one gives a low cut, which saves little. It
-is assumed that the sample is uniform. A sample too small for m = 1 gives no cut.
+is assumed that the sample is uniform. A sample too small for c = 0 gives no cut.
 """
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr, bdtrc, betaincinv
+from scipy.special import betaincinv
+
+from attention_influence.shares import count_in
 
 
 @dataclass(frozen=True)
@@ -43,44 +45,94 @@ class Promise:
     confidence: float = 0.9
     """… with at least this probability, over the draw of the sample."""
 
+    def must_find(self, documents: int) -> int:
+        """|T| − b: how many of the top must be scored."""
+        top = count_in(self.top, documents)
+        return top - math.floor(top - self.keep_recall * top)
 
-def places(n: int, promise: Promise) -> tuple[int, int] | None:
-    """(m, k) of a sample of n: the cut is the m-th lowest prediction among the k of highest influence.
 
-    Of the pairs that keep the promise, the one in which m / k is largest; None where there is none.
+@dataclass(frozen=True)
+class Sizes:
+    """Of a domain: all its documents, and the parts of the sample."""
+
+    documents: int
+    fitted: int
+    chose: int
+
+    def misses(self, promise: Promise) -> int | None:
+        """c; None where no cut can hold."""
+        from scipy.stats import hypergeom  # takes a second, and most runs plan nothing
+
+        lost = count_in(promise.top, self.documents) - promise.must_find(self.documents)
+        others = self.documents - self.fitted
+
+        def is_allowed(misses: int) -> bool:
+            of_top = lost + 1 + misses
+            few = hypergeom.cdf(misses, others, of_top, self.chose)
+            return of_top <= others and bool(few <= 1 - promise.confidence)
+
+        return _last(is_allowed, self.chose)
+
+
+def smallest_sample(documents: int, fitted: int, promise: Promise) -> int:
+    """The fewest documents in S for which a cut can hold."""
+
+    def is_too_few(chose: int) -> bool:
+        return Sizes(documents, fitted, chose).misses(promise) is None
+
+    found = _last(is_too_few, documents - fitted)
+    return 0 if found is None else found + 1
+
+
+def _last(holds: Callable[[int], bool], most: int) -> int | None:
+    """The last number from 0 up to `most` for which `holds`, which does so up to some number; None where for none."""
+    low, high = -1, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle - 1)
+    return low if low >= 0 else None
+
+
+def provisional_cut(by_influence: NDArray[np.float64], misses: int, promise: Promise) -> float:
+    """Where the final cut is expected. `by_influence`: the predictions of S, those of highest influence first."""
+    first = max(misses + 1, round(promise.keep_recall * promise.top * len(by_influence)))
+    return float(np.sort(by_influence[:first])[misses])
+
+
+def final_cut(
+    provisional: float,
+    predicted: NDArray[np.float64],
+    more_influential: NDArray[np.int64],
+    misses: int,
+    must_find: int,
+) -> float:
+    """The cut that holds. Of each document of S: its prediction, and how many scored documents have a higher influence.
+
+    Scored are the sample and all with a prediction at or above `provisional`.
     """
-    allowed = 1 - promise.confidence
-    lost, kept = (1 - promise.keep_recall) * promise.top, promise.keep_recall * (promise.top + 1 / n)
-    best = None
-    m = 1
-    while (left := allowed - bdtr(m - 1, n, lost)) > 0:
-        # The fewest with P(Bin ≥ k − m + 1) ≤ left.
-        k = int(np.argmax(bdtrc(np.arange(n + 1), n, min(kept, 1.0)) <= left)) + m
-        if k <= n and (best is None or m * best[1] > best[0] * k):
-            best = m, k
-        m += 1
-    return best
+    candidates = np.sort(predicted[more_influential < must_find])
+    return min(provisional, float(candidates[misses])) if len(candidates) > misses else provisional
 
 
-def smallest_sample(promise: Promise) -> int:
-    """The fewest documents in S from which on there is always a cut."""
-    n = 1
-    while places(n, promise) is None:
-        n *= 2
-    while n > 1 and places(n - 1, promise) is not None:
-        n -= 1
-    return n
+class HigherCounts:
+    """How many of many documents have a higher influence than each of a few."""
 
+    def __init__(self, influence: NDArray[np.float64]) -> None:
+        """`influence`: of the few."""
+        self._order = np.argsort(influence, kind="stable")
+        self._sorted = influence[self._order]
+        self._between = np.zeros(len(influence) + 1, dtype=np.int64)
 
-def choose_cut(by_influence: NDArray[np.float64], promise: Promise) -> float | None:
-    """The lowest prediction that is still scored exactly; None where the sample is too small for any cut.
+    def add(self, influence: NDArray[np.float64]) -> None:
+        """Counts some of the many."""
+        places = np.searchsorted(self._sorted, influence, side="left")
+        self._between += np.bincount(places, minlength=len(self._between))
 
-    `by_influence`: the predictions of S, those of highest influence first, ties in the order in which all are broken.
-    """
-    if not len(by_influence) or (of_sample := places(len(by_influence), promise)) is None:
-        return None
-    m, k = of_sample
-    return float(np.partition(by_influence[:k], m - 1)[m - 1])
+    def counts(self) -> NDArray[np.int64]:
+        """Of each of the few, in their order."""
+        higher = np.empty(len(self._order), dtype=np.int64)
+        higher[self._order] = self._between[::-1].cumsum()[::-1][1:]
+        return higher
 
 
 def interval(successes: int, of: int, confidence: float) -> tuple[float, float]:

@@ -1,10 +1,10 @@
 """What screening does with each domain: a prediction and a cut, or nothing, with the reason.
 
-A plan follows from the sample and its exact scores alone. It is one file beside the scores, and part of what makes two
-runs the same.
+A provisional plan follows from the sample and its exact scores alone, the final one also from the scores of what lies
+above the provisional cut. Each is one file beside the scores, and part of what makes two runs the same.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -13,7 +13,16 @@ from numpy.typing import NDArray
 
 from attention_influence.errors import StoreError
 from attention_influence.screening.array_files import arrays_from_bytes, arrays_to_bytes
-from attention_influence.screening.guarantee import Promise, choose_cut, interval, smallest_sample
+from attention_influence.screening.features import Text
+from attention_influence.screening.guarantee import (
+    HigherCounts,
+    Promise,
+    Sizes,
+    final_cut,
+    interval,
+    provisional_cut,
+    smallest_sample,
+)
 from attention_influence.screening.predictor import Predictor, fit_predictor, predictor_from_arrays
 from attention_influence.screening.sample import Sample
 from attention_influence.shares import count_in
@@ -29,13 +38,19 @@ LEAST_SAVED = 0.1
 class Calibration:
     """Documents of one domain that were drawn and scored; those with a finite influence."""
 
-    contents: Sequence[bytes]
+    texts: Sequence[Text]
     influence: NDArray[np.float64]
     tokens: NDArray[np.int64]
-    ties: NDArray[np.uint64]
-    """Which of equal influence comes first: the lowest."""
     fits: NDArray[np.bool_]
     """Which fit the prediction; the others choose the cut."""
+
+    def fitted(self) -> tuple[list[Text], NDArray[np.float64]]:
+        """Texts and influence of those that fit the prediction."""
+        return [text for text, fits in zip(self.texts, self.fits, strict=True) if fits], self.influence[self.fits]
+
+    def chose(self) -> tuple[list[Text], NDArray[np.float64]]:
+        """Texts and influence of those that choose the cut."""
+        return [text for text, fits in zip(self.texts, self.fits, strict=True) if not fits], self.influence[~self.fits]
 
 
 @dataclass(frozen=True)
@@ -72,15 +87,15 @@ class ScreeningPlan:
     predictors: Mapping[str, Predictor]
     """Of the domains with a cut."""
 
-    def predict(self, domains: Sequence[str], contents: Sequence[bytes]) -> NDArray[np.float64]:
+    def predict(self, domains: Sequence[str], texts: Sequence[Text]) -> NDArray[np.float64]:
         """The influence that is expected of each text, NaN in domains without a cut."""
-        predicted = np.full(len(contents), np.nan)
+        predicted = np.full(len(texts), np.nan)
         of_domain: dict[str, list[int]] = {}
         for at, domain in enumerate(domains):
             of_domain.setdefault(domain, []).append(at)
         for domain, places in of_domain.items():
             if (predictor := self.predictors.get(domain)) is not None:
-                predicted[places] = predictor.predict([contents[at] for at in places])
+                predicted[places] = predictor.predict([texts[at] for at in places])
         return predicted
 
     def is_kept(self, domain: str, predicted: float) -> bool:
@@ -124,50 +139,82 @@ def plan_from_bytes(content: bytes, where: str) -> ScreeningPlan:
         raise StoreError(f"{where} is no plan of screening ({error})") from error
 
 
-def plan_screening(promise: Promise, sample: Sample, calibrations: Mapping[str, Calibration]) -> ScreeningPlan:
-    """The plan that follows from what was scored of the sample."""
+def provisional_plan(promise: Promise, sample: Sample, calibrations: Mapping[str, Calibration]) -> ScreeningPlan:
+    """The plan by which documents are scored after the sample: its cuts are where the final ones are expected."""
     domains: dict[str, DomainPlan] = {}
     predictors: dict[str, Predictor] = {}
     for name, documents in sorted(sample.documents.items()):
         if (calibration := calibrations.get(name)) is None:
             domains[name] = DomainPlan(documents, refused=f"its {documents:,} documents are too few for a sample")
             continue
-        domains[name], predictor = _plan_domain(promise, documents, calibration)
+        domains[name], predictor = _begin_domain(promise, documents, calibration)
         if predictor is not None:
             predictors[name] = predictor
     return ScreeningPlan(promise, sample, domains, predictors)
 
 
-def _plan_domain(promise: Promise, documents: int, of: Calibration) -> tuple[DomainPlan, Predictor | None]:
+def final_plan(
+    provisional: ScreeningPlan,
+    calibrations: Mapping[str, Calibration],
+    scored: Iterable[tuple[str, NDArray[np.float64]]],
+) -> ScreeningPlan:
+    """The plan whose cuts hold. `scored`: domain and finite influence of all that is scored by the provisional one, the
+    sample included, in any number of pieces."""
+    chose = {name: calibrations[name].chose() for name in provisional.predictors}
+    higher = {name: HigherCounts(influence) for name, (_, influence) in chose.items()}
+    for name, influence in scored:
+        if name in higher:
+            higher[name].add(influence)
+    domains, predictors = dict(provisional.domains), dict(provisional.predictors)
+    for name, (texts, _) in chose.items():
+        plan = provisional.domains[name]
+        assert plan.cut is not None
+        predicted = predictors[name].predict(texts)
+        misses = Sizes(plan.documents, plan.fitted, plan.chose).misses(provisional.promise)
+        assert misses is not None
+        must_find = provisional.promise.must_find(plan.documents)
+        cut = final_cut(plan.cut, predicted, higher[name].counts(), misses, must_find)
+        domains[name] = _judged(plan, provisional.promise, calibrations[name], predicted, cut)
+        if domains[name].cut is None:
+            del predictors[name]
+    return ScreeningPlan(provisional.promise, provisional.sample, domains, predictors)
+
+
+def _begin_domain(promise: Promise, documents: int, of: Calibration) -> tuple[DomainPlan, Predictor | None]:
+    (fits, of_fits), (chose, of_chose) = of.fitted(), of.chose()
+    bare = DomainPlan(documents, len(fits), len(chose))
+    if (predictor := fit_predictor(fits, of_fits)) is None:
+        why = f"{len(fits):,} scored documents are too few to fit a prediction; raise --calibration"
+        return replace(bare, refused=why), None
+    if (misses := Sizes(documents, len(fits), len(chose)).misses(promise)) is None:
+        needed = smallest_sample(documents, len(fits), promise)
+        why = f"{len(chose):,} scored documents are too few to choose a cut: {needed:,} are needed; raise --calibration"
+        return replace(bare, refused=why), None
+    predicted = predictor.predict(chose)
+    cut = provisional_cut(predicted[np.argsort(-of_chose, kind="stable")], misses, promise)
+    plan = _judged(bare, promise, of, predicted, cut)
+    return plan, None if plan.cut is None else predictor
+
+
+def _judged(
+    plan: DomainPlan, promise: Promise, of: Calibration, predicted: NDArray[np.float64], cut: float
+) -> DomainPlan:
+    """What the documents that chose a cut, in order, say of it; refused where it spares too little."""
     from scipy.stats import spearmanr  # takes a second, and most runs plan nothing
 
-    fitted, chose = np.flatnonzero(of.fits), np.flatnonzero(~of.fits)
-    bare = DomainPlan(documents, len(fitted), len(chose))
-    predictor = fit_predictor([of.contents[int(at)] for at in fitted], of.influence[fitted])
-    if predictor is None or len(chose) < (needed := smallest_sample(promise)):
-        why = (
-            f"{len(fitted):,} scored documents are too few to fit a prediction"
-            if predictor is None
-            else f"{len(chose):,} scored documents are too few to choose a cut: {needed:,} are needed"
-        )
-        return replace(bare, refused=f"{why}; raise --calibration"), None
-    first = chose[np.lexsort((of.ties[chose], -of.influence[chose]))]
-    predicted = predictor.predict([of.contents[int(at)] for at in first])
-    cut = choose_cut(predicted, promise)
-    assert cut is not None
-    top = count_in(promise.top, len(first))
-    kept, saved = int((predicted[:top] >= cut).sum()), predicted < cut
-    saved_tokens = float(of.tokens[first][saved].sum() / of.tokens[first].sum())
-    plan = replace(
-        bare,
-        cut=cut,
-        spearman=float(spearmanr(predicted, of.influence[first]).statistic),
-        recall=kept / top,
-        recall_interval=interval(kept, top, 0.95),
+    influence, tokens = of.influence[~of.fits], of.tokens[~of.fits]
+    top = np.argsort(-influence, kind="stable")[: count_in(promise.top, len(influence))]
+    kept, saved = int((predicted[top] >= cut).sum()), predicted < cut
+    saved_tokens = float(tokens[saved].sum() / tokens.sum())
+    varies = np.ptp(predicted) > 0 and np.ptp(influence) > 0
+    refused = saved_tokens < LEAST_SAVED
+    return replace(
+        plan,
+        cut=None if refused else cut,
+        refused=f"it would save only {saved_tokens:.0%} of the tokens that are left" if refused else None,
+        spearman=float(spearmanr(predicted, influence).statistic) if varies else None,
+        recall=kept / len(top),
+        recall_interval=interval(kept, len(top), 0.95),
         saved_documents=float(saved.mean()),
         saved_tokens=saved_tokens,
     )
-    if saved_tokens < LEAST_SAVED:
-        why = f"it would save only {saved_tokens:.0%} of the tokens that are left"
-        return replace(plan, cut=None, refused=why), None
-    return plan, predictor

@@ -21,7 +21,8 @@ from attention_influence.store.plan import Unit
 from attention_influence.store.row_hashes import Keys, hashes_of_rows, salted, source_seeds, tie_hashes
 
 _SALT = "screening sample"
-_HALVES = np.uint64(1)
+_FITTED = 0.25
+"""Share of the sample that fits the prediction: a line and trees need few documents, and a cut many."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Sample:
     """Domain → its rows with a text."""
     highest: Mapping[str, int]
     """Domain → the highest hash that is in the sample; domains of which nothing is drawn are left out."""
+    highest_fitted: Mapping[str, int]
+    """Domain → the highest hash of the part that fits the prediction; the others choose the cut."""
     size: int
     """Rows of each of these domains."""
 
@@ -48,6 +51,15 @@ class Sample:
             for row, hash_ in zip(rows, hashes, strict=True)
         ]
 
+    def fits(self, domain: str, source: str, row: int) -> bool:
+        """Whether a row of the sample is in the part that fits the prediction."""
+        return int(sample_hashes(source, [row])[0]) <= self.highest_fitted[domain]
+
+
+def fitted_of(size: int) -> int:
+    """How many documents of a sample fit the prediction."""
+    return round(_FITTED * size)
+
 
 def sample_hashes(source: str, rows: Sequence[int]) -> Keys:
     """The hash of each row of a source that decides whether it is drawn."""
@@ -57,14 +69,6 @@ def sample_hashes(source: str, rows: Sequence[int]) -> Keys:
 def hashes_to_draw(sources: pa.ChunkedArray, rows: NDArray[np.int64]) -> Keys:
     """The same hashes, of rows of many sources."""
     return salted(tie_hashes(sources, rows), _SALT)
-
-
-def fits(source: str, row: int) -> bool:
-    """Whether a row of the sample is in the part that fits the prediction, else in that which chooses the cut.
-
-    By the last bit of its hash, whose size decided that it is in the sample.
-    """
-    return bool(sample_hashes(source, [row])[0] & _HALVES)
 
 
 @stage("drawing the sample")
@@ -85,8 +89,13 @@ def draw_sample(units: Sequence[Unit], columns: Columns, size: int) -> Sample:
                 heapq.heappush(heap, -hash_)
             elif hash_ < -heap[0]:
                 heapq.heapreplace(heap, -hash_)
-    highest = {name: -smallest[name][0] for name, count in documents.items() if count >= 2 * size}
-    return Sample(dict(documents), highest, size)
+    drawn = {name: sorted(-hash_ for hash_ in smallest[name]) for name, count in documents.items() if count >= 2 * size}
+    return Sample(
+        dict(documents),
+        {name: hashes[-1] for name, hashes in drawn.items()},
+        {name: hashes[max(fitted_of(size), 1) - 1] for name, hashes in drawn.items()},
+        size,
+    )
 
 
 @stage("reading the sample")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from attention_influence.errors import StoreError, UsageError
 from attention_influence.screening.array_files import arrays_from_bytes, arrays_to_bytes
+from attention_influence.screening.features import in_words
 from attention_influence.screening.predictor import Predictor, fit_predictor, out_of_fold, predictor_from_arrays
 from attention_influence.shares import count_in
 from attention_influence.storage.atomic_files import read_if_there, write_result
@@ -45,7 +46,7 @@ class Student:
 
     def predict(self, texts: Sequence[str]) -> NDArray[np.float64]:
         """The influence that is expected of each text."""
-        return self.predictor.predict([text.encode(errors="replace") for text in texts])
+        return self.predictor.predict([in_words(text.encode(errors="replace")) for text in texts])
 
     def to_bytes(self) -> bytes:
         """The file's content; equal students give equal bytes."""
@@ -91,8 +92,9 @@ def fit_student(
     """
     if len(contents) < _FEWEST:
         raise UsageError(f"{len(contents):,} scored documents are too few for a student; {_FEWEST} are the least")
-    predicted = out_of_fold(contents, influence, seed)
-    whole = fit_predictor(contents, influence, seed)
+    texts = [in_words(content) for content in contents]
+    predicted = out_of_fold(texts, influence, seed)
+    whole = fit_predictor(texts, influence, seed)
     assert whole is not None
     names = np.array(domains)
     cards = tuple(_card(name, predicted[names == name], influence[names == name]) for name in sorted(set(domains)))

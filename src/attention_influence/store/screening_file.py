@@ -1,4 +1,4 @@
-"""Where a store keeps the plan by which it was screened; its digest is part of the run's fingerprint."""
+"""Where a store keeps the plans by which it was screened; their digests are part of fingerprints."""
 
 from collections.abc import Callable
 
@@ -9,8 +9,13 @@ from attention_influence.store.unigrams import digest
 
 
 def screening_url(store: str) -> str:
-    """The file of a store."""
+    """The file of a store's final plan."""
     return f"{store.rstrip('/')}/screening.safetensors"
+
+
+def provisional_plan_url(store: str) -> str:
+    """The file of the plan before that."""
+    return f"{store.rstrip('/')}/provisional.safetensors"
 
 
 def calibration_url(store: str) -> str:
@@ -18,9 +23,13 @@ def calibration_url(store: str) -> str:
     return f"{store.rstrip('/')}/calibration"
 
 
-def first_plan(store: str, make: Callable[[], bytes]) -> bytes:
+def provisional_url(store: str) -> str:
+    """The store of what is scored by the provisional plan, the sample included."""
+    return f"{store.rstrip('/')}/provisional"
+
+
+def first_plan(url: str, make: Callable[[], bytes]) -> bytes:
     """The plan that is there; where there is none, what `make` makes, or what another worker has written meanwhile."""
-    url = screening_url(store)
     if (content := read_if_there(url)) is None:
         made = make()
         with_retries(lambda: create_exclusively(url, made), f"write {url}")

@@ -1,34 +1,44 @@
-"""The first part of `score --screen`: a sample is scored exactly, and decides what the rest of the corpus costs."""
+"""What `score --screen` does first: it scores a sample, then all above a provisional cut, which tells the final one."""
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from attention_influence.config import ScoreConfig, ScreenOptions
 from attention_influence.corpus import Columns, Listing
 from attention_influence.errors import StoreError, UsageError
 from attention_influence.progress import stage
 from attention_influence.scoring.screened import Screened
+from attention_influence.screening.features import in_tokens
 from attention_influence.screening.guarantee import Promise
-from attention_influence.screening.plan import Calibration, ScreeningPlan, plan_from_bytes, plan_screening
-from attention_influence.screening.sample import Sample, draw_sample, fits, sampled_texts
+from attention_influence.screening.plan import Calibration, final_plan, plan_from_bytes, provisional_plan
+from attention_influence.screening.sample import Sample, draw_sample, sampled_texts
 from attention_influence.store.begin import Changes, begin_or_resume
 from attention_influence.store.failures import forget_failures, quarantined, read_failures
 from attention_influence.store.plan import Unit
-from attention_influence.store.reader import read_scores
-from attention_influence.store.row_hashes import tie_hashes
+from attention_influence.store.reader import open_store, read_scores
+from attention_influence.store.row_hashes import coded
 from attention_influence.store.run import RunStore, open_run
-from attention_influence.store.screening_file import calibration_url, first_plan, screening_url
+from attention_influence.store.screening_file import (
+    calibration_url,
+    first_plan,
+    provisional_plan_url,
+    provisional_url,
+    screening_url,
+)
 from attention_influence.store.unigrams import Unigrams, digest
 
 _log = logging.getLogger(__name__)
 
-# Between looks at units of the sample that other workers hold (seconds).
+# Between looks at units that other workers hold (seconds).
 _POLL_SECONDS = 5.0
 
 
@@ -73,13 +83,14 @@ def screening_of(
     plan: Callable[[], list[Unit]],
     record: Mapping[str, Any],
     count: Callable[[], Unigrams],
-    score: Callable[[RunStore, Sample], None],
+    score: Callable[[RunStore, Sample | Screened], None],
+    tokens_of: Callable[[Sequence[str]], Sequence[Sequence[int]]],
 ) -> tuple[Screened, str, RunStore]:
     """The plan of a run, its digest, and the store of the sample's scores, whose units the run has as well.
 
-    The sample is scored by `score`, which returns when no unit is left that it could do; any number of workers may do
-    this at once, and the plan is that of the first that comes to the end. Raises StoreError where a unit of the sample
-    cannot be scored.
+    The sample is scored by `score`, and then what lies above a provisional cut; it returns when no unit is left that it
+    could do. Any number of workers may do this at once, and each plan is that of the first that comes so far. Raises
+    StoreError where a unit cannot be scored.
     """
     url = calibration_url(config.out)
     began = open_run(url)
@@ -90,61 +101,84 @@ def screening_of(
     else:
         units = list(began.units)
         sample = Sample(**began.run["sample"])
-    fingerprint = {**record["fingerprint"], "screening": settings_of(config)}
-    store = begin_or_resume(
-        url,
-        listing,
-        1,
-        {**record, "fingerprint": fingerprint, "sample": asdict(sample)},
-        Changes(),
-        count,
-        lambda *_: units,
-    )
+    settings = settings_of(config) or {}
+
+    def begun(url: str, screening: Mapping[str, Any], count: Callable[[], Unigrams]) -> RunStore:
+        fingerprint = {**record["fingerprint"], "screening": dict(screening)}
+        of_store = {**record, "fingerprint": fingerprint, "sample": asdict(sample)}
+        return begin_or_resume(url, listing, 1, of_store, Changes(), count, lambda *_: units)
+
+    store = begun(url, settings, count)
+    _score_all(config, store, lambda: score(store, sample))
+
+    @cache
+    def calibrations() -> dict[str, Calibration]:
+        return _calibrations(store, sample, columns, tokens_of)
+
+    def provisionally() -> bytes:
+        with stage("choosing what the model must see"):
+            return provisional_plan(check_screening(config), sample, calibrations()).to_bytes()
+
+    content = first_plan(provisional_plan_url(config.out), provisionally)
+    screened = Screened(plan_from_bytes(content, provisional_plan_url(config.out)), store.scores, provisional=True)
+    above = store
+    if screened.plan.predictors:
+        unigrams = store.unigrams()
+        assert unigrams is not None
+        above = begun(provisional_url(config.out), {**settings, "plan": digest(content)}, lambda: unigrams)
+        _score_all(config, above, lambda: score(above, screened))
+
+    def finally_() -> bytes:
+        with stage("checking the cut"):
+            return final_plan(screened.plan, calibrations(), _influence_by_domain(above.url)).to_bytes()
+
+    content = first_plan(screening_url(config.out), finally_)
+    return Screened(plan_from_bytes(content, screening_url(config.out)), above.scores), digest(content), store
+
+
+def _score_all(config: ScoreConfig, store: RunStore, score: Callable[[], None]) -> None:
+    """Calls `score` until no unit is left. Raises StoreError where one cannot be scored."""
     if config.retry_failed:
         for unit in quarantined(read_failures(store.url)):
             forget_failures(store.url, unit)
     while len(store.published()) < len(store.units):
-        score(store, sample)
+        score()
         if stuck := quarantined(read_failures(store.url)):
             name, error = next(iter(stuck.items()))
             raise StoreError(f"{store.url}: unit {name} cannot be scored ({error}). Try again with --retry-failed")
         if len(store.published()) < len(store.units):
             time.sleep(_POLL_SECONDS)  # another worker is at the last of them
-    content = first_plan(config.out, lambda: _plan(config, store, sample, columns).to_bytes())
-    screened = Screened(plan_from_bytes(content, screening_url(config.out)), store.scores)
-    return screened, digest(content), store
 
 
-@stage("choosing what the model must see")
-def _plan(config: ScoreConfig, store: RunStore, sample: Sample, columns: Columns) -> ScreeningPlan:
-    texts = sampled_texts(store.units, columns, sample)
+def _calibrations(
+    store: RunStore,
+    sample: Sample,
+    columns: Columns,
+    tokens_of: Callable[[Sequence[str]], Sequence[Sequence[int]]],
+) -> dict[str, Calibration]:
+    contents = sampled_texts(store.units, columns, sample)
     scores = read_scores(store.url, ["source", "row", "domain", "influence", "n_tokens"])
-    ties = tie_hashes(scores["source"], scores["row"].to_numpy())
-    calibrations = {
-        domain: _calibration(texts, scores, ties, places) for domain, places in _ranked_by_domain(scores).items()
-    }
-    return plan_screening(check_screening(config), sample, calibrations)
+    scores = scores.filter(pc.is_finite(scores["influence"]))
+    rows_of_domain: dict[str, list[dict[str, Any]]] = {}
+    for row in scores.to_pylist():
+        rows_of_domain.setdefault(row["domain"], []).append(row)
+    calibrations = {}
+    for domain, rows in rows_of_domain.items():
+        of_rows = [contents[row["source"], row["row"]] for row in rows]
+        tokens = tokens_of([content.decode() for content in of_rows])
+        calibrations[domain] = Calibration(
+            [in_tokens(content, its) for content, its in zip(of_rows, tokens, strict=True)],
+            np.array([row["influence"] for row in rows], dtype=np.float64),
+            np.array([row["n_tokens"] for row in rows]),
+            np.array([sample.fits(domain, row["source"], row["row"]) for row in rows], dtype=np.bool_),
+        )
+    return calibrations
 
 
-def _ranked_by_domain(scores: pa.Table) -> dict[str, list[int]]:
-    places: dict[str, list[int]] = {}
-    for at, (domain, influence) in enumerate(
-        zip(scores["domain"].to_pylist(), scores["influence"].to_pylist(), strict=True)
-    ):
-        if influence is not None and np.isfinite(influence):
-            places.setdefault(domain, []).append(at)
-    return places
-
-
-def _calibration(
-    texts: Mapping[tuple[str, int], bytes], scores: pa.Table, ties: Any, places: Sequence[int]
-) -> Calibration:
-    of_domain = scores.take(places)
-    keys = list(zip(of_domain["source"].to_pylist(), of_domain["row"].to_pylist(), strict=True))
-    return Calibration(
-        [texts[key] for key in keys],
-        of_domain["influence"].to_numpy().astype(np.float64),
-        of_domain["n_tokens"].to_numpy(),
-        ties[places],
-        np.array([fits(*key) for key in keys], dtype=np.bool_),
-    )
+def _influence_by_domain(store: str) -> Iterator[tuple[str, NDArray[np.float64]]]:
+    for batch in open_store(store).batches(["domain", "influence"]):
+        rows = pa.Table.from_batches([batch]).filter(pc.is_finite(batch.column("influence")))
+        names, codes = coded(rows["domain"])
+        influence = rows["influence"].to_numpy().astype(np.float64)
+        for number, name in enumerate(names):
+            yield name, influence[codes == number]
