@@ -100,6 +100,7 @@ def test_status_tells_what_was_spared(stores: tuple[Path, Path, dict[str, Any]],
     assert "screening refused for s: its 64 documents are too few for a sample" in said.out
     assert f"the model did not see {stores[2]['screening']['screened_out_documents']:,} of 321 documents" in said.out
     assert cli("status", stores[0] / "calibration").code == 0
+    assert cli("status", stores[0] / "provisional").code == 0
 
 
 def test_a_finished_store_is_read_again_with_the_same_options_only(
@@ -121,10 +122,11 @@ def test_a_finished_store_is_read_again_with_the_same_options_only(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("part", ["calibration", "provisional"])
 def test_two_that_begin_at_once_have_one_plan_also_after_a_kill(
-    stores: tuple[Path, Path, dict[str, Any]], files: Files, corpus: Path, tmp_path: Path
+    stores: tuple[Path, Path, dict[str, Any]], files: Files, corpus: Path, tmp_path: Path, part: str
 ) -> None:
-    """Two processes begin one store; one is killed in the sample, and another takes its place."""
+    """Two processes begin one store; one is killed in the sample or above the cut, and another takes its place."""
     program = [sys.executable, "-m", "attention_influence", *command(files, corpus, tmp_path / "scores", *SCREEN)]
     # One thread, as in this process: the plan follows from scores to the last bit, and bits from the number of threads.
     piped: dict[str, Any] = {
@@ -133,7 +135,7 @@ def test_two_that_begin_at_once_have_one_plan_also_after_a_kill(
         "env": {**os.environ, "OMP_NUM_THREADS": "1"},
     }
     first, second = (subprocess.Popen(program, **piped) for _ in range(2))
-    while not list((tmp_path / "scores" / "calibration" / "scores").glob("*.parquet")):
+    while not list((tmp_path / "scores" / part / "scores").glob("*.parquet")):
         assert first.poll() is None
         time.sleep(0.005)
     first.kill()
@@ -201,6 +203,14 @@ def test_a_selection_that_needs_other_scores_is_refused(
     assert said.code == 2
     assert "score without --screen" in said.err
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_only_a_part_of_a_screened_store_is_not_selected_from(
+    stores: tuple[Path, Path, dict[str, Any]], cli: Cli, tmp_path: Path
+) -> None:
+    said = cli("select", stores[0] / "provisional", "--top", 0.5, "--out", tmp_path / "out")
+    assert said.code == 2
+    assert f"holds a part of a screened store. Select from {stores[0]}" in said.err
 
 
 def test_reports_and_comparisons_are_of_what_was_scored(

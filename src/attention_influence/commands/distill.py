@@ -19,7 +19,7 @@ from attention_influence.storage.preflight import check_writable_file
 from attention_influence.store.reader import open_store
 from attention_influence.store.row_hashes import coded
 from attention_influence.store.run import open_run
-from attention_influence.store.screening_file import calibration_url
+from attention_influence.store.screening_file import calibration_url, screened_url
 
 _GOOD = 0.8
 """Spearman; below it, the card says not to trust a student alone."""
@@ -30,10 +30,10 @@ def distill(config: DistillConfig) -> Result:
     run = open_run(config.store)
     if run is None:
         raise StoreError(f"{config.store}: no run.json, so not a score store. Give the folder that `score --out` made.")
-    if "plan" in (run.run["fingerprint"].get("screening") or {}):
+    if {"plan", "provisional_plan"} & (run.run["fingerprint"].get("screening") or {}).keys():
         raise StoreError(
             f"{config.store} was scored with --screen, so its exact scores are of chosen documents. Distill the store "
-            f"of its sample: {calibration_url(run.url)}"
+            f"of its sample: {calibration_url(screened_url(run.url))}"
         )
     drawn = _drawn(config.store, config.documents)
     columns = Columns.from_json(run.run["columns"])

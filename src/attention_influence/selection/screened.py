@@ -8,6 +8,7 @@ from attention_influence.screening.plan import SCREENED_OUT
 from attention_influence.selection.cutting.count import Counts
 from attention_influence.selection.rule import Rule
 from attention_influence.store.reader import ScoreStore
+from attention_influence.store.screening_file import screened_url
 
 
 def screening_settings(store: ScoreStore) -> Mapping[str, Any] | None:
@@ -21,6 +22,8 @@ def check_screened(store: ScoreStore, rule: Rule) -> list[str]:
     settings = screening_settings(store)
     if settings is None:
         return []
+    if "provisional_plan" in settings:
+        raise UsageError(f"{store.url} holds a part of a screened store. Select from {screened_url(store.url)}")
     others = {
         "--rank-by": rule.rank_by != "influence",
         "--by tokens": rule.by == "tokens",

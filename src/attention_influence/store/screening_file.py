@@ -28,6 +28,11 @@ def provisional_url(store: str) -> str:
     return f"{store.rstrip('/')}/provisional"
 
 
+def screened_url(store: str) -> str:
+    """The store itself, of it or of what is scored by the provisional plan."""
+    return store.rstrip("/").removesuffix("/provisional")
+
+
 def first_plan(url: str, make: Callable[[], bytes]) -> bytes:
     """The plan that is there; where there is none, what `make` makes, or what another worker has written meanwhile."""
     if (content := read_if_there(url)) is None:

@@ -125,7 +125,7 @@ def screening_of(
     if screened.plan.predictors:
         unigrams = store.unigrams()
         assert unigrams is not None
-        above = begun(provisional_url(config.out), {**settings, "plan": digest(content)}, lambda: unigrams)
+        above = begun(provisional_url(config.out), {**settings, "provisional_plan": digest(content)}, lambda: unigrams)
         _score_all(config, above, lambda: score(above, screened))
 
     def finally_() -> bytes:
