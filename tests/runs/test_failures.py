@@ -14,7 +14,7 @@ from attention_influence.errors import StoreError
 from attention_influence.runs import worker as work_module
 from attention_influence.runs.worker import Worker
 from attention_influence.scoring.score_unit import Reading, UnitTexts
-from attention_influence.store.failures import Failure, forget_failures, quarantined, read_failures, record_failure
+from attention_influence.store.failures import Failure, forget_quarantined, quarantined, read_failures, record_failure
 from attention_influence.store.run import open_run
 from runs.runs import Command, begin, count_by_file, objects, rows_of, texts, work, write_lines
 
@@ -79,7 +79,7 @@ def test_a_failure_that_is_damaged_or_forgotten_meanwhile_stops_nobody(tmp_path:
         record_failure(store, Failure("a", "worker", f"error {at}", at))
     (tmp_path / "log" / "b.000.json").write_text("{")
     assert quarantined(read_failures(store)) == {"a": "error 3.0"}
-    forget_failures(store, "a")
+    forget_quarantined(store)
     assert read_failures(store) == {}
 
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from attention_influence.commands.preparing.calibration import promise_of
 from attention_influence.commands.preparing.corpus_checks import listed
+from attention_influence.commands.preparing.screening import promise_of
 from attention_influence.commands.printing.result import Result, table
 from attention_influence.commands.score import make_scorer, window_text, workers_of
 from attention_influence.config import EstimateConfig

@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from attention_influence.commands.preparing.calibration import check_screening, screening_of, settings_of
 from attention_influence.commands.preparing.corpus_checks import check_scored, listed
 from attention_influence.commands.preparing.expected_tokens import expected_tokens
 from attention_influence.commands.preparing.loading import load
+from attention_influence.commands.preparing.screening import Screening, check_begun_so, check_screening, settings_of
 from attention_influence.commands.printing.result import Result, some
 from attention_influence.commands.printing.screening_text import screening_result
 from attention_influence.commands.printing.store_text import domains_and_reasons, failed_files
@@ -38,7 +38,7 @@ from attention_influence.screening.sample import Sample
 from attention_influence.selection.output.columns import warnings_of_columns
 from attention_influence.storage.preflight import check_writable_folder
 from attention_influence.store.begin import SCORING_VERSION, Changes, begin_or_resume, library_versions
-from attention_influence.store.failures import forget_failures, quarantined, read_failures
+from attention_influence.store.failures import forget_quarantined, quarantined, read_failures
 from attention_influence.store.plan import Unit, default_unit_tokens, make_plan
 from attention_influence.store.run import RunStore, open_run
 from attention_influence.store.schema import STEP_COLUMNS
@@ -82,24 +82,19 @@ def score(config: ScoreConfig) -> Result:
             reading = Reading(columns, config.on_bad_row, store.unigrams(), sample=sample, screened=above)
             _score_units(config, store, reading, scorer, "scoring the sample" if sample else "scoring", total)
 
-        screened, plan_digest, calibration = screening_of(
-            config,
-            listing,
-            columns,
-            lambda: plan(listing.sources, unit_tokens),
-            record,
-            count,
-            score_part,
-            lambda texts: [document.tokens for document in scorer.prepare(texts)],
-        )
+        def tokens_of(texts: Sequence[str]) -> list[list[int]]:
+            return [document.tokens for document in scorer.prepare(texts)]
+
+        screening = Screening(config, listing, columns, record, score_part, tokens_of)
+        sampled = screening.sample(lambda: plan(listing.sources, unit_tokens), count)
+        screened, plan_digest = screening.cut(sampled)
         record["fingerprint"]["screening"] = {**(settings_of(config) or {}), "plan": plan_digest}
-        unigrams = calibration.unigrams()
+        unigrams = sampled.unigrams()
         assert unigrams is not None
-        count, plan = (lambda: unigrams), (lambda *_: list(calibration.units))
+        count, plan = (lambda: unigrams), (lambda *_: list(sampled.units))
     store = begin_or_resume(config.out, listing, unit_tokens, record, changes, count, plan)
     if config.retry_failed:
-        for unit in quarantined(read_failures(store.url)):
-            forget_failures(store.url, unit)
+        forget_quarantined(store.url)
     total = expected_tokens(store, listing, scorer, columns, share)
     reading = Reading(columns, config.on_bad_row, store.unigrams(), rule, screened=screened)
     counted = _score_units(config, store, reading, scorer, "completing" if screened else "scoring", total)
@@ -273,25 +268,11 @@ def _check_out(config: ScoreConfig, rule: Sequence[str]) -> None:
             "would not have the same columns. Give the same, or a new --out"
         )
     if store is not None:
-        began_as = store.run.get("fingerprint", {}).get("screening")
-        settings = settings_of(config)
-        if began_as != (settings and {**settings, "plan": (began_as or {}).get("plan")}):
-            raise StoreError(
-                f"{config.out} was begun {_screening_given(began_as)}, and is now to be resumed "
-                f"{_screening_given(settings)}. Give the same, or a new --out"
-            )
+        check_begun_so(config, store.run.get("fingerprint", {}).get("screening"))
 
 
 def _steps_given(rule: Sequence[str]) -> str:
     return f"with --granularity step by {', '.join(map(repr, rule))}" if rule else "without --granularity step"
-
-
-def _screening_given(settings: Mapping[str, Any] | None) -> str:
-    if settings is None:
-        return "without --screen"
-    return "with --screen " + " ".join(
-        f"--{name.replace('_', '-')} {value:g}" for name, value in settings.items() if name != "plan"
-    )
 
 
 def window_text(scorer: Scorer) -> str:

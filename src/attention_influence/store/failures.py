@@ -54,8 +54,9 @@ def quarantined_units(store_url: str) -> set[str]:
     return {unit for unit, times in attempts.items() if times >= QUARANTINE_AFTER}
 
 
-def forget_failures(store_url: str, unit: str) -> None:
-    """Lets a quarantined unit be tried again."""
+def forget_quarantined(store_url: str) -> None:
+    """Lets the quarantined units be tried again."""
     filesystem, path = open_filesystem(f"{store_url}/log")
-    for file in filesystem.glob(f"{path}/{unit}.*.json"):
-        remove(url_of(filesystem, file))
+    for unit in quarantined_units(store_url):
+        for file in filesystem.glob(f"{path}/{unit}.*.json"):
+            remove(url_of(filesystem, file))
