@@ -1,18 +1,18 @@
-"""Real texts of four domains, in the same order each time: two of long documents and two of short ones.
+"""Real texts of several domains, in the same order each time: two of long documents, the others of short ones.
 
-Sources and licences as in `corpus.py`. Long documents have about 550 tokens of SmolLM2's, short ones about 190.
+Sources and licences as in `corpus.py`. Long documents have about 550 tokens of SmolLM2's, short ones about 200.
 """
 
 import hashlib
 import re
 import sys
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from attention_influence.demo.assets import fetch
 from attention_influence.demo.corpus import Text, passages
-from corpus import debian
+from corpus import debian, proofs
 
 # Characters of a long document: 350 to 1,000 tokens.
 _LONG_CHARS = (1100, 2500)
@@ -20,12 +20,19 @@ _DOCUMENTATION = "usr/share/doc/python3.11/html/_sources/**/*.rst.txt"
 
 
 def texts(domain: str) -> list[Text]:
-    """All there are of code, documentation, web or encyclopedic; long ones in an order that their contents decide."""
+    """All there are of code, documentation, web, encyclopedic, prose (the passages of these two, and shorter and longer
+    ones) or proofs; in an order that the texts decide."""
     if domain == "code":
         return pieces(modules())
     if domain == "documentation":
         return pieces(iter(debian("python3.11-doc", _DOCUMENTATION)))
+    if domain == "proofs":
+        unique = {text: name for name, text in proofs() if len(text) <= _LONG_CHARS[1]}
+        return by_digest((name, text) for text, name in unique.items())
     assets = fetch()
+    if domain == "prose":
+        sources = ((assets.web, "web"), (assets.encyclopedic, "encyclopedic"))
+        return by_digest(item for path, name in sources for item in passages(path, name, range(100, 6000)))
     return list(passages({"web": assets.web, "encyclopedic": assets.encyclopedic}[domain], domain))
 
 
@@ -50,7 +57,11 @@ def pieces(files: Iterator[Text]) -> list[Text]:
                     found.setdefault(text, f"{name}#{number}")
                 held, size, number = [], 0, number + 1
                 target = low + int(digest_of(f"{name}#{number}"), 16) % (high - low)
-    return sorted(((name, text) for text, name in found.items()), key=lambda item: digest_of(item[1]))
+    return by_digest((name, text) for text, name in found.items())
+
+
+def by_digest(items: Iterable[Text]) -> list[Text]:
+    return sorted(items, key=lambda item: digest_of(item[1]))
 
 
 def modules() -> Iterator[Text]:

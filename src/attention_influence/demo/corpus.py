@@ -81,8 +81,11 @@ def build_sentences(assets: Assets, out_dir: Path) -> Path:
     return _write(out_dir / "sentences.jsonl", "held-out", [*web, *encyclopedic])
 
 
-def passages(path: Path, name: str) -> Iterator[Text]:
-    """Passages of English prose from a file of originals and permutations, in an order that only the texts decide."""
+def passages(path: Path, name: str, chars: range = PROSE_CHARS) -> Iterator[Text]:
+    """Passages of English prose from a file of originals and permutations, in an order that only the texts decide.
+
+    `chars`: the lengths that are wanted.
+    """
     originals = []
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines):
@@ -90,7 +93,7 @@ def passages(path: Path, name: str) -> Iterator[Text]:
                 text = json.loads(line)["0"].strip()
             except (json.JSONDecodeError, KeyError, AttributeError) as error:
                 raise CorpusError(f'line {number + 1} of {path} holds no passage under the key "0": {error}') from error
-            if len(text) in PROSE_CHARS and _ascii_share(text) > 0.95:
+            if len(text) in chars and _ascii_share(text) > 0.95:
                 originals.append((f"{name}-{number:04d}", text))
     return _shuffled(originals)
 
