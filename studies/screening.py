@@ -1,9 +1,9 @@
 """Screening on real documents: texts, exact scores (resumable), and every figure of docs/studies/screening.md.
 
-    .venv/bin/python studies/screening.py score --heads heads.json --out study/screening --documents code=6000 web=2000
+    .venv/bin/python studies/screening.py score --heads heads.json --out study/screening
     .venv/bin/python studies/screening.py keep --out study/screening --stores study/training/scores
     .venv/bin/python studies/screening.py predictors --out study/screening
-    .venv/bin/python studies/screening.py repeats --out study/screening --domain code
+    .venv/bin/python studies/screening.py repeats --domain code
     .venv/bin/python studies/screening.py speed --out study/screening
 
 `score` resumes: blocks of documents that are in --out already are not scored again; a larger --documents adds to them.
@@ -48,6 +48,8 @@ from attention_influence.shares import count_in
 from texts import digest_of, texts
 
 _BLOCK = 20
+DOMAINS = ["code", "documentation", "web", "encyclopedic", "prose", "proofs"]
+WANTED = ["code=6000", "documentation=2000", "prose=2000", "proofs=2000"]
 KEPT = Path(__file__).parent / "screening-losses.parquet"
 
 
@@ -326,7 +328,8 @@ def repeats(options: argparse.Namespace) -> None:
         print(f"{seed}: recall {recalls[-1]:.4f}, tokens {costs[-1]:.3f}", file=sys.stderr, flush=True)
     recall, cost = np.array(recalls), np.array(costs)
     print(
-        f"{domain}: {n:,} documents, {of.n_tokens.sum():,} tokens; samples of {options.sample:,}; {promise}\n"
+        f"{domain}: {n:,} documents, {of.n_tokens.sum():,} tokens, of which the top holds "
+        f"{of.n_tokens[is_top].sum() / of.n_tokens.sum():.1%}; samples of {options.sample:,}; {promise}\n"
         f"promise kept in {(recall >= promise.keep_recall).sum()} of {len(recall)} repeats; recall {recall.mean():.3f} "
         f"in the mean, {recall.min():.3f} at least\n"
         f"tokens that the model sees: {cost.mean():.1%} in the mean ({cost.min():.1%} to {cost.max():.1%}); "
@@ -377,7 +380,7 @@ def main() -> None:
     step.add_argument("--heads", default="demo-output/heads.json")
     step.add_argument("--dtype", default="bf16")
     step.add_argument("--part", type=lambda text: tuple(map(int, text.split("/"))), default=(0, 1), help="such as 0/2")
-    step.add_argument("--documents", nargs="+", default=["code=6000", "documentation=2000", "web=2000"])
+    step.add_argument("--documents", nargs="+", default=WANTED)
     step.set_defaults(run=score)
     step = steps.add_parser("keep")
     step.add_argument("--stores", nargs="+", default=[], help="score stores of corpora that training.py made")
@@ -398,7 +401,7 @@ def main() -> None:
     step.set_defaults(run=speed)
     for step in steps.choices.values():
         step.add_argument("--out", type=Path, default=Path("study/screening"))
-        step.add_argument("--domains", nargs="+", default=["code", "documentation", "web", "encyclopedic"])
+        step.add_argument("--domains", nargs="+", default=DOMAINS)
     options = parser.parse_args()
     options.run(options)
 
