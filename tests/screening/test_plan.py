@@ -39,6 +39,10 @@ def test_a_domain_that_can_be_predicted_is_screened_and_the_plan_outlives_a_file
     assert web.spearman > 0.9
     assert web.saved_tokens is not None
     assert web.saved_tokens > 0.2
+    assert web.cut is not None
+    texts, influence = calibration(200, 0.02).chose()
+    lost = plan.predict(["web"] * 30, [texts[i] for i in np.argsort(-influence, kind="stable")[:30]]) < web.cut
+    assert web.recall == pytest.approx(1 - (1 - 200 / 5000) * lost.mean())
     content = plan.to_bytes()
     again = plan_from_bytes(content, "file")
     assert again.to_bytes() == content

@@ -69,7 +69,7 @@ class DomainPlan:
     spearman: float | None = None
     """Of prediction and influence."""
     recall: float | None = None
-    """Share of their own top with a prediction at or above the cut: an estimate, not the bound."""
+    """Share of the domain's top that is scored, the sample included: an estimate from their own top, not the bound."""
     recall_interval: tuple[float, float] | None = None
     """Clopper-Pearson, 95%, as if the cut had been chosen elsewhere."""
     saved_documents: float | None = None
@@ -204,7 +204,9 @@ def _judged(
 
     influence, tokens = of.influence[~of.fits], of.tokens[~of.fits]
     top = np.argsort(-influence, kind="stable")[: count_in(promise.top, len(influence))]
-    kept, saved = int((predicted[top] >= cut).sum()), predicted < cut
+    lost, saved = int((predicted[top] < cut).sum()), predicted < cut
+    outside = 1 - (plan.fitted + plan.chose) / plan.documents
+    low, high = interval(lost, len(top), 0.95)
     saved_tokens = float(tokens[saved].sum() / tokens.sum())
     varies = np.ptp(predicted) > 0 and np.ptp(influence) > 0
     refused = saved_tokens < LEAST_SAVED
@@ -213,8 +215,8 @@ def _judged(
         cut=None if refused else cut,
         refused=f"it would save only {saved_tokens:.0%} of the tokens that are left" if refused else None,
         spearman=float(spearmanr(predicted, influence).statistic) if varies else None,
-        recall=kept / len(top),
-        recall_interval=interval(kept, len(top), 0.95),
+        recall=1 - outside * lost / len(top),
+        recall_interval=(1 - outside * high, 1 - outside * low),
         saved_documents=float(saved.mean()),
         saved_tokens=saved_tokens,
     )

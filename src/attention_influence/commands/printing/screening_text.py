@@ -27,8 +27,8 @@ def screening_result(plan: ScreeningPlan, records: Mapping[str, Mapping[str, Any
         table(headings, rows),
         *(f"screening refused for {name}: {of.refused}" for name, of in plan.domains.items() if of.refused),
         f"promise: of the top {promise.top:.0%} of each screened domain, {promise.keep_recall:.0%} are scored exactly, "
-        f"with a probability of {promise.confidence:.0%}. Spearman, recall and shares: of the documents that chose the "
-        "cut",
+        f"with a probability of {promise.confidence:.0%}. Recall is an estimate for the domain; Spearman and what is "
+        "spared are of the documents that chose the cut",
         f"the model did not see {documents:,} of {of_documents:,} documents, {tokens:,} of {of_tokens:,} tokens "
         f"({tokens / max(of_tokens, 1):.0%})",
     ]
