@@ -1,14 +1,13 @@
 """Ridge regression as plain arrays: fitted by scikit-learn, evaluated and kept without it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 _PENALTIES = np.logspace(-1, 3, 9)
-_FIELDS = ("low", "high", "middle", "slope", "level")
 
 
 @dataclass(frozen=True)
@@ -32,12 +31,12 @@ class Line:
         return np.asarray(self.level[0] + ((rows - self.middle) * self.slope).sum(axis=1))
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
-        return {f"line_{name}": getattr(self, name) for name in _FIELDS}
+        return {f"line_{field.name}": getattr(self, field.name) for field in fields(self)}
 
 
 def line_from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Line:
     """What `to_arrays` gave. Raises KeyError where an array is missing."""
-    return Line(**{name: arrays[f"line_{name}"] for name in _FIELDS})
+    return Line(**{field.name: arrays[f"line_{field.name}"] for field in fields(Line)})
 
 
 def fit_line(features: NDArray[np.float64], target: NDArray[np.float64]) -> Line:

@@ -6,6 +6,7 @@ above the provisional cut. Each is one file beside the scores, and part of what 
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -46,11 +47,14 @@ class Calibration:
 
     def fitted(self) -> tuple[list[Text], NDArray[np.float64]]:
         """Texts and influence of those that fit the prediction."""
-        return [text for text, fits in zip(self.texts, self.fits, strict=True) if fits], self.influence[self.fits]
+        return self._part(self.fits)
 
     def chose(self) -> tuple[list[Text], NDArray[np.float64]]:
         """Texts and influence of those that choose the cut."""
-        return [text for text, fits in zip(self.texts, self.fits, strict=True) if not fits], self.influence[~self.fits]
+        return self._part(~self.fits)
+
+    def _part(self, which: NDArray[np.bool_]) -> tuple[list[Text], NDArray[np.float64]]:
+        return list(compress(self.texts, which)), self.influence[which]
 
 
 @dataclass(frozen=True)
