@@ -32,7 +32,7 @@ def texts(domain: str) -> list[Text]:
     assets = fetch()
     if domain == "prose":
         sources = ((assets.web, "web"), (assets.encyclopedic, "encyclopedic"))
-        return by_digest(item for path, name in sources for item in passages(path, name, range(100, 6000)))
+        return by_digest(item for path, name in sources for item in passages(path, name, range(1, 100_000)))
     return list(passages({"web": assets.web, "encyclopedic": assets.encyclopedic}[domain], domain))
 
 

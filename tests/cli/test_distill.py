@@ -4,6 +4,7 @@ import json
 import random
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from annotated_stores import annotated_store, write_lines
 from attention_influence.corpus import Columns
 from attention_influence.errors import StoreError
 from attention_influence.screening.array_files import arrays_to_bytes
-from attention_influence.screening.student import load_student
+from attention_influence.screening.student import fit_student, load_student
 from attention_influence.store.reader import read_scores
 from cli.conftest import Cli
 
@@ -52,7 +53,27 @@ def test_the_card_is_of_documents_that_the_student_had_not_seen(store: Path, cli
     assert predicted == pytest.approx(exact, rel=0.2)
     assert np.all(np.diff(predicted) > 0)
     assert [len(cards["b"]["calibration"]), cards["b"]["documents"]] == [5, 8]
-    assert load_student(str(out)).domains[0].recall == cards["a"]["recall"]
+    assert [row.split(":")[0] for row in cards["a"]["missed"]] == ["corpus/a.jsonl"] * len(cards["a"]["missed"])
+    assert json.loads(json.dumps([asdict(card) for card in load_student(str(out)).domains])) == printed["domains"]
+
+
+def test_the_card_says_where_the_student_fails() -> None:
+    rng = random.Random(0)
+    sizes = [rng.randint(20, 30) if at % 3 == 0 else rng.randint(40, 200) for at in range(150)]
+    texts = [" ".join(rng.choices(["one", "two", "three", "four"], k=size)).encode() for size in sizes]
+    influence = np.array([size if size >= 40 else rng.uniform(5, 15) for size in sizes])
+    influence[0] = 1000.0  # a short text, so nothing tells that it is of the top
+    names = [f"document {at}" for at in range(150)]
+    [card] = fit_student(texts, influence, ["a"] * 150, names, {}, 0).domains
+    (shortest, poor), (_, good), (longest, best) = card.by_length
+    assert shortest == sorted(map(len, texts))[49]
+    assert longest == max(map(len, texts))
+    assert poor is not None
+    assert good is not None
+    assert best is not None
+    assert poor < 0.5 < 0.8 < min(good, best)
+    assert card.missed[0] == "document 0"
+    assert len(card.missed) == min(5, round(30 * (1 - card.recall)))
 
 
 def test_equal_stores_give_equal_files_and_fewer_documents_others(
@@ -99,7 +120,9 @@ assert before or "torch" not in sys.modules
 def test_what_is_no_student_is_named(store: Path, student: Path, cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "cut").write_bytes(student.read_bytes()[:-5])
     (tmp_path / "other").write_bytes(arrays_to_bytes({"x": np.zeros(1)}, {"promise": 1}))
-    for name, why in (("none", "there is no student"), ("cut", "is damaged"), ("other", "is no student")):
+    (tmp_path / "old").write_bytes(arrays_to_bytes({}, {"kind": "attention-influence student", "domains": [{}]}))
+    faults = {"none": "no student", "cut": "is damaged", "other": "is no student", "old": "written by another version"}
+    for name, why in faults.items():
         with pytest.raises(StoreError, match=why):
             load_student(str(tmp_path / name))
         assert why in cli("annotate", store, name, "--student", tmp_path / name).err

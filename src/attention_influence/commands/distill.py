@@ -44,6 +44,7 @@ def distill(config: DistillConfig) -> Result:
             [texts[key] for key in keys],
             np.array([drawn[key][1] for key in keys]),
             [drawn[key][0] for key in keys],
+            [f"{source}:{row}" for source, row in keys],
             {"fingerprint": run.run["fingerprint"], "documents": len(keys), "seed": config.seed},
             config.seed,
         )
@@ -81,7 +82,7 @@ def _text(student: Student) -> str:
         (
             card.domain,
             f"{card.documents:,}",
-            "–" if card.spearman is None else f"{card.spearman:.2f}",
+            _number(card.spearman),
             f"{card.recall:.2f}",
             "  ".join(f"{predicted:.3f} → {exact:.3f}" for predicted, exact in card.calibration),
         )
@@ -92,6 +93,14 @@ def _text(student: Student) -> str:
         "by predictions for documents that the student was not fitted to (5 folds)",
     ]
     for card in student.domains:
+        lengths = ", ".join(f"{_number(spearman)} up to {size:,} bytes" for size, spearman in card.by_length)
+        lines.append(f"{card.domain}: Spearman by length: {lengths}")
+        if card.missed:
+            lines.append(f"{card.domain}: ranked lowest of its top 20%: {', '.join(card.missed)}")
         if card.spearman is None or card.spearman < _GOOD:
             lines.append(f"warning: {card.domain}: too poor to select by; use it to screen, or score exactly")
     return "\n".join(lines)
+
+
+def _number(spearman: float | None) -> str:
+    return "–" if spearman is None else f"{spearman:.2f}"

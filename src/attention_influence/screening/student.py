@@ -16,7 +16,8 @@ from attention_influence.shares import count_in
 from attention_influence.storage.atomic_files import read_if_there, write_result
 
 _TOP = 0.2
-_FIFTHS = 5
+_FIFTHS, _THIRDS = 5, 3
+_MOST_MISSED = 5
 _FEWEST = 50
 _KIND = "attention-influence student"
 
@@ -33,6 +34,10 @@ class DomainCard:
     """Share of the top 20% by influence that is in the top 20% by prediction; by chance 0.2."""
     calibration: tuple[tuple[float, float], ...]
     """(mean prediction, mean influence) of each fifth of the documents by prediction, the lowest first."""
+    by_length: tuple[tuple[int, float | None], ...]
+    """(bytes of the longest, Spearman) of each third of the documents by length, the shortest first."""
+    missed: tuple[str, ...]
+    """Names of at most 5 of the top 20% that are not in the top 20% by prediction, the lowest prediction first."""
 
 
 @dataclass(frozen=True)
@@ -73,20 +78,28 @@ def load_student(url: str) -> Student:
     arrays, record = arrays_from_bytes(content, url)
     if record.get("kind") != _KIND:
         raise StoreError(f"{url} is no student. Give the file that `distill` wrote")
-    cards = (
-        DomainCard(**{**card, "calibration": tuple(map(tuple, card["calibration"]))}) for card in record["domains"]
-    )
-    return Student(predictor_from_arrays(arrays), tuple(cards), record["about"])
+    try:
+        cards = [DomainCard(**{name: _as_tuples(value) for name, value in card.items()}) for card in record["domains"]]
+        return Student(predictor_from_arrays(arrays), tuple(cards), record["about"])
+    except (KeyError, TypeError) as error:
+        raise StoreError(f"{url} was written by another version ({error}). Run `distill` again") from error
+
+
+def _as_tuples(value: Any) -> Any:
+    return tuple(map(_as_tuples, value)) if isinstance(value, list) else value
 
 
 def fit_student(
     contents: Sequence[bytes],
     influence: NDArray[np.float64],
     domains: Sequence[str],
+    names: Sequence[str],
     about: Mapping[str, Any],
     seed: int,
 ) -> Student:
     """A student of UTF-8 texts with finite influence, fitted to all; its card is of students fitted to 80% of them.
+
+    `names`: what the card calls the documents.
 
     Raises UsageError for fewer than 50 documents.
     """
@@ -96,23 +109,43 @@ def fit_student(
     predicted = out_of_fold(texts, influence, seed)
     whole = fit_predictor(texts, influence, seed)
     assert whole is not None
-    names = np.array(domains)
-    cards = tuple(_card(name, predicted[names == name], influence[names == name]) for name in sorted(set(domains)))
+    sizes = np.array([len(content) for content in contents])
+    places = {name: np.flatnonzero(np.array(domains) == name) for name in sorted(set(domains))}
+    cards = tuple(
+        _card(name, predicted[at], influence[at], sizes[at], [names[int(place)] for place in at])
+        for name, at in places.items()
+    )
     return Student(whole, cards, about)
 
 
-def _card(domain: str, predicted: NDArray[np.float64], influence: NDArray[np.float64]) -> DomainCard:
-    from scipy.stats import spearmanr  # takes a second
-
+def _card(
+    domain: str,
+    predicted: NDArray[np.float64],
+    influence: NDArray[np.float64],
+    sizes: NDArray[np.int64],
+    names: Sequence[str],
+) -> DomainCard:
     top = count_in(_TOP, len(influence))
     by_prediction = np.argsort(-predicted, kind="stable")
-    both = set(by_prediction[:top].tolist()) & set(np.argsort(-influence, kind="stable")[:top].tolist())
-    varies = np.ptp(predicted) > 0 and np.ptp(influence) > 0
-    fifths = [part for part in np.array_split(by_prediction[::-1], _FIFTHS) if len(part)]
+    of_top = set(np.argsort(-influence, kind="stable")[:top].tolist())
+    missed = [place for place in by_prediction[top:].tolist() if place in of_top]
+    fifths, thirds = (
+        [part for part in np.array_split(order, parts) if len(part)]
+        for order, parts in ((by_prediction[::-1], _FIFTHS), (np.argsort(sizes, kind="stable"), _THIRDS))
+    )
     return DomainCard(
         domain,
         len(influence),
-        float(spearmanr(predicted, influence).statistic) if varies else None,
-        len(both) / top,
+        _spearman(predicted, influence),
+        1 - len(missed) / top,
         tuple((float(predicted[part].mean()), float(influence[part].mean())) for part in fifths),
+        tuple((int(sizes[part[-1]]), _spearman(predicted[part], influence[part])) for part in thirds),
+        tuple(names[place] for place in missed[: -_MOST_MISSED - 1 : -1]),
     )
+
+
+def _spearman(predicted: NDArray[np.float64], influence: NDArray[np.float64]) -> float | None:
+    from scipy.stats import spearmanr  # takes a second
+
+    varies = np.ptp(predicted) > 0 and np.ptp(influence) > 0
+    return float(spearmanr(predicted, influence).statistic) if varies else None
