@@ -14,10 +14,9 @@ from attention_influence.errors import StoreError
 from attention_influence.progress import stage
 from attention_influence.screening.sample import hashes_to_draw, read_texts
 from attention_influence.screening.student import Student, fit_student
-from attention_influence.selection.key_sample import KeySample
+from attention_influence.selection.key_sample import DomainSamples
 from attention_influence.storage.preflight import check_writable_file
 from attention_influence.store.reader import open_store
-from attention_influence.store.row_hashes import coded
 from attention_influence.store.run import open_run
 from attention_influence.store.screening_file import calibration_url, screened_url
 
@@ -62,18 +61,14 @@ def distill(config: DistillConfig) -> Result:
 @stage("reading the scores")
 def _drawn(store: str, most: int) -> dict[tuple[str, int], tuple[str, float]]:
     """(source, row) → domain and influence, of at most so many documents a domain, drawn by their keys' hashes."""
-    by_domain: dict[str, KeySample] = {}
+    samples = DomainSamples(most)
     for batch in open_store(store).batches(["source", "row", "domain", "influence"]):
         rows = pa.Table.from_batches([batch]).filter(pc.is_finite(batch.column("influence")))
-        hashes = hashes_to_draw(rows["source"], rows["row"].to_numpy())
-        names, codes = coded(rows["domain"])
-        for number, name in enumerate(names):
-            inside = codes == number
-            by_domain.setdefault(name, KeySample(most)).add(rows.filter(pa.array(inside)), hashes[inside])
+        samples.add(rows, hashes_to_draw(rows["source"], rows["row"].to_numpy()))
     return {
         (row["source"], row["row"]): (name, row["influence"])
-        for name, sample in by_domain.items()
-        for row in sample.rows().to_pylist()
+        for name, rows in samples.rows().items()
+        for row in rows.to_pylist()
     }
 
 

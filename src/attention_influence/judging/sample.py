@@ -3,17 +3,16 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import pyarrow as pa
 
 from attention_influence.errors import StoreError, UsageError
 from attention_influence.selection.cutting.chosen import ChosenRows, choose_rows
-from attention_influence.selection.key_sample import KeySample
+from attention_influence.selection.key_sample import DomainSamples
 from attention_influence.selection.ranking.ranking import open_ranking
 from attention_influence.selection.record import SelectionRecord, read_selection
 from attention_influence.selection.rule import Rule
 from attention_influence.store.reader import ScoreStore, open_store
-from attention_influence.store.row_hashes import coded, salted, tie_hashes
+from attention_influence.store.row_hashes import salted, tie_hashes
 from attention_influence.store.run import open_run
 
 SELECTED = "selected"
@@ -83,23 +82,14 @@ def draw(chosen: Iterable[tuple[str, ChosenRows]], count: int, seed: int) -> lis
     """
     drawn: dict[tuple[str, int], tuple[int, str, list[str]]] = {}
     for name, rows in chosen:
-        samples: dict[str, KeySample] = {}
+        samples = DomainSamples(count)
         for batch in rows.batches():
             sources = batch["source"].cast(pa.string())
             hashes = salted(tie_hashes(sources, batch["row"].to_numpy()), f"judge {seed}")
-            domains, codes = coded(batch["domain"].cast(pa.string()))
-            order = np.lexsort((hashes, codes))
-            bounds = np.searchsorted(codes[order], np.arange(len(domains) + 1))
-            for number, domain in enumerate(domains):
-                here = order[bounds[number] : bounds[number + 1]][:count]
-                some = {
-                    "source": sources.take(pa.array(here)),
-                    "row": batch["row"].take(pa.array(here)),
-                    "hash": pa.array(hashes[here]),
-                }
-                samples.setdefault(domain, KeySample(count)).add(pa.table(some), hashes[here])
-        for domain, sample in samples.items():
-            for record in sample.rows().to_pylist():
+            keys = {"domain": batch["domain"].cast(pa.string()), "source": sources, "row": batch["row"], "hash": hashes}
+            samples.add(pa.table(keys), hashes)
+        for domain, sampled in samples.rows().items():
+            for record in sampled.to_pylist():
                 key = record["source"], record["row"]
                 drawn.setdefault(key, (record["hash"], domain, []))[2].append(name)
     ordered = sorted(drawn.items(), key=lambda item: item[1][0])

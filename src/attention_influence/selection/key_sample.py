@@ -1,9 +1,10 @@
-"""A random sample of bounded size out of a stream of rows, the same in whatever order they come."""
+"""Random samples of bounded size out of a stream of rows, the same in whatever order they come."""
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
-from attention_influence.store.row_hashes import Keys
+from attention_influence.store.row_hashes import Keys, rows_of_each
 
 
 class KeySample:
@@ -41,3 +42,22 @@ class KeySample:
             kept = hashes <= np.uint64(self.bound)
             rows, hashes = rows.filter(pa.array(kept)), hashes[kept]
         self._held, self._hashes, self._count = [rows.combine_chunks()], [hashes], len(hashes)
+
+
+class DomainSamples:
+    """Such a sample of each domain, at most `most` rows of it."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._samples: dict[str, KeySample] = {}
+
+    def add(self, rows: pa.Table, hashes: Keys, counted: npt.NDArray[np.bool_] | None = None) -> None:
+        """Adds rows of one schema with a column `domain`; with `counted`, only those. Domains count with none, too."""
+        for name, of_domain in rows_of_each(rows["domain"]):
+            which = of_domain if counted is None else of_domain & counted
+            sample = self._samples.setdefault(name, KeySample(self._most))
+            sample.add(rows.filter(pa.array(which)), hashes[which])
+
+    def rows(self) -> dict[str, pa.Table]:
+        """Domain → its rows by rising hash, the domains by name."""
+        return {name: self._samples[name].rows() for name in sorted(self._samples)}

@@ -1,7 +1,7 @@
 """Hashes that only the key of a row decides: they break ties, and draw samples. No torch here."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,13 @@ def coded(strings: pa.Array | pa.ChunkedArray) -> tuple[list[str], npt.NDArray[n
     flat = strings.combine_chunks() if isinstance(strings, pa.ChunkedArray) else strings
     encoded = flat.dictionary_encode()
     return encoded.dictionary.to_pylist(), encoded.indices.to_numpy()
+
+
+def rows_of_each(strings: pa.Array | pa.ChunkedArray) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+    """Each distinct string, and which rows have it."""
+    names, codes = coded(strings)
+    for code, name in enumerate(names):
+        yield name, codes == code
 
 
 def tie_hashes(sources: pa.Array | pa.ChunkedArray, rows: npt.NDArray[np.int64]) -> Keys:

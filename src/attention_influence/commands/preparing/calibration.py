@@ -13,7 +13,7 @@ from attention_influence.screening.features import in_tokens
 from attention_influence.screening.plan import Calibration
 from attention_influence.screening.sample import Sample, sampled_texts
 from attention_influence.store.reader import open_store, read_scores
-from attention_influence.store.row_hashes import coded
+from attention_influence.store.row_hashes import rows_of_each
 from attention_influence.store.run import RunStore
 
 
@@ -47,7 +47,6 @@ def influence_by_domain(store: str) -> Iterator[tuple[str, NDArray[np.float64]]]
     """Domains and the finite influence of their documents, a batch of the store at a time."""
     for batch in open_store(store).batches(["domain", "influence"]):
         rows = pa.Table.from_batches([batch]).filter(pc.is_finite(batch.column("influence")))
-        names, codes = coded(rows["domain"])
         influence = rows["influence"].to_numpy().astype(np.float64)
-        for number, name in enumerate(names):
-            yield name, influence[codes == number]
+        for name, of_domain in rows_of_each(rows["domain"]):
+            yield name, influence[of_domain]

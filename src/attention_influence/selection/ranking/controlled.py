@@ -12,7 +12,6 @@ influence does.
 """
 
 import functools
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -24,10 +23,10 @@ from threadpoolctl import ThreadpoolController
 
 from attention_influence.errors import UsageError
 from attention_influence.progress import progress
-from attention_influence.selection.key_sample import KeySample
+from attention_influence.selection.key_sample import DomainSamples
 from attention_influence.selection.ranking.keys import as_float64
 from attention_influence.store.reader import ScoreStore
-from attention_influence.store.row_hashes import coded, salted, tie_hashes
+from attention_influence.store.row_hashes import rows_of_each, salted, tie_hashes
 
 CONTROLS = ("n_tokens", "loss_base", "copy_share", "repeat_share", "compression", "unigram_surprisal")
 """Columns of the store that are controlled for; n_tokens by its logarithm."""
@@ -73,10 +72,9 @@ class Control:
         controls, log_ratio, known = observed(rows)
         folds = _folds(rows, self.seed)
         expected = np.zeros(len(log_ratio))
-        names, codes = coded(rows.column("domain"))
-        for code, name in enumerate(names):
+        for name, of_domain in rows_of_each(rows.column("domain")):
             for fold in range(_FOLDS):
-                rows_of_fold = np.flatnonzero(known & (codes == code) & (folds == fold))
+                rows_of_fold = np.flatnonzero(known & of_domain & (folds == fold))
                 if len(rows_of_fold):
                     expected[rows_of_fold] = self.domains[name].models[fold](controls[rows_of_fold])
         return pa.array((log_ratio - expected).astype(np.float32), mask=~known)
@@ -117,19 +115,15 @@ def fit_control(store: ScoreStore, seed: int) -> Control:
             f"{store.url}: controlled influence needs the column {missing[0]!r}, and the store was written without it. "
             "Score the corpus again, or choose another ranking."
         )
-    rows: Counter[str] = Counter()
+    domains: set[str] = set()
     for batch in store.batches(["domain"]):
-        rows.update({count["values"]: count["counts"] for count in batch.column("domain").value_counts().to_pylist()})
-    most = min(_MOST_OF_A_DOMAIN, max(FEWEST, _MOST_IN_ALL // max(len(rows), 1)))
-    samples = {name: KeySample(most) for name in sorted(rows)}
+        domains.update(batch.column("domain").unique().to_pylist())
+    samples = DomainSamples(min(_MOST_OF_A_DOMAIN, max(FEWEST, _MOST_IN_ALL // max(len(domains), 1))))
     for batch in store.batches(list(COLUMNS)):
         hashes = salted(tie_hashes(batch.column("source"), batch.column("row").to_numpy()), f"control {seed}")
         _, _, known = observed(batch)
-        names, codes = coded(batch.column("domain"))
-        for code, name in enumerate(names):
-            of_domain = known & (codes == code)
-            samples[name].add(pa.Table.from_batches([batch.filter(pa.array(of_domain))]), hashes[of_domain])
-    return fit_samples({name: sample.rows() for name, sample in samples.items()}, seed)
+        samples.add(pa.Table.from_batches([batch]), hashes, known)
+    return fit_samples(samples.rows(), seed)
 
 
 def fit_samples(samples: Mapping[str, pa.Table], seed: int) -> Control:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from attention_influence.storage.disk_tables import disk_tables, fill
 from attention_influence.storage.temporary_folders import temporary_room
-from attention_influence.store.row_hashes import Keys, coded
+from attention_influence.store.row_hashes import Keys, rows_of_each
 
 Array = npt.NDArray[np.float64]
 
@@ -35,9 +35,7 @@ class Percentiles:
         Only for documents that `percentiles` was given.
         """
         shares = np.zeros(len(keys))
-        names, codes = coded(domains)
-        for code, name in enumerate(names):
-            of_domain = codes == code
+        for name, of_domain in rows_of_each(domains):
             start, end = self.spans[name]
             shares[of_domain] = self.shares[start + np.searchsorted(self.keys[start:end], keys[of_domain])]
         return shares
