@@ -5,17 +5,23 @@ import io
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from attention_influence.cli import main
-from attention_influence.store.reader import read_scores
+from attention_influence.errors import UsageError
+from attention_influence.judging.sample import choices
+from attention_influence.report.sample import draw_sample
+from attention_influence.store.parts import begun_parts, work_of
+from attention_influence.store.reader import open_store, read_scores
 from cli.conftest import Cli, Files, write_lines
 
 ROWS = 320
@@ -101,6 +107,27 @@ def test_status_tells_what_was_spared(stores: tuple[Path, Path, dict[str, Any]],
     assert f"the model did not see {stores[2]['screening']['screened_out_documents']:,} of 321 documents" in said.out
     assert cli("status", stores[0] / "calibration").code == 0
     assert cli("status", stores[0] / "provisional").code == 0
+
+
+def test_status_and_costs_are_of_all_parts(stores: tuple[Path, Path, dict[str, Any]], cli: Cli, tmp_path: Path) -> None:
+    screened, whole, _ = stores
+    work = dict(work_of(begun_parts(str(screened))))
+    assert list(work) == ["the sample", "above the provisional cut", "the rest"]
+    tokens = {name: sum(about["tokens"] for about in records) for name, records in work.items()}
+    sampled = sum(row["n_tokens"] or 0 for row in rows_of(screened / "calibration").values())
+    assert tokens["the sample"] == sampled
+    assert min(tokens.values()) >= 0
+    seen = [row["n_tokens"] or 0 for row in rows_of(screened).values() if row["reason"] != "screened_out"]
+    assert sum(tokens.values()) == sum(seen)
+    assert [name for name, _ in work_of(begun_parts(str(whole)))] == [""]
+    assert "part being scored" not in cli("status", screened).out
+    begun = shutil.copytree(screened, tmp_path / "begun")
+    (begun / "run.json").unlink()
+    assert re.search(r"part being scored +above the provisional cut\n", cli("status", begun).out)
+    shutil.rmtree(begun / "provisional")
+    assert json.loads(cli("status", begun, "--json").out)["part"] == "the sample"
+    shutil.rmtree(begun / "calibration")
+    assert "no run.json, so not a score store" in cli("status", begun).err
 
 
 def test_a_finished_store_is_read_again_with_the_same_options_only(
@@ -191,6 +218,10 @@ def test_all_documents_count_and_only_exact_ones_are_selected(
     assert chosen == {"l": 128, "s": 32}
     part = cli("select", screened, "--top", 0.1, "--out", tmp_path / "tenth")
     assert "what is promised holds for that share, not for 0.1" in part.out
+    assert [of["ranked"] for of in json.loads(said.out)["repetition"]] == [None, None]
+    assert f"attention-influence compare {screened}/calibration" in part.out
+    of_sample = ("select", screened / "calibration", "--top", 0.5, "--rank-by", "length", "--out", tmp_path / "sample")
+    assert cli(*of_sample).code == 0
 
 
 @pytest.mark.parametrize(
@@ -213,17 +244,36 @@ def test_what_is_only_a_part_of_a_screened_store_is_not_selected_from(
     assert f"holds a part of a screened store. Select from {stores[0]}" in said.err
 
 
-def test_reports_and_comparisons_are_of_what_was_scored(
+def test_only_influence_ranks_what_was_chosen_by_its_text(stores: tuple[Path, Path, dict[str, Any]], cli: Cli) -> None:
+    screened, whole, _ = stores
+    for more in ((), ("--against", "length"), ("--rank-by", "random", "--against", "influence")):
+        said = cli("compare", screened, *more)
+        assert said.code == 2
+        assert f"give {screened}/calibration, or score without --screen" in said.err
+    assert cli("compare", screened / "calibration", "--against", "length").code == 0
+    said = cli("compare", whole, screened)
+    assert said.code == 0
+    assert f"warning: {screened} was scored with --screen: only documents with a score are compared" in said.out
+    with pytest.raises(UsageError, match="cannot be ranked by random"):
+        list(choices(open_store(str(screened)), ["random"], 0.2, 0, None))
+
+
+def test_reports_are_of_the_sample_where_the_rest_is_no_random_choice(
     stores: tuple[Path, Path, dict[str, Any]], cli: Cli, tmp_path: Path
 ) -> None:
     screened, whole, _ = stores
-    assert cli("compare", screened, "--against", "length").code == 0
-    assert cli("compare", screened, whole).code == 0
+    drawn = {key for key, row in rows_of(screened / "calibration").items() if row["domain"] == "l"}
+    others = {key for key, row in rows_of(whole).items() if row["domain"] == "s"}
+    ranked = Counter(row["domain"] for row in rows_of(screened).values() if row["influence"] is not None)
+    assert ranked["l"] > 100 == len(drawn)
+    assert set(draw_sample(open_store(str(screened)), ranked, None, 10_000, 0).keys) == drawn | others
     said = cli("report", screened, "--out", tmp_path / "report.html")
     assert said.code == 0, said.err
     page = " ".join((tmp_path / "report.html").read_text().split())
     unseen = stores[2]["screening"]
     assert f"This store was screened: {unseen['screened_out_documents']:,} of 321 documents" in page
     assert "its 64 documents are too few for a sample" in page
+    assert f"{ranked.total()} of {ranked.total() + 1} rows have a score, and {unseen['screened_out_documents']}" in page
+    assert "above the provisional cut: cpu" in page
     assert cli("report", whole, "--out", tmp_path / "whole.html").code == 0
     assert "This store was screened" not in (tmp_path / "whole.html").read_text()

@@ -32,7 +32,7 @@ from attention_influence.store.columns.joining import joined
 from attention_influence.store.columns.number_files import NumberFiles
 from attention_influence.store.plan import Unit
 from attention_influence.store.reader import ScoreStore, open_store
-from attention_influence.store.run import RunStore, open_run
+from attention_influence.store.run import RunStore, existing_run
 from attention_influence.store.summary import total_by_domain
 
 _CLASSIFIER = "classifier.npz"
@@ -44,9 +44,7 @@ _SOURCES = "--column C; --student FILE; --join FILES and --column C; or --positi
 def annotate(config: AnnotateConfig) -> Result:
     check_name(config.name, COMPUTED)
     source = _source(config)
-    store = open_run(config.store)
-    if store is None:
-        raise StoreError(f"{config.store}: no run.json, so not a score store. Give the folder that `score --out` made.")
+    store = existing_run(config.store)
     check_writable_folder(store.url)
     column = _begin(config, store, source)
     remove_unfinished(column.folder)

@@ -13,9 +13,11 @@ from attention_influence.progress import stage
 from attention_influence.report.texts import texts_at
 from attention_influence.report.visible import label
 from attention_influence.selection.ranking.ranking import Ranking, open_ranking
+from attention_influence.selection.screened import check_rankable
 from attention_influence.store.find import Key
 from attention_influence.store.reader import ScoreStore, open_store
 from attention_influence.store.run import differing_fields
+from attention_influence.store.screening_file import settings_of_screening
 
 
 @stage("comparing")
@@ -25,6 +27,8 @@ def compare_command(config: CompareConfig) -> Result:
     a = open_store(config.store)
     b = open_store(config.other) if config.other else None
     names = split_names(config.against) or [config.rank_by if b else "controlled"]
+    for store, name in [(a, config.rank_by), *((b or a, name) for name in names)]:
+        check_rankable(store, name)
     ranking = open_ranking(a, config.rank_by, config.seed)
     against = [open_ranking(b or a, name, config.seed) for name in names]
     found = compare(a, ranking, b, against, top=config.top, examples=config.examples, sample=config.sample)
@@ -34,6 +38,11 @@ def compare_command(config: CompareConfig) -> Result:
         f"{store.url} is not finished: {len(store.units)} of {store.n_planned} units"
         for store in (a, b)
         if store and not store.is_complete
+    ]
+    notes += [
+        f"{store.url} was scored with --screen: only documents with a score are compared, which are no random choice"
+        for store in (a, b)
+        if store and settings_of_screening(store.run) is not None
     ]
     notes += [warning for one in (ranking, *against) if one.control for warning in one.control.warnings()]
     different = differing_fields(a.run.get("fingerprint"), b.run.get("fingerprint")) if b else []

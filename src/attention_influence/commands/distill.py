@@ -17,8 +17,8 @@ from attention_influence.screening.student import Student, fit_student
 from attention_influence.selection.key_sample import DomainSamples
 from attention_influence.storage.preflight import check_writable_file
 from attention_influence.store.reader import open_store
-from attention_influence.store.run import open_run
-from attention_influence.store.screening_file import calibration_url, screened_url
+from attention_influence.store.run import existing_run
+from attention_influence.store.screening_file import calibration_url, screened_url, settings_of_screening
 
 _GOOD = 0.8
 """Spearman; below it, the card says not to trust a student alone."""
@@ -26,10 +26,8 @@ _GOOD = 0.8
 
 def distill(config: DistillConfig) -> Result:
     check_writable_file(config.out)
-    run = open_run(config.store)
-    if run is None:
-        raise StoreError(f"{config.store}: no run.json, so not a score store. Give the folder that `score --out` made.")
-    if {"plan", "provisional_plan"} & (run.run["fingerprint"].get("screening") or {}).keys():
+    run = existing_run(config.store)
+    if settings_of_screening(run.run) is not None:
         raise StoreError(
             f"{config.store} was scored with --screen, so its exact scores are of chosen documents. Distill the store "
             f"of its sample: {calibration_url(screened_url(run.url))}"

@@ -9,6 +9,8 @@ from attention_influence.progress import stage
 from attention_influence.selection.result import HEADINGS
 from attention_influence.selection.rule import parse_limits
 from attention_influence.selection.select import select
+from attention_influence.store.run import existing_run
+from attention_influence.store.screening_file import calibration_url, settings_of_screening
 
 
 @stage("selecting")
@@ -32,7 +34,12 @@ def select_command(config: SelectConfig) -> Result:
                 ("domain", "of the chosen", "of all"),
                 [(domain.domain, domain.chosen, domain.ranked) for domain in selection.repetition],
             ),
-            f"compare with --rank-by controlled: attention-influence compare {shlex.quote(config.store)}",
+            f"compare with --rank-by controlled: attention-influence compare {shlex.quote(_comparable(config.store))}",
         ]
     lines += some([f"warning: {warning}" for warning in selection.warnings])
     return Result("\n".join([*lines, f"written: {selection.out}"]), selection.to_json())
+
+
+def _comparable(store: str) -> str:
+    """The store itself, or the sample of a screened one: what can be ranked by anything."""
+    return store if settings_of_screening(existing_run(store).run) is None else calibration_url(store)

@@ -1,6 +1,7 @@
 """`status`: how far a run is, from any machine that can read its store."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from attention_influence.commands.printing.result import Result, some, table
@@ -8,20 +9,17 @@ from attention_influence.commands.printing.screening_text import screening_resul
 from attention_influence.commands.printing.store_text import failed_files
 from attention_influence.config import StatusConfig
 from attention_influence.corpus.sources import left_out_line
-from attention_influence.errors import StoreError
 from attention_influence.progress import stage
-from attention_influence.screening.plan import plan_from_bytes
+from attention_influence.selection.screened import read_final_plan
 from attention_influence.store.failures import quarantined, read_failures
 from attention_influence.store.leases import Leases
-from attention_influence.store.run import open_run
-from attention_influence.store.screening_file import read_plan, screening_url
+from attention_influence.store.parts import LAST, begun_parts, work_of
 
 
 @stage("reading the store")
 def status(config: StatusConfig) -> Result:
-    store = open_run(config.store)
-    if store is None:
-        raise StoreError(f"{config.store}: no run.json, so not a score store. Give the folder that `score --out` made")
+    parts = begun_parts(config.store)
+    part, store = parts[-1].name, parts[-1].store
     records = store.records()
     stuck = quarantined(read_failures(store.url))
     left = dict.fromkeys(unit.name for unit in store.units if unit.name not in records and unit.name not in stuck)
@@ -31,9 +29,12 @@ def status(config: StatusConfig) -> Result:
     for about in records.values():
         reasons.update(about["reasons"])
     tokens = sum(about["tokens"] for about in records.values())
-    speed = _tokens_a_second(records)
+    work = work_of(parts)
+    speed = _tokens_a_second([about for _, done in work for about in done])
+    seen = sum(about["tokens"] for about in work[-1][1])
     data: dict[str, Any] = {
         "store": store.url,
+        "part": part if part and (left or part != LAST) else None,
         "units": len(store.units),
         "done": len(records),
         "leased": {name: lease.worker for name, lease in leased.items()},
@@ -46,11 +47,10 @@ def status(config: StatusConfig) -> Result:
         "memory_ran_out": sum(about.get("memory_ran_out", 0) > 0 for about in records.values()),
         "left_out": store.run.get("left_out", {}),
         "tokens_per_second": speed,
-        "seconds_left": _seconds_left(len(left), len(records), tokens, speed),
+        "seconds_left": _seconds_left(len(left), len(records), seen, speed),
     }
     text = _text(data)
-    if (settings := store.run["fingerprint"].get("screening")) is not None and "plan" in settings:
-        plan = plan_from_bytes(read_plan(store.url, settings["plan"]), screening_url(store.url))
+    if (plan := read_final_plan(store.url, store.run)) is not None:
         data["screening"], of_screening = screening_result(plan, records)
         text += f"\n\n{of_screening}"
     return Result(text, data)
@@ -59,6 +59,7 @@ def status(config: StatusConfig) -> Result:
 def _text(data: dict[str, Any]) -> str:
     left = data["seconds_left"]
     rows = [
+        *([("part being scored", data["part"])] if data["part"] else []),
         ("units done", f"{data['done']:,} of {data['units']:,}"),
         ("units in progress", f"{len(data['leased']):,}"),
         ("units quarantined", f"{len(data['quarantined']):,}"),
@@ -84,10 +85,10 @@ def _text(data: dict[str, Any]) -> str:
     return "\n\n".join(lines)
 
 
-def _tokens_a_second(records: dict[str, dict[str, Any]]) -> float | None:
+def _tokens_a_second(records: Sequence[Mapping[str, Any]]) -> float | None:
     """Of all workers together, over the last hour in which units were finished."""
-    latest = max((about["finished"] for about in records.values()), default=0.0)
-    recent = [about for about in records.values() if about["finished"] > latest - 3600]
+    latest = max((about["finished"] for about in records), default=0.0)
+    recent = [about for about in records if about["finished"] > latest - 3600]
     if not recent:
         return None
     began = min(about["finished"] - about["seconds"] for about in recent)

@@ -11,6 +11,7 @@ from attention_influence.selection.key_sample import DomainSamples
 from attention_influence.selection.ranking.ranking import open_ranking
 from attention_influence.selection.record import SelectionRecord, read_selection
 from attention_influence.selection.rule import Rule
+from attention_influence.selection.screened import check_rankable
 from attention_influence.store.reader import ScoreStore, open_store
 from attention_influence.store.row_hashes import salted, tie_hashes
 from attention_influence.store.run import open_run
@@ -73,6 +74,7 @@ def choices(
         yield SELECTED, rows
         del rows
     for name in names:
+        check_rankable(store, name)
         yield name, choose_rows(store, replace(rule, rank_by=name), open_ranking(store, name, seed))
 
 

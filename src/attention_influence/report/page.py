@@ -34,8 +34,8 @@ from attention_influence.report.texts import texts_at
 from attention_influence.selection.record import SelectionRecord, read_selection
 from attention_influence.storage.atomic_files import write_result
 from attention_influence.store.find import Key
+from attention_influence.store.parts import begun_parts, work_of
 from attention_influence.store.reader import ScoreStore, open_store
-from attention_influence.store.run import open_run
 
 if TYPE_CHECKING:  # torch takes seconds, and most reports need none
     from attention_influence.scoring.scorer import Scorer
@@ -90,8 +90,8 @@ def write_report(out: str | Path, store: str | Path, inputs: Inputs) -> None:
     judged = read_judged(str(inputs.judge)) if inputs.judge else None
     trained = read_experiment(str(inputs.experiment)) if inputs.experiment else None
     scores = open_store(str(store))
-    run = open_run(scores.url)
-    records = run.records() if run else {}
+    parts = begun_parts(scores.url)
+    records = parts[-1].store.records()
     statistics = read_store(scores, _cuts(selected))
     ranked = {domain.name: domain.ranked for domain in statistics.domains}
     sample = draw_sample(scores, ranked, selected, DOCUMENTS, inputs.seed)
@@ -102,7 +102,7 @@ def write_report(out: str | Path, store: str | Path, inputs: Inputs) -> None:
     rises = (lambda texts: token_rises(inputs.scorer, texts)) if inputs.scorer else None  # type: ignore[arg-type]
     answered = checks(scores, statistics, sample, selected, heads, stability, validity)
     sections = [
-        Section("summary", "Summary", summary_section(scores, statistics, selected, records, answered)),
+        Section("summary", "Summary", summary_section(scores, statistics, selected, work_of(parts), answered)),
         Section("screening", "Screening", screening_section(scores, records)),
         Section("heads", "Heads", heads_section(heads, stability, validity) if heads else None),
         Section("score", "Score", score_section(statistics.domains, selected, sample)),

@@ -16,6 +16,7 @@ from attention_influence.selection.ranking.controlled import COLUMNS, DomainCont
 from attention_influence.selection.ranking.keys import as_float64
 from attention_influence.selection.ranking.ranking import Ranking, open_ranking
 from attention_influence.selection.record import SelectionRecord
+from attention_influence.selection.screened import representatives
 from attention_influence.shares import count_in
 from attention_influence.store.reader import ScoreStore
 from attention_influence.store.row_hashes import coded, salted, tie_hashes
@@ -92,16 +93,19 @@ class Sample:
 def draw_sample(
     store: ScoreStore, ranked: Mapping[str, int], selected: SelectionRecord | None, documents: int, seed: int
 ) -> Sample:
-    """About `documents` of the store's ranked documents, as many of each domain; `ranked` counts them by domain.
+    """About `documents` of the store's ranked documents, as many of each domain; `ranked` counts them by domain. Of
+    screened domains only those of their own samples are drawn, for the others are no random choice.
 
     Where there are so many domains that each would have too few, only the largest are drawn from.
     """
     ranking = open_ranking(store, selected.rank_by if selected else "influence", selected.seed if selected else seed)
     cut = selected.cut(ranking) if selected else None
     influence = open_ranking(store, "influence")
-    largest = sorted(ranked, key=lambda name: (-ranked[name], name))[: max(1, documents // _FEWEST_OF_A_DOMAIN)]
+    representative = representatives(store)
+    counts = representative.counts(ranked)
+    largest = sorted(counts, key=lambda name: (-counts[name], name))[: max(1, documents // _FEWEST_OF_A_DOMAIN)]
     share = documents // max(len(largest), 1)
-    bounds = {name: min(1.0, share / count) if (count := ranked[name]) else 0.0 for name in largest}
+    bounds = {name: min(1.0, share / count) if (count := counts[name]) else 0.0 for name in largest}
     own = [name for name in (*_STATISTICS, *ranking.columns) if name in store.schema.names]
     columns = list(dict.fromkeys(["source", "row", "id", "domain", "influence", "flag", *own]))
     tables = [pa.schema([*(store.schema.field(name) for name in columns), ("kept", pa.bool_())]).empty_table()]
@@ -112,7 +116,8 @@ def draw_sample(
         places = salted(hashes, f"report {seed}").astype(np.float64) / 2.0**64
         names, codes = coded(batch.column("domain"))
         bound = np.array([bounds.get(name, 0.0) for name in names])
-        batch = batch.filter(pa.array((places < bound[codes]) & influence.ranked(batch, values)))
+        drawn = (places < bound[codes]) & representative.among(batch) & influence.ranked(batch, values)
+        batch = batch.filter(pa.array(drawn))
         kept = cut.inside(batch) if cut else np.zeros(batch.num_rows, dtype=np.bool_)
         tables.append(pa.Table.from_batches([batch.append_column("kept", pa.array(kept))]))
     rows = pa.concat_tables([table.cast(tables[0].schema) for table in tables]).combine_chunks()

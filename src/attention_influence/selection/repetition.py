@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from attention_influence.selection.cutting.chosen import ChosenRows
 from attention_influence.selection.cutting.cut import Cut
 from attention_influence.store.reader import ScoreStore
+from attention_influence.store.screening_file import settings_of_screening
 
 MOSTLY = 0.5
 """Above this `copy_share` a document mostly repeats itself; above this share of chosen tokens in such documents, the
@@ -26,16 +27,16 @@ class Repetition:
     chosen: float | None
     """Share of the chosen tokens in documents that repeat themselves; None when nothing is chosen."""
     ranked: float | None
-    """The same of all ranked tokens."""
+    """The same of all ranked tokens; None in a screened store, whose ranked documents do not stand for all."""
 
     def warning(self) -> str | None:
         """For a domain whose choice is mostly repetition."""
         if self.chosen is None or self.chosen <= MOSTLY:
             return None
-        return (
-            f"domain {self.domain}: {self.chosen:.0%} of the chosen tokens are in documents that repeat themselves "
-            f"({self.ranked:.0%} of all tokens). Look at some, and at --rank-by controlled"
-        )
+        text = f"domain {self.domain}: {self.chosen:.0%} of the chosen tokens are in documents that repeat themselves"
+        if self.ranked is None:
+            return f"{text}. Look at some"
+        return f"{text} ({self.ranked:.0%} of all tokens). Look at some, and at --rank-by controlled"
 
 
 def repetition_of(store: ScoreStore, chosen: ChosenRows) -> tuple[Repetition, ...]:
@@ -45,11 +46,12 @@ def repetition_of(store: ScoreStore, chosen: ChosenRows) -> tuple[Repetition, ..
     `copy_share` is above 0.5.
     """
     of_ranked, of_chosen = _tokens(store, chosen.cut)
+    is_screened = settings_of_screening(store.run) is not None
     return tuple(
         Repetition(
             domain.domain,
             chosen=_share(of_chosen[domain.domain], domain.tokens_chosen),
-            ranked=_share(of_ranked[domain.domain], domain.tokens),
+            ranked=None if is_screened else _share(of_ranked[domain.domain], domain.tokens),
         )
         for domain in chosen.thresholds
     )

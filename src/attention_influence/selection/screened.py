@@ -1,25 +1,86 @@
-"""Selecting from a store that was screened: documents that the model did not see count, and are never chosen."""
+"""What may be said and chosen of a store that was screened: documents that the model did not see count, and are never
+chosen; those that it saw are no random choice."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
 from attention_influence.errors import UsageError
-from attention_influence.screening.plan import SCREENED_OUT
+from attention_influence.screening.plan import SCREENED_OUT, ScreeningPlan, plan_from_bytes
+from attention_influence.screening.sample import hashes_to_draw
 from attention_influence.selection.cutting.count import Counts
 from attention_influence.selection.rule import Rule
 from attention_influence.store.reader import ScoreStore
-from attention_influence.store.screening_file import screened_url
+from attention_influence.store.row_hashes import coded
+from attention_influence.store.screening_file import (
+    calibration_url,
+    final_plan_digest,
+    read_plan,
+    screened_url,
+    screening_url,
+    settings_of_screening,
+)
 
 
-def screening_settings(store: ScoreStore) -> Mapping[str, Any] | None:
-    """What the store was screened for, None where it was not."""
-    settings: Mapping[str, Any] | None = (store.run.get("fingerprint") or {}).get("screening")
-    return settings
+@dataclass(frozen=True)
+class Representatives:
+    """The rows of a store that stand for their domains: all that are scored; but in a screened domain only the sample,
+    which is uniform, for the others were scored because of their text."""
+
+    highest: Mapping[str, int]
+    """Screened domain → the highest hash that is in the sample."""
+    size: int
+    """Of the sample of each of these domains."""
+
+    def counts(self, ranked: Mapping[str, int]) -> dict[str, int]:
+        """How many there are of each domain, at most; `ranked` counts those that are scored."""
+        return {name: min(count, self.size) if name in self.highest else count for name, count in ranked.items()}
+
+    def among(self, batch: pa.RecordBatch) -> npt.NDArray[np.bool_]:
+        """Which rows of a batch of the store are."""
+        if not self.highest:
+            return np.ones(batch.num_rows, dtype=np.bool_)
+        names, codes = coded(batch.column("domain"))
+        highest = np.array([self.highest.get(name, 2**64 - 1) for name in names], dtype=np.uint64)
+        hashes = hashes_to_draw(batch.column("source"), batch.column("row").to_numpy())
+        return np.asarray(hashes <= highest[codes])
+
+
+def representatives(store: ScoreStore) -> Representatives:
+    """Those of a store. Raises StoreError where the plan that it was screened by is gone."""
+    plan = read_final_plan(store.url, store.run)
+    if plan is None:
+        return Representatives({}, 0)
+    return Representatives({name: plan.sample.highest[name] for name in plan.predictors}, plan.sample.size)
+
+
+def read_final_plan(url: str, run: Mapping[str, Any]) -> ScreeningPlan | None:
+    """The plan by which the store with that run.json was screened; None where it was not, or is a part of such a run.
+
+    Raises StoreError when it is gone, or another.
+    """
+    expected = final_plan_digest(run)
+    return None if expected is None else plan_from_bytes(read_plan(url, expected), screening_url(url))
+
+
+def check_rankable(store: ScoreStore, ranking: str) -> None:
+    """Raises UsageError where a screened store is to be ranked by anything but influence: the documents that the model
+    did not see would be missing, and the others are no random choice."""
+    if ranking != "influence" and settings_of_screening(store.run) is not None:
+        raise UsageError(
+            f"{store.url} was scored with --screen, so it cannot be ranked by {ranking}: only documents that may be of "
+            f"the top by influence have a score. Its sample is a random choice of each screened domain: give "
+            f"{calibration_url(screened_url(store.url))}, or score without --screen."
+        )
 
 
 def check_screened(store: ScoreStore, rule: Rule) -> list[str]:
     """What to beware of. Raises UsageError where a rule needs scores that a screened store does not have."""
-    settings = screening_settings(store)
+    settings = settings_of_screening(store.run)
     if settings is None:
         return []
     if "provisional_plan" in settings:

@@ -12,7 +12,7 @@ from attention_influence.concurrency import in_threads
 from attention_influence.corpus.sources import Source
 from attention_influence.errors import StoreError
 from attention_influence.store.columns.added import AddedColumn, added_columns
-from attention_influence.store.run import open_run, scores_in
+from attention_influence.store.run import existing_run, scores_in
 from attention_influence.store.unit_files import UnitFiles
 
 _BATCH_ROWS = 1 << 16
@@ -105,9 +105,7 @@ def open_store(url: str) -> ScoreStore:
 
     Raises StoreError when there is no run record or no finished unit.
     """
-    run = open_run(url)
-    if run is None:
-        raise StoreError(f"{url}: no run.json, so not a score store. Give the folder that `score --out` made.")
+    run = existing_run(url)
     done = run.published()
     if not done:
         raise StoreError(f"{url}: no unit is finished yet. Run `score` (or resume it) before reading its scores.")

@@ -122,6 +122,13 @@ def unigrams_url(url: str, digest_of_content: str) -> str:
     return f"{url}/unigrams-{digest_of_content[:16]}.parquet"
 
 
+def existing_run(url: str) -> RunStore:
+    """The store at a path or URL. Raises StoreError where there is none, or it is damaged."""
+    if (run := open_run(url)) is None:
+        raise StoreError(f"{url}: no run.json, so not a score store. Give the folder that `score --out` made.")
+    return run
+
+
 def open_run(url: str) -> RunStore | None:
     """The store at a path or URL, None if there is none yet. Raises StoreError when it is damaged."""
     url = url.rstrip("/")

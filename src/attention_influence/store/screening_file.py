@@ -1,6 +1,7 @@
 """Where a store keeps the plans by which it was screened; their digests are part of fingerprints."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from attention_influence.errors import StoreError
 from attention_influence.storage.atomic_files import read_if_there, with_retries
@@ -31,6 +32,17 @@ def provisional_url(store: str) -> str:
 def screened_url(store: str) -> str:
     """The store itself, of it or of what is scored by the provisional plan."""
     return store.rstrip("/").removesuffix("/provisional")
+
+
+def settings_of_screening(run: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What the run of that run.json was screened by; None where all rows are scored, as in the sample's store."""
+    settings: Mapping[str, Any] = (run.get("fingerprint") or {}).get("screening") or {}
+    return settings if {"plan", "provisional_plan"} & settings.keys() else None
+
+
+def final_plan_digest(run: Mapping[str, Any]) -> str | None:
+    """That of the plan which a finished screened store follows."""
+    return (settings_of_screening(run) or {}).get("plan")
 
 
 def first_plan(url: str, make: Callable[[], bytes]) -> bytes:

@@ -25,6 +25,7 @@ from attention_influence.selection.cutting.chosen import choose_rows
 from attention_influence.selection.ranking.keys import is_ranked, order_keys
 from attention_influence.selection.ranking.ranking import open_ranking
 from attention_influence.selection.rule import Rule
+from attention_influence.selection.screened import check_rankable
 from attention_influence.shares import as_written
 from attention_influence.store.reader import ScoreStore
 from attention_influence.store.row_hashes import coded, salted
@@ -92,6 +93,7 @@ class Rankings:
         )
 
     def _by_store(self, store: ScoreStore, name: str, seed: int) -> Integers:
+        check_rankable(store, name)
         ranks = np.zeros(len(self.documents), dtype=np.int64)
         for batch in choose_rows(store, Rule(top=1.0, rank_by=name), open_ranking(store, name, seed)).batches():
             names, codes = coded(batch.column("source"))

@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 from attention_influence.heads.head_set import HeadSet
 from attention_influence.report.sample import Sample
 from attention_influence.report.store_statistics import StoreStatistics
+from attention_influence.screening.plan import SCREENED_OUT
 from attention_influence.selection.record import SelectionRecord
 from attention_influence.selection.repetition import MOSTLY
 from attention_influence.store.reader import ScoreStore
@@ -49,8 +50,11 @@ def checks(
 
 def _scored(store: ScoreStore, statistics: StoreStatistics) -> Check:
     documents, ranked = (sum(getattr(d, name) for d in statistics.domains) for name in ("documents", "ranked"))
-    share = ranked / documents if documents else 0.0
-    answer = f"{ranked:,} of {documents:,} rows have a score"
+    spared = sum(rows for _, reason, rows in statistics.unscored if reason == SCREENED_OUT)
+    share = ranked / (documents - spared) if documents > spared else 0.0
+    answer = f"{ranked:,} of {documents - spared:,} rows have a score"
+    if spared:
+        answer += f", and {spared:,} more were left out by screening"
     if not store.is_complete:
         answer += f", in the {len(store.units):,} of {store.n_planned:,} units that are finished"
     return Check(
@@ -133,9 +137,10 @@ def _means_more(sample: Sample, selected: SelectionRecord | None) -> Iterator[Ch
     known = [one for one in repetition if one["chosen"] is not None]
     if known:
         most_of = max(known, key=lambda one: one["chosen"])
+        of_all = "" if most_of["ranked"] is None else f", {most_of['ranked']:.0%} of all tokens"
         yield Check(
             "look" if most_of["chosen"] > MOSTLY else "good",
             "Is what was kept mostly repetition?",
             f"At most in {most_of['domain']}: {most_of['chosen']:.0%} of the kept tokens are in documents that repeat "
-            f"themselves, {most_of['ranked']:.0%} of all tokens.",
+            f"themselves{of_all}.",
         )

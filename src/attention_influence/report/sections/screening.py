@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from attention_influence.screening.guarantee import Promise
-from attention_influence.screening.plan import DomainPlan, plan_from_bytes
+from attention_influence.screening.plan import DomainPlan
+from attention_influence.selection.screened import read_final_plan
 from attention_influence.store.reader import ScoreStore
-from attention_influence.store.screening_file import read_plan, screening_url
 
 _MOST_DOMAINS = 12
 
@@ -26,10 +26,8 @@ class Screening:
 
 def screening_section(store: ScoreStore, records: Mapping[str, Mapping[str, Any]]) -> Screening | None:
     """The section, from the plan and the records of the finished units; None where the store was not screened."""
-    settings = (store.run.get("fingerprint") or {}).get("screening")
-    if settings is None or "plan" not in settings:
+    if (plan := read_final_plan(store.url, store.run)) is None:
         return None
-    plan = plan_from_bytes(read_plan(store.url, settings["plan"]), screening_url(store.url))
     largest = sorted(plan.domains.items(), key=lambda item: (-item[1].documents, item[0]))
     return Screening(
         plan.promise,

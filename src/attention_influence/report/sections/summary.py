@@ -7,6 +7,7 @@ from typing import Any
 from attention_influence.report.sections.checks import Check
 from attention_influence.report.store_statistics import Domain, StoreStatistics
 from attention_influence.selection.record import SelectionRecord
+from attention_influence.store.parts import Work
 from attention_influence.store.reader import ScoreStore
 
 MOST_DOMAINS = 100
@@ -36,18 +37,21 @@ class DomainRow:
 class Cost:
     """Of the units that one kind of device finished."""
 
+    part: str
+    """Of a screened run; else empty."""
     device: str
     threads: int | None
     units: int
     documents: int
     tokens: int
+    """That the model saw."""
     seconds: float
     """Of all workers together."""
 
     @property
     def speed(self) -> float | None:
-        """Tokens/s of one worker."""
-        return self.tokens / self.seconds if self.seconds > 0 else None
+        """Tokens/s of one worker; None where the model saw none."""
+        return self.tokens / self.seconds if self.tokens and self.seconds > 0 else None
 
 
 @dataclass(frozen=True)
@@ -73,10 +77,10 @@ def summary_section(
     store: ScoreStore,
     statistics: StoreStatistics,
     selected: SelectionRecord | None,
-    records: Mapping[str, Mapping[str, Any]],
+    work: Work,
     checks: Sequence[Check],
 ) -> Summary:
-    """The section; `records` are those of the store's units."""
+    """The section; `work` is what each part of the run did."""
     fingerprint = store.run.get("fingerprint") or {}
     configuration = store.run.get("configuration") or {}
     largest = sorted(statistics.domains, key=lambda domain: (-domain.documents, domain.name))
@@ -95,8 +99,8 @@ def summary_section(
         checks=tuple(checks),
         rows=tuple(_row(domain, selected) for domain in shown),
         left_out=len(largest) - len(shown),
-        costs=tuple(_costs(records)),
-        hours=_hours(records),
+        costs=tuple(cost for part, records in work for cost in _costs(part, records)),
+        hours=_hours([about for _, records in work for about in records]),
     )
 
 
@@ -119,19 +123,19 @@ def _rule(selected: SelectionRecord) -> str:
     return first
 
 
-def _costs(records: Mapping[str, Mapping[str, Any]]) -> Iterator[Cost]:
+def _costs(part: str, records: Sequence[Mapping[str, Any]]) -> Iterator[Cost]:
     kinds: dict[tuple[str, int | None], list[Mapping[str, Any]]] = {}
-    for about in records.values():
+    for about in records:
         # cuda:0 and cuda:1 are one kind.
         device = str(about.get("device", "unknown")).partition(":")[0]
         kinds.setdefault((device, about.get("threads") if device == "cpu" else None), []).append(about)
     for (device, threads), units in sorted(kinds.items(), key=lambda kind: -len(kind[1])):
         rows, tokens, seconds = (sum(about.get(name, 0) for about in units) for name in ("rows", "tokens", "seconds"))
-        yield Cost(device, threads, len(units), rows, tokens, seconds)
+        yield Cost(part, device, threads, len(units), rows, tokens, seconds)
 
 
-def _hours(records: Mapping[str, Mapping[str, Any]]) -> float | None:
-    timed = [about for about in records.values() if "finished" in about and "seconds" in about]
+def _hours(records: Sequence[Mapping[str, Any]]) -> float | None:
+    timed = [about for about in records if "finished" in about and "seconds" in about]
     if not timed:
         return None
     began = min(about["finished"] - about["seconds"] for about in timed)
