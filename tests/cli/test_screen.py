@@ -14,10 +14,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from attention_influence.cli import main
 from attention_influence.errors import UsageError
+from attention_influence.experiment.data.arms import Rankings
+from attention_influence.experiment.data.token_file import Documents
+from attention_influence.experiment.settings import Arm
 from attention_influence.judging.sample import choices
 from attention_influence.report.sample import draw_sample
 from attention_influence.store.parts import begun_parts, work_of
@@ -256,6 +260,11 @@ def test_only_influence_ranks_what_was_chosen_by_its_text(stores: tuple[Path, Pa
     assert f"warning: {screened} was scored with --screen: only documents with a score are compared" in said.out
     with pytest.raises(UsageError, match="cannot be ranked by random"):
         list(choices(open_store(str(screened)), ["random"], 0.2, 0, None))
+    none = np.zeros(0, dtype=np.int64)
+    documents = Documents((), none, none, (), none, none, none, none.astype(np.uint64))
+    for name in ("influence", "random"):
+        with pytest.raises(UsageError, match="arms need the scores of all documents"):
+            Rankings(documents, open_store(str(screened)), {}).order(Arm("a", only=name, share=0.1), 0)
 
 
 def test_reports_are_of_the_sample_where_the_rest_is_no_random_choice(
