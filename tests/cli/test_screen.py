@@ -224,6 +224,9 @@ def test_all_documents_count_and_only_exact_ones_are_selected(
     assert "what is promised holds for that share, not for 0.1" in part.out
     assert [of["ranked"] for of in json.loads(said.out)["repetition"]] == [None, None]
     assert f"attention-influence compare {screened}/calibration" in part.out
+    card = (tmp_path / "tenth" / "README.md").read_text()
+    assert "at least 60% were scored, with a probability of 60%" in card
+    assert re.search(r"documents\*\*, [\d,]+ tokens, chosen", card)
     of_sample = ("select", screened / "calibration", "--top", 0.5, "--rank-by", "length", "--out", tmp_path / "sample")
     assert cli(*of_sample).code == 0
 

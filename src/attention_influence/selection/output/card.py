@@ -8,6 +8,7 @@ import yaml
 
 from attention_influence.selection.record import Threshold
 from attention_influence.selection.rule import Rule
+from attention_influence.store.screening_file import settings_of_screening
 
 _LIMITS = """\
 ## Limits
@@ -42,10 +43,12 @@ def card(
     chosen = sum(t.chosen for t in thresholds)
     ranked_tokens = sum(t.tokens for t in thresholds)
     tokens = sum(t.tokens_chosen for t in thresholds)
+    screened = settings_of_screening(run)
+    of_all = f" of {ranked_tokens:,}" if screened is None else ""
     parts = [
         _front_matter(shard_sets, chosen),
         "# Selected documents\n",
-        f"**{chosen:,} of {documents:,} documents**, {tokens:,} of {ranked_tokens:,} tokens, chosen by "
+        f"**{chosen:,} of {documents:,} documents**, {tokens:,}{of_all} tokens, chosen by "
         f"attention influence: {_in_words(rule)}{_limits_in_words(rule)}, {order} within each domain. Equal scores are "
         "ordered by a stable hash of the row's key, so the same scores always give the same selection.\n",
     ]
@@ -65,6 +68,7 @@ def card(
         "`influence` = (loss of the reference model − loss of the base model) / loss of the base model, where the "
         "reference is the base model with its retrieval heads attending evenly (arXiv 2505.07293).\n",
         _scored_by(run),
+        _screened(screened) if screened else "",
         _table(thresholds),
         _unranked(thresholds),
         "Thresholds, counts and the fingerprint of the scores are in `selection.json`.\n",
@@ -131,6 +135,15 @@ def _scored_by(run: Mapping[str, Any]) -> str:
     parts += [f"windows of {window:,} tokens"] if isinstance(window, int) else []
     parts += [f"weights in {_line(str(fingerprint['precision']))}"] if fingerprint.get("precision") else []
     return ", ".join(parts) + ".\n" if name else ""
+
+
+def _screened(settings: Mapping[str, Any]) -> str:
+    """What screening left out, and what it promises."""
+    return (
+        "Screened before the model: documents that are `screened_out` were left out because of their text alone. Of the "
+        f"top {settings['keep_top']:.0%} of each screened domain at least {settings['keep_recall']:.0%} were scored, "
+        f"with a probability of {settings['confidence']:.0%}. Tokens and shares of the ranked are not of the domain.\n"
+    )
 
 
 def _in_words(rule: Rule) -> str:
