@@ -140,7 +140,7 @@ def _scored_by(run: Mapping[str, Any]) -> str:
 def _screened(settings: Mapping[str, Any]) -> str:
     """What screening left out, and what it promises."""
     return (
-        "Screened before the model: documents that are `screened_out` were left out because of their text alone. Of the "
+        "Screened before the model: the `screened_out` were left out because of their text alone. Of the "
         f"top {settings['keep_top']:.0%} of each screened domain at least {settings['keep_recall']:.0%} were scored, "
         f"with a probability of {settings['confidence']:.0%}. Tokens and shares of the ranked are not of the domain.\n"
     )
