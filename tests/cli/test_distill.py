@@ -134,11 +134,4 @@ def test_what_cannot_be_distilled_is_refused(store: Path, cli: Cli, tmp_path: Pa
     assert few.code == 2
     assert "28 scored documents are too few for a student; 50 are the least" in few.err
     assert "not a score store" in cli("distill", tmp_path, "--out", out).err
-    screened = tmp_path / "screened"
-    for folder, key in ((screened, "plan"), (screened / "provisional", "provisional_plan")):
-        folder.mkdir()
-        run = json.loads((store / "run.json").read_text()) | {"fingerprint": {"screening": {key: "x"}}}
-        (folder / "run.json").write_text(json.dumps(run))
-        (folder / "plan.parquet").write_bytes((store / "plan.parquet").read_bytes())
-        assert f"Distill the store of its sample: {screened}/calibration" in cli("distill", folder, "--out", out).err
     assert not out.exists()

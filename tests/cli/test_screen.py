@@ -251,6 +251,16 @@ def test_what_is_only_a_part_of_a_screened_store_is_not_selected_from(
     assert f"holds a part of a screened store. Select from {stores[0]}" in said.err
 
 
+def test_a_student_is_made_from_the_sample_only(
+    stores: tuple[Path, Path, dict[str, Any]], cli: Cli, tmp_path: Path
+) -> None:
+    out = tmp_path / "student"
+    for store in (stores[0], stores[0] / "provisional"):
+        assert f"Distill the store of its sample: {stores[0]}/calibration" in cli("distill", store, "--out", out).err
+    assert not out.exists()
+    assert cli("distill", stores[0] / "calibration", "--out", out).code == 0
+
+
 def test_only_influence_ranks_what_was_chosen_by_its_text(stores: tuple[Path, Path, dict[str, Any]], cli: Cli) -> None:
     screened, whole, _ = stores
     for more in ((), ("--against", "length"), ("--rank-by", "random", "--against", "influence")):
@@ -268,6 +278,21 @@ def test_only_influence_ranks_what_was_chosen_by_its_text(stores: tuple[Path, Pa
     for name in ("influence", "random"):
         with pytest.raises(UsageError, match="arms need the scores of all documents"):
             Rankings(documents, open_store(str(screened)), {}).order(Arm("a", only=name, share=0.1), 0)
+
+
+def test_a_store_that_was_not_screened_after_all_is_a_whole_one(
+    stores: tuple[Path, Path, dict[str, Any]], files: Files, cli: Cli, tmp_path: Path
+) -> None:
+    corpus = write_lines(tmp_path / "few.jsonl", [{"text": f"abc {n} def {n} " * 5, "kind": "few"} for n in range(60)])
+    store = tmp_path / "scores"
+    assert cli(*command(files, corpus, store, "--screen")).code == 0
+    assert cli("compare", store, "--against", "length").code == 0
+    said = cli("select", store, "--top", 0.5, "--rank-by", "length", "--out", tmp_path / "longest")
+    assert said.code == 0, said.err
+    said = cli("select", store, "--top", 0.5, "--out", tmp_path / "out", "--json")
+    assert [of["ranked"] is None for of in json.loads(said.out)["repetition"]] == [False]
+    assert "Screened before the model" not in (tmp_path / "out" / "README.md").read_text()
+    assert cli("distill", store, "--out", tmp_path / "student").code == 0
 
 
 def test_reports_are_of_the_sample_where_the_rest_is_no_random_choice(

@@ -13,11 +13,10 @@ from attention_influence.progress import stage
 from attention_influence.report.texts import texts_at
 from attention_influence.report.visible import label
 from attention_influence.selection.ranking.ranking import Ranking, open_ranking
-from attention_influence.selection.screened import check_rankable
+from attention_influence.selection.screened import check_rankable, screening_of
 from attention_influence.store.find import Key
 from attention_influence.store.reader import ScoreStore, open_store
 from attention_influence.store.run import differing_fields
-from attention_influence.store.screening_file import settings_of_screening
 
 
 @stage("comparing")
@@ -42,7 +41,7 @@ def compare_command(config: CompareConfig) -> Result:
     notes += [
         f"{store.url} was scored with --screen: only documents with a score are compared, which are no random choice"
         for store in (a, b)
-        if store and settings_of_screening(store.run) is not None
+        if store and screening_of(store.url, store.run) is not None
     ]
     notes += [warning for one in (ranking, *against) if one.control for warning in one.control.warnings()]
     different = differing_fields(a.run.get("fingerprint"), b.run.get("fingerprint")) if b else []

@@ -15,10 +15,11 @@ from attention_influence.progress import stage
 from attention_influence.screening.sample import hashes_to_draw, read_texts
 from attention_influence.screening.student import Student, fit_student
 from attention_influence.selection.key_sample import DomainSamples
+from attention_influence.selection.screened import screening_of
 from attention_influence.storage.preflight import check_writable_file
 from attention_influence.store.reader import open_store
 from attention_influence.store.run import existing_run
-from attention_influence.store.screening_file import calibration_url, screened_url, settings_of_screening
+from attention_influence.store.screening_file import calibration_url, screened_url
 
 _GOOD = 0.8
 """Spearman; below it, the card says not to trust a student alone."""
@@ -27,7 +28,7 @@ _GOOD = 0.8
 def distill(config: DistillConfig) -> Result:
     check_writable_file(config.out)
     run = existing_run(config.store)
-    if settings_of_screening(run.run) is not None:
+    if screening_of(run.url, run.run) is not None:
         raise StoreError(
             f"{config.store} was scored with --screen, so its exact scores are of chosen documents. Distill the store "
             f"of its sample: {calibration_url(screened_url(run.url))}"

@@ -8,9 +8,10 @@ from attention_influence.config import SelectConfig
 from attention_influence.progress import stage
 from attention_influence.selection.result import HEADINGS
 from attention_influence.selection.rule import parse_limits
+from attention_influence.selection.screened import screening_of
 from attention_influence.selection.select import select
 from attention_influence.store.run import existing_run
-from attention_influence.store.screening_file import calibration_url, settings_of_screening
+from attention_influence.store.screening_file import calibration_url
 
 
 @stage("selecting")
@@ -42,4 +43,4 @@ def select_command(config: SelectConfig) -> Result:
 
 def _comparable(store: str) -> str:
     """The store itself, or the sample of a screened one: what can be ranked by anything."""
-    return store if settings_of_screening(existing_run(store).run) is None else calibration_url(store)
+    return store if screening_of(store, existing_run(store).run) is None else calibration_url(store)

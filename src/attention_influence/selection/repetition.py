@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 
 from attention_influence.selection.cutting.chosen import ChosenRows
 from attention_influence.selection.cutting.cut import Cut
+from attention_influence.selection.screened import screening_of
 from attention_influence.store.reader import ScoreStore
-from attention_influence.store.screening_file import settings_of_screening
 
 MOSTLY = 0.5
 """Above this `copy_share` a document mostly repeats itself; above this share of chosen tokens in such documents, the
@@ -46,7 +46,7 @@ def repetition_of(store: ScoreStore, chosen: ChosenRows) -> tuple[Repetition, ..
     `copy_share` is above 0.5.
     """
     of_ranked, of_chosen = _tokens(store, chosen.cut)
-    is_screened = settings_of_screening(store.run) is not None
+    is_screened = screening_of(store.url, store.run) is not None
     return tuple(
         Repetition(
             domain.domain,

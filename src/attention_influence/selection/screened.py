@@ -67,10 +67,18 @@ def read_final_plan(url: str, run: Mapping[str, Any]) -> ScreeningPlan | None:
     return None if expected is None else plan_from_bytes(read_plan(url, expected), screening_url(url))
 
 
+def screening_of(url: str, run: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What the store with that run.json was screened by; None where all of its rows were to be scored: without
+    --screen, where screening was refused for every domain, and in the store of a sample."""
+    settings = settings_of_screening(run)
+    plan = read_final_plan(url, run)
+    return None if plan is not None and not plan.predictors else settings
+
+
 def check_rankable(store: ScoreStore, ranking: str) -> None:
     """Raises UsageError where a screened store is to be ranked by anything but influence: the documents that the model
     did not see would be missing, and the others are no random choice."""
-    if ranking != "influence" and settings_of_screening(store.run) is not None:
+    if ranking != "influence" and screening_of(store.url, store.run) is not None:
         raise UsageError(
             f"{store.url} was scored with --screen, so it cannot be ranked by {ranking}: only documents that may be of "
             f"the top by influence have a score. Its sample is a random choice of each screened domain: give "
@@ -80,7 +88,7 @@ def check_rankable(store: ScoreStore, ranking: str) -> None:
 
 def check_screened(store: ScoreStore, rule: Rule) -> list[str]:
     """What to beware of. Raises UsageError where a rule needs scores that a screened store does not have."""
-    settings = settings_of_screening(store.run)
+    settings = screening_of(store.url, store.run)
     if settings is None:
         return []
     if "provisional_plan" in settings:

@@ -25,10 +25,10 @@ from attention_influence.selection.cutting.chosen import choose_rows
 from attention_influence.selection.ranking.keys import is_ranked, order_keys
 from attention_influence.selection.ranking.ranking import open_ranking
 from attention_influence.selection.rule import Rule
+from attention_influence.selection.screened import screening_of
 from attention_influence.shares import as_written
 from attention_influence.store.reader import ScoreStore
 from attention_influence.store.row_hashes import coded, salted
-from attention_influence.store.screening_file import settings_of_screening
 
 _LENGTH_BINS = 20
 _MOST_ROWS = 1 << 20
@@ -93,7 +93,7 @@ class Rankings:
         )
 
     def _by_store(self, store: ScoreStore, name: str, seed: int) -> Integers:
-        if settings_of_screening(store.run) is not None:
+        if screening_of(store.url, store.run) is not None:
             raise UsageError(
                 f"{store.url} was scored with --screen, and arms need the scores of all documents: score the corpus "
                 "without --screen, into another folder"
