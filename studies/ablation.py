@@ -19,7 +19,7 @@ from scipy.stats import hypergeom
 from attention_influence import HeadSet, Scorer, load_heads, load_model
 from attention_influence.corpus.texts import draw_texts
 from attention_influence.demo.assets import fetch
-from attention_influence.evidence.statistics import in_top, overlap, spearman
+from attention_influence.evidence.statistics import in_top, overlap
 from attention_influence.heads.ablation import Ablation
 from attention_influence.heads.attribution import attribute
 from attention_influence.heads.detect import find_sentences
@@ -27,6 +27,7 @@ from attention_influence.heads.greedy import Greedy
 from attention_influence.heads.head_set import rank_heads
 from attention_influence.heads.questions import Questions
 from attention_influence.model.language_model import LanguageModel
+from attention_influence.rank_correlation import spearman
 from attention_influence.tasks.benchmarks import benchmark_items
 from attention_influence.tasks.in_context import in_context_items
 from attention_influence.tasks.items import Item, Question

@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 from attention_influence import Scorer, load_heads, load_model
 from attention_influence.commands.printing.result import table
 from attention_influence.demo.assets import fetch
-from attention_influence.evidence.statistics import in_top, overlap, spearman
+from attention_influence.evidence.statistics import in_top, overlap
+from attention_influence.rank_correlation import spearman
 
 _TOP = 0.2
 _SHORTEST_LINE = 20

@@ -25,9 +25,10 @@ import numpy as np
 
 from attention_influence import HeadSet, Scorer, detect_heads, load_heads, load_model
 from attention_influence.demo.corpus import Text, definitions
-from attention_influence.evidence.statistics import in_top, overlap, spearman
+from attention_influence.evidence.statistics import in_top, overlap
 from attention_influence.heads.head_set import top_heads
 from attention_influence.model.language_model import LanguageModel
+from attention_influence.rank_correlation import spearman
 from attention_influence.storage.package_files import PackagedFile, fetch_files
 from corpus import debian, sections
 from gemma import gemma_3_270m

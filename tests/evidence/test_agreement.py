@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from attention_influence.evidence.statistics import in_top, overlap, spearman
+from attention_influence.evidence.statistics import in_top, overlap
+from attention_influence.rank_correlation import spearman
 
 VALUES = st.lists(st.tuples(st.integers(-3, 3), st.integers(-3, 3)), min_size=2, max_size=30)
 

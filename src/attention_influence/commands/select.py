@@ -8,9 +8,8 @@ from attention_influence.config import SelectConfig
 from attention_influence.progress import stage
 from attention_influence.selection.result import HEADINGS
 from attention_influence.selection.rule import parse_limits
-from attention_influence.selection.screened import screening_of
+from attention_influence.selection.screened import any_screened_out
 from attention_influence.selection.select import select
-from attention_influence.store.run import existing_run
 from attention_influence.store.screening_file import calibration_url
 
 
@@ -28,6 +27,8 @@ def select_command(config: SelectConfig) -> Result:
         fitted = [(name, *domain.values()) for name, domain in domains.items()]
         lines += ["", table_of_largest(("domain", "fitted on", "by", "of influence explained"), fitted)]
     if selection.repetition:
+        # The sample of a screened store can be ranked by anything.
+        comparable = calibration_url(config.store) if any_screened_out(selection.thresholds) else config.store
         lines += [
             "",
             "tokens in documents that repeat themselves",
@@ -35,12 +36,7 @@ def select_command(config: SelectConfig) -> Result:
                 ("domain", "of the chosen", "of all"),
                 [(domain.domain, domain.chosen, domain.ranked) for domain in selection.repetition],
             ),
-            f"compare with --rank-by controlled: attention-influence compare {shlex.quote(_comparable(config.store))}",
+            f"compare with --rank-by controlled: attention-influence compare {shlex.quote(comparable)}",
         ]
     lines += some([f"warning: {warning}" for warning in selection.warnings])
     return Result("\n".join([*lines, f"written: {selection.out}"]), selection.to_json())
-
-
-def _comparable(store: str) -> str:
-    """The store itself, or the sample of a screened one: what can be ranked by anything."""
-    return store if screening_of(store, existing_run(store).run) is None else calibration_url(store)

@@ -19,8 +19,7 @@ from attention_influence.store.parts import LAST, begun_parts, work_of
 @stage("reading the store")
 def status(config: StatusConfig) -> Result:
     parts = begun_parts(config.store)
-    part, store = parts[-1].name, parts[-1].store
-    records = store.records()
+    part, store, records = parts[-1].name, parts[-1].store, parts[-1].records
     stuck = quarantined(read_failures(store.url))
     left = dict.fromkeys(unit.name for unit in store.units if unit.name not in records and unit.name not in stuck)
     standing = Leases(store.url, worker="status").standing(left)

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from scipy.stats import rankdata
 
 from attention_influence.errors import StoreError
-from attention_influence.evidence.statistics import Overlap, in_top, overlap, spearman
+from attention_influence.evidence.statistics import Overlap, in_top, overlap
+from attention_influence.rank_correlation import spearman
 from attention_influence.selection.key_sample import KeySample
 from attention_influence.selection.ranking.ranking import Ranking
 from attention_influence.store.reader import ScoreStore

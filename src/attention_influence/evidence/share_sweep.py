@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_influence.evidence.statistics import Overlap, in_top, middle, overlap, spearman
+from attention_influence.evidence.statistics import Overlap, in_top, middle, overlap
 from attention_influence.heads.head_set import Matrix, top_heads
 from attention_influence.model.language_model import LanguageModel
+from attention_influence.rank_correlation import spearman
 from attention_influence.scoring.lots import in_lots
 from attention_influence.scoring.scorer import Scorer
 

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attention_influence.evidence.statistics import Overlap, middle, overlap, spearman
+from attention_influence.evidence.statistics import Overlap, middle, overlap
 from attention_influence.heads.detect import Detection, Texts, find_sentences, probe_scores
 from attention_influence.heads.head_set import Head, as_matrix, rank_heads, standard_error, top_heads
 from attention_influence.model.language_model import LanguageModel
+from attention_influence.rank_correlation import spearman
 
 _SPLITS = 100
 _RESAMPLES = 1000

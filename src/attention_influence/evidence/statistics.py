@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binomtest, spearmanr
+from scipy.stats import binomtest
 
 from attention_influence.shares import count_in
 
@@ -37,14 +37,6 @@ class Overlap:
     def chance(self) -> float:
         """What `share` is on average when the two rankings have nothing to do with each other."""
         return self.chosen / self.documents
-
-
-def spearman(a: ArrayLike, b: ArrayLike) -> float | None:
-    """Spearman's rank correlation, equal values at their mean rank; None where one side is constant or too short."""
-    sides = np.asarray(a), np.asarray(b)
-    if any(len(side) < 2 or (side == side[0]).all() for side in sides):
-        return None
-    return float(spearmanr(*sides).statistic)
 
 
 def in_top(values: ArrayLike, share: float, ties: ArrayLike | None = None) -> NDArray[np.bool_]:

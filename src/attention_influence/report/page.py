@@ -91,7 +91,7 @@ def write_report(out: str | Path, store: str | Path, inputs: Inputs) -> None:
     trained = read_experiment(str(inputs.experiment)) if inputs.experiment else None
     scores = open_store(str(store))
     parts = begun_parts(scores.url)
-    records = parts[-1].store.records()
+    records = parts[-1].records
     statistics = read_store(scores, _cuts(selected))
     ranked = {domain.name: domain.ranked for domain in statistics.domains}
     sample = draw_sample(scores, ranked, selected, DOCUMENTS, inputs.seed)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from attention_influence.rank_correlation import spearman
 from attention_influence.screening.features import Text
 from attention_influence.screening.guarantee import Promise, Sizes
 from attention_influence.screening.plan import LEAST_SAVED
@@ -50,15 +51,12 @@ def forecast(
     if len(texts) < _FEWEST:
         why = f"{len(texts):,} sampled documents are too few to tell ({_FEWEST} are needed); raise --sample-tokens"
         return Forecast(None, why=why)
-    from scipy.stats import spearmanr  # takes a second
-
     predicted = out_of_fold(texts, influence)
-    varied = np.ptp(predicted) > 0 and np.ptp(influence) > 0
-    spearman = float(spearmanr(predicted, influence).statistic) if varied else None
+    agreement = spearman(predicted, influence)
     first = math.ceil(promise.keep_recall * promise.top * len(texts))
     of_top = np.sort(predicted[np.argsort(-influence, kind="stable")[:first]])
     lowest = (misses + 1) * len(texts) / (calibration - fitted)
     spared = float(tokens[predicted < of_top[min(max(math.floor(lowest) - 1, 0), first - 1)]].sum() / tokens.sum())
     if spared < LEAST_SAVED:
-        return Forecast(0.0, spearman, f"it would save only {spared:.0%} of the tokens that are left")
-    return Forecast((1 - calibration / documents) * spared, spearman)
+        return Forecast(0.0, agreement, f"it would save only {spared:.0%} of the tokens that are left")
+    return Forecast((1 - calibration / documents) * spared, agreement)

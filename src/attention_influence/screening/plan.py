@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attention_influence.errors import StoreError
+from attention_influence.rank_correlation import spearman
 from attention_influence.screening.array_files import arrays_from_bytes, arrays_to_bytes
 from attention_influence.screening.features import Text
 from attention_influence.screening.guarantee import (
@@ -204,21 +205,18 @@ def _judged(
     plan: DomainPlan, promise: Promise, of: Calibration, predicted: NDArray[np.float64], cut: float
 ) -> DomainPlan:
     """What the documents that chose a cut, in order, say of it; refused where it spares too little."""
-    from scipy.stats import spearmanr  # takes a second, and most runs plan nothing
-
     influence, tokens = of.influence[~of.fits], of.tokens[~of.fits]
     top = np.argsort(-influence, kind="stable")[: count_in(promise.top, len(influence))]
     lost, saved = int((predicted[top] < cut).sum()), predicted < cut
     outside = 1 - (plan.fitted + plan.chose) / plan.documents
     low, high = interval(lost, len(top), 0.95)
     saved_tokens = float(tokens[saved].sum() / tokens.sum())
-    varies = np.ptp(predicted) > 0 and np.ptp(influence) > 0
     refused = saved_tokens < LEAST_SAVED
     return replace(
         plan,
         cut=None if refused else cut,
         refused=f"it would save only {saved_tokens:.0%} of the tokens that are left" if refused else None,
-        spearman=float(spearmanr(predicted, influence).statistic) if varies else None,
+        spearman=spearman(predicted, influence),
         recall=1 - outside * lost / len(top),
         recall_interval=(1 - outside * high, 1 - outside * low),
         saved_documents=float(saved.mean()),

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attention_influence.errors import StoreError, UsageError
+from attention_influence.rank_correlation import spearman
 from attention_influence.screening.array_files import arrays_from_bytes, arrays_to_bytes
 from attention_influence.screening.features import in_words
 from attention_influence.screening.predictor import Predictor, fit_predictor, out_of_fold, predictor_from_arrays
@@ -99,7 +100,7 @@ def fit_student(
 ) -> Student:
     """A student of UTF-8 texts with finite influence, fitted to all; its card is of students fitted to 80% of them.
 
-    `names`: what the card calls the documents.
+    `names`: of the documents, for `DomainCard.missed`.
 
     Raises UsageError for fewer than 50 documents.
     """
@@ -136,16 +137,9 @@ def _card(
     return DomainCard(
         domain,
         len(influence),
-        _spearman(predicted, influence),
+        spearman(predicted, influence),
         1 - len(missed) / top,
         tuple((float(predicted[part].mean()), float(influence[part].mean())) for part in fifths),
-        tuple((int(sizes[part[-1]]), _spearman(predicted[part], influence[part])) for part in thirds),
+        tuple((int(sizes[part[-1]]), spearman(predicted[part], influence[part])) for part in thirds),
         tuple(names[place] for place in missed[: -_MOST_MISSED - 1 : -1]),
     )
-
-
-def _spearman(predicted: NDArray[np.float64], influence: NDArray[np.float64]) -> float | None:
-    from scipy.stats import spearmanr  # takes a second
-
-    varies = np.ptp(predicted) > 0 and np.ptp(influence) > 0
-    return float(spearmanr(predicted, influence).statistic) if varies else None

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from attention_influence.selection.cutting.chosen import ChosenRows
 from attention_influence.selection.cutting.cut import Cut
-from attention_influence.selection.screened import screening_of
+from attention_influence.selection.screened import any_screened_out
 from attention_influence.store.reader import ScoreStore
 
 MOSTLY = 0.5
@@ -46,7 +46,7 @@ def repetition_of(store: ScoreStore, chosen: ChosenRows) -> tuple[Repetition, ..
     `copy_share` is above 0.5.
     """
     of_ranked, of_chosen = _tokens(store, chosen.cut)
-    is_screened = screening_of(store.url, store.run) is not None
+    is_screened = any_screened_out(chosen.thresholds)
     return tuple(
         Repetition(
             domain.domain,

@@ -13,6 +13,7 @@ from attention_influence.errors import UsageError
 from attention_influence.screening.plan import SCREENED_OUT, ScreeningPlan, plan_from_bytes
 from attention_influence.screening.sample import hashes_to_draw
 from attention_influence.selection.cutting.count import Counts
+from attention_influence.selection.record import Threshold
 from attention_influence.selection.rule import Rule
 from attention_influence.store.reader import ScoreStore
 from attention_influence.store.row_hashes import coded
@@ -118,6 +119,11 @@ def check_screened(store: ScoreStore, rule: Rule) -> list[str]:
             f"for {rule.top:g}"
         ]
     return []
+
+
+def any_screened_out(thresholds: Sequence[Threshold]) -> bool:
+    """Whether the ranked documents of a selection do not stand for all."""
+    return any(SCREENED_OUT in of_domain.unranked for of_domain in thresholds)
 
 
 def screened_out(counts: Counts) -> list[int]:

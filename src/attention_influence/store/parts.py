@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from attention_influence.store.run import RunStore, existing_run, open_run
@@ -21,6 +22,11 @@ class Part:
     name: str
     """What is scored in it; empty where the run is not screened."""
     store: RunStore
+
+    @cached_property
+    def records(self) -> dict[str, dict[str, Any]]:
+        """Unit → what was recorded with its scores, for the units that were done when first asked."""
+        return self.store.records()
 
 
 def begun_parts(url: str) -> list[Part]:
@@ -42,7 +48,7 @@ def work_of(parts: Sequence[Part]) -> Work:
     work, seen_before = [], dict[str, int]()
     for part in parts:
         records: list[Mapping[str, Any]] = []
-        for unit, about in part.store.records().items():
+        for unit, about in part.records.items():
             seen = about["tokens"] - about.get("screened_out", {"tokens": 0})["tokens"]
             records.append({**about, "tokens": seen - seen_before.get(unit, 0)})
             seen_before[unit] = seen

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from markupsafe import Markup
 
-from attention_influence.evidence.statistics import Overlap, spearman
+from attention_influence.evidence.statistics import Overlap
+from attention_influence.rank_correlation import spearman
 from attention_influence.report.figures.plots import histogram_svg
 from attention_influence.report.figures.scatter import scatter_svg
 from attention_influence.report.sample import Sample

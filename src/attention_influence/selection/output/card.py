@@ -6,9 +6,9 @@ from typing import Any
 
 import yaml
 
-from attention_influence.screening.plan import SCREENED_OUT
 from attention_influence.selection.record import Threshold
 from attention_influence.selection.rule import Rule
+from attention_influence.selection.screened import any_screened_out
 from attention_influence.store.screening_file import settings_of_screening
 
 _LIMITS = """\
@@ -44,7 +44,7 @@ def card(
     chosen = sum(t.chosen for t in thresholds)
     ranked_tokens = sum(t.tokens for t in thresholds)
     tokens = sum(t.tokens_chosen for t in thresholds)
-    screened = settings_of_screening(run) if any(SCREENED_OUT in t.unranked for t in thresholds) else None
+    screened = settings_of_screening(run) if any_screened_out(thresholds) else None
     of_all = f" of {ranked_tokens:,}" if screened is None else ""
     parts = [
         _front_matter(shard_sets, chosen),
